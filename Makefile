@@ -1,0 +1,53 @@
+# Everything runs in .venv, which the first target that needs it makes from requirements.txt.
+#
+#   make demo    the main job on built-in data: letters -> ten digits
+#   make test    the tests
+#   make lint    style and types
+#   make smoke   a tiny training and its pictures, under a minute on a CPU
+#   make clean   remove .venv and caches; training runs stay
+#
+# PYTHON       the interpreter that .venv is made with, 3.10 to 3.13
+# TORCH_INDEX  where torch is fetched from, in place of PyPI. PyPI's Linux build brings CUDA (gigabytes);
+#              make TORCH_INDEX=https://download.pytorch.org/whl/cpu demo fetches the small CPU build
+# WORKERS      test processes at a time
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+WORKERS ?= 2
+
+VENV := .venv
+VENV_PYTHON := $(VENV)/bin/python
+PIP_INSTALL := $(VENV_PYTHON) -m pip install --disable-pip-version-check
+READY := $(VENV)/.ready
+SMOKE := smoke-out
+
+.PHONY: demo test lint smoke clean
+.DELETE_ON_ERROR:
+
+demo: $(READY)
+	$(VENV_PYTHON) benchmarks/demo.py
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n $(WORKERS)
+
+lint: $(READY)
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m mypy
+
+smoke: $(READY)
+	rm -rf $(SMOKE)
+	$(VENV_PYTHON) dataset_tool.py --source=builtin:letters --dest=$(SMOKE)/letters.zip --max-images=256
+	$(VENV_PYTHON) train.py --outdir=$(SMOKE) --data=$(SMOKE)/letters.zip --device=cpu --batch=8 --kimg=1 --snap=1
+	$(VENV_PYTHON) generate.py --network="$$(ls $(SMOKE)/*/network-snapshot-*.pkl | tail -n 1)" --seeds=0-3 --outdir=$(SMOKE)/out
+
+clean:
+	rm -rf $(VENV) $(SMOKE) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# torch goes first, by itself: its index may be another one, and no other package may then choose a build of it.
+$(READY): requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 10) else "Python 3.10 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_INSTALL) $(if $(TORCH_INDEX),--index-url=$(TORCH_INDEX)) "$$(grep '^torch==' requirements.txt)"
+	$(PIP_INSTALL) --requirement requirements.txt
+	touch $@

@@ -1,0 +1,116 @@
+"""The main job on built-in data: a model of letters becomes one of the ten digits, and a judge says how well.
+
+    python benchmarks/demo.py [--kimg=N] [--seed=N] [--outdir=DIR] [-- OPTION_OF_TRAIN_HYPER ...]
+
+Runs the commands that a user would type, in turn: dataset_tool.py, train_hyper.py, generate.py, metrics.class_recognition.
+Leaves in the output directory: the data sets, the run, a labelled grid of pictures, results.json and results.md.
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = {'train': 'builtin:digits', 'test': 'builtin:digits-test'}
+TRANSFER = ('--selfinit', '--snap=1000')  # what the demo asks of train_hyper.py besides data, source, length and seed
+
+
+def run_command(*command: str, capture: bool = False) -> str:
+    """Runs a command of this repository with this Python, shows it and its progress. Returns its standard output if capture.
+
+    Raises ClickException (exit code 1) if it fails.
+    """
+    click.secho('$ python ' + ' '.join(command), bold=True, err=True)
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])))
+    script = [str(ROOT / command[0])] if command[0].endswith('.py') else [command[0]]
+    output = subprocess.PIPE if capture else None
+    done = subprocess.run([sys.executable, *script, *command[1:]], env=env, stdout=output, text=True)
+    if done.returncode:
+        raise click.ClickException(f'{command[0]} failed with exit code {done.returncode}; what it said stands above')
+    return done.stdout or ''
+
+
+def make_data(outdir: Path) -> dict[str, Path]:
+    """The two splits of the built-in digits as data set zips in outdir, made if they are not there yet."""
+    paths = {split: outdir / f'digits-{split}.zip' for split in SOURCES}
+    for split, path in paths.items():
+        if not path.is_file():
+            run_command('dataset_tool.py', f'--source={SOURCES[split]}', f'--dest={path}')
+    return paths
+
+
+def newest_snapshot(outdir: Path) -> Path:
+    """The snapshot in outdir's run directories that was written last."""
+    found = list(outdir.glob('*/network-snapshot-*.pkl'))
+    if not found:
+        raise click.ClickException(f'train_hyper.py left no network-snapshot-*.pkl under {outdir}')
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def summary(results: dict) -> str:
+    """What the table of classes does not say, as markdown."""
+    selfinit = results['selfinit']
+    start = f"{selfinit['method']}, relative error {selfinit['relative_error']:.2g}" if selfinit else 'none'
+    return (
+        f"\nSelf-initialisation: {start}. Transfer: {results['images']:,} images, seed {results['seed']}, "
+        f"{results['train_minutes']:.1f} minutes; all steps together {results['total_minutes']:.1f} minutes.\n"
+    )
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes beside path, then renames."""
+    part = path.with_name(path.name + '.part')
+    part.write_text(text)
+    os.replace(part, path)
+
+
+@click.command()
+@click.option('--resume', type=click.Path(exists=True, dir_okay=False), default=ROOT / 'models' / 'letters32.pkl',
+              show_default='models/letters32.pkl', help='Unconditional source model, 32x32 with one channel.')
+@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/demo'),
+@click.option('--num-gen', type=click.IntRange(min=2), default=200, show_default=True, show_default=True, help='Images per class that are judged.')
+@click.option('--seed', type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help='Seed of training and judging.')
+@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/demo'), show_default=True,
+              help='Where everything is written.')
+@click.argument('train_hyper_options', nargs=-1)
+def main(resume: str, kimg: int, num_gen: int, seed: int, outdir: Path, train_hyper_options: tuple[str, ...]) -> None:
+    """Transfer a model of letters to the ten digits and judge the result. Options after -- go to train_hyper.py.
+
+    Example: python benchmarks/demo.py --kimg=20 -- --hyper-rank=16
+    """
+    started = time.monotonic()
+    outdir.mkdir(parents=True, exist_ok=True)
+    data = make_data(outdir)
+
+    train_started = time.monotonic()
+    run_command('train_hyper.py', f'--outdir={outdir}', f'--data={data["train"]}', f'--resume={resume}', f'--kimg={kimg}',
+                f'--seed={seed}', *TRANSFER, *train_hyper_options)
+    train_minutes = (time.monotonic() - train_started) / 60
+    network = newest_snapshot(outdir)
+
+    run_command('generate.py', f'--network={network}', '--grid', '--seeds=0-15', f'--outdir={outdir}')
+    judged = network.with_name('class_recognition.json')
+    table = run_command('-m', 'metrics.class_recognition', f'--network={network}', f'--train={data["train"]}',
+                        f'--test={data["test"]}', f'--num-gen={num_gen}', f'--seed={seed}', f'--json={judged}', capture=True)
+
+    selfinit = network.with_name('selfinit.json')
+    results = dict(
+        json.loads(judged.read_text()),
+        selfinit=json.loads(selfinit.read_text()) if selfinit.is_file() else None,
+        images=kimg * 1000,
+        train_minutes=train_minutes,
+        total_minutes=(time.monotonic() - started) / 60,
+        train_hyper_options=[*TRANSFER, *train_hyper_options],
+    )
+    report = table + summary(results)
+    write_text(outdir / 'results.json', json.dumps(results, indent=1) + '\n')
+    write_text(outdir / 'results.md', report)
+    click.echo(f'\n{report}\nPictures, results.json and results.md are in {outdir}, the model is {network}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,183 @@
+"""Attribute dictionary, lookup of objects by dotted name, console logging and time formatting."""
+import importlib
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from types import ModuleType, TracebackType
+from typing import Any, TextIO
+
+from .urls import is_url, make_cache_dir_path, open_url
+
+__all__ = [
+    'EasyDict', 'Logger', 'call_func_by_name', 'construct_class_by_name', 'format_time', 'get_module_from_obj_name',
+    'get_obj_by_name', 'get_top_level_function_name', 'is_pickleable', 'is_url', 'make_cache_dir_path', 'open_url',
+]
+
+
+class EasyDict(dict[str, Any]):
+    """Dictionary whose entries are attributes too: d.x is d['x']. Methods of dict come first."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(f'{type(self).__name__} has no entry {name!r}; it has {", ".join(map(str, self)) or "none"}')
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        if name not in self:
+            raise AttributeError(f'{type(self).__name__} has no entry {name!r} to delete')
+        del self[name]
+
+
+# --- objects by name ---
+
+def get_module_from_obj_name(obj_name: str) -> tuple[ModuleType, str]:
+    """('module', 'rest.of.name') of a dotted name: the longest importable front part, as the module, and what remains.
+
+    `np.` stands for numpy. ImportError if no front part is a module, or if one is but fails on import;
+    AttributeError if the module lacks the rest.
+    """
+    parts = ['numpy' if i == 0 and part == 'np' else part for i, part in enumerate(obj_name.split('.'))]
+    for length in range(len(parts) if all(parts) else 0, 0, -1):
+        name = '.'.join(parts[:length])
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as err:
+            # `name` or a front part of it does not exist: try a shorter one. Anything else is missing inside a module.
+            if err.name is None or not f'{name}.'.startswith(f'{err.name}.'):
+                raise
+            continue
+        rest = parts[length:]
+        _attribute(module, rest)
+        return module, '.'.join(rest)
+    raise ImportError(f'no module found for {obj_name!r}; expected a dotted name such as torch.optim.Adam')
+
+
+def get_obj_by_name(name: str) -> Any:
+    """The module, class, function or other object of a dotted name: get_obj_by_name('torch.optim.Adam')."""
+    module, rest = get_module_from_obj_name(name)
+    return _attribute(module, rest.split('.') if rest else [])
+
+
+def call_func_by_name(*args: Any, func_name: str, **kwargs: Any) -> Any:
+    """Call the function of this dotted name with the other arguments and return what it returns."""
+    fn = get_obj_by_name(func_name)
+    if not callable(fn):
+        raise ValueError(f'{func_name} is a {type(fn).__name__}; expected the name of a function or class')
+    return fn(*args, **kwargs)
+
+
+def construct_class_by_name(*args: Any, class_name: str, **kwargs: Any) -> Any:
+    """Instance of the class of this dotted name, constructed with the other arguments."""
+    return call_func_by_name(*args, func_name=class_name, **kwargs)
+
+
+def get_top_level_function_name(obj: Callable[..., Any]) -> str:
+    """Dotted name under which a function or class defined at the top level of a module can be found again."""
+    module, qualname = sys.modules.get(obj.__module__), obj.__qualname__
+    if module is None or getattr(module, qualname, None) is not obj:
+        raise ValueError(f'{obj.__module__}.{qualname} cannot be found by name; expected a function at the top level '
+                         'of a module')
+    # A script is a module of its file's name to everybody else.
+    is_script = module.__name__ == '__main__' and module.__file__ is not None
+    name = os.path.splitext(os.path.basename(str(module.__file__)))[0] if is_script else module.__name__
+    return f'{name}.{qualname}'
+
+
+def is_pickleable(obj: Any) -> bool:
+    """True if pickle can write the object."""
+    try:
+        pickle.dumps(obj)
+    except Exception:   # __reduce__ of any class may run, so any error may come
+        return False
+    return True
+
+
+def _attribute(obj: Any, names: list[str]) -> Any:
+    for name in names:
+        obj = getattr(obj, name)
+    return obj
+
+
+# --- console and time ---
+
+class Logger:
+    """Copies what is written to stdout and stderr to a file as well, from construction until close().
+
+    Also a context manager. `file_mode` 'w' starts anew, 'a' appends. `should_flush` makes every write visible at once.
+    """
+
+    def __init__(self, file_name: str | None = None, file_mode: str = 'w', should_flush: bool = True) -> None:
+        if file_mode not in ('w', 'a'):
+            raise ValueError(f'file_mode must be {"w"!r} (start anew) or {"a"!r} (append), got {file_mode!r}')
+        self.file = None if file_name is None else open(file_name, file_mode, encoding='utf-8')     # noqa: SIM115, closed by close()
+        self.should_flush = should_flush
+        self._streams = sys.stdout, sys.stderr
+        self._tees = _Tee(sys.stdout, self), _Tee(sys.stderr, self)
+        sys.stdout, sys.stderr = self._tees
+
+    def __enter__(self) -> 'Logger':
+        return self
+
+    def __exit__(self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def write(self, text: str | bytes) -> None:
+        """Write to the console and the file."""
+        self._tees[0].write(text)
+
+    def flush(self) -> None:
+        """Write out what is buffered for the console and the file."""
+        self._streams[0].flush()
+        if self.file is not None:
+            self.file.flush()
+
+    def close(self) -> None:
+        """Close the file and give stdout and stderr back, unless something else has replaced them since. Idempotent."""
+        self.flush()
+        if sys.stdout is self._tees[0]:
+            sys.stdout = self._streams[0]
+        if sys.stderr is self._tees[1]:
+            sys.stderr = self._streams[1]
+        if self.file is not None:
+            self.file.close()
+            self.file = None
+
+
+class _Tee:
+    """Stands in for a console stream; everything but writing is answered by that stream."""
+
+    def __init__(self, stream: TextIO, logger: Logger) -> None:
+        self._stream, self._logger = stream, logger
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str | bytes) -> int:
+        text = text.decode() if isinstance(text, bytes) else text
+        self._stream.write(text)
+        if self._logger.file is not None and not text.startswith('\r'):      # a redrawn progress bar
+            self._logger.file.write(text)
+        if self._logger.should_flush:
+            self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        self._stream.flush()
+        if self._logger.file is not None:
+            self._logger.file.flush()
+
+
+def format_time(seconds: float) -> str:
+    """Duration rounded to whole seconds: '59s', '1m 01s', '1h 02m 03s', '2d 03h 04m'."""
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    if days:
+        return f'{days}d {h:02d}h {m:02d}m'
+    if hours:
+        return f'{hours}h {m:02d}m {s:02d}s'
+    return f'{minutes}m {s:02d}s' if minutes else f'{s}s'

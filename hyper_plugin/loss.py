@@ -1,0 +1,94 @@
+"""Loss of the transfer (Laria et al. 2022, section 3.3): adversarial, R1 and, in the discriminator, contrastive.
+
+    generator      mean softplus(-D(G(z, c), c))
+    discriminator  mean softplus(D(G(z, c), c)) + softplus(-D(x, c)) + weight (L_views(x) + L_views(G(z, c)))
+    R1             gamma / 2 |grad_x D(x, c)|^2, a phase of its own (lazy regularisation)
+
+L_views is Barlow Twins on the discriminator's features of two views of each image, for real and generated images apart.
+"""
+import torch
+from torch import nn
+from torch.nn.functional import softplus
+
+from hyper_plugin import contrastive
+from torch_utils import misc, training_stats
+from torch_utils.ops import conv2d_gradfix
+
+
+class HyperTransferLoss:
+    """The training loop's loss. Images [N, C, H, W] in [-1, 1], one-hot labels [N, K], latents [N, z_dim].
+
+    D must have features(img) and logits(h, c). contrastive: 'barlow' or 'none'.
+    """
+
+    def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,
+                 augment_pipe: nn.Module | None = None, style_mixing_prob: float = 0.9, r1_gamma: float = 10,
+                 contrastive_loss: str = 'barlow', contrastive_weight: float = 0.01):
+        if contrastive_loss not in ('barlow', 'none'):
+            raise ValueError(f"contrastive_loss is {contrastive_loss!r}; expected 'barlow' or 'none'")
+        self.G_mapping = G_mapping
+        self.G_synthesis = G_synthesis
+        self.D = D
+        self.augment_pipe = augment_pipe
+        self.style_mixing_prob = style_mixing_prob
+        self.r1_gamma = r1_gamma
+        self.contrastive_weight = contrastive_weight
+        use_views = contrastive_loss == 'barlow' and contrastive_weight > 0
+        self.views = contrastive.make_views(device) if use_views else None
+
+    def generate(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Images of z and c; with probability style_mixing_prob the upper layers take the styles of another z."""
+        ws = self.G_mapping(z, c)
+        if torch.rand([]) < self.style_mixing_prob:
+            crossover = int(torch.randint(1, ws.shape[1], []))
+            ws[:, crossover:] = self.G_mapping(torch.randn_like(z), c, skip_w_avg_update=True)[:, crossover:]
+        return self.G_synthesis(ws)
+
+    def judge(self, img: torch.Tensor, c: torch.Tensor, kind: str) -> torch.Tensor:
+        """Logits [N, 1] of the augmented images; kind 'real' or 'fake' names the statistics."""
+        logits = self.D(img if self.augment_pipe is None else self.augment_pipe(img), c)
+        training_stats.report(f'Loss/scores/{kind}', logits)
+        training_stats.report(f'Loss/signs/{kind}', logits.sign())
+        return logits
+
+    def compare_views(self, img: torch.Tensor, kind: str) -> torch.Tensor:
+        """Weighted Barlow Twins loss of two views of img, a scalar."""
+        loss = contrastive.barlow_twins(self.D.features(self.views(img)), self.D.features(self.views(img)))
+        training_stats.report(f'Loss/contrastive/{kind}', loss)
+        return loss * self.contrastive_weight
+
+    def accumulate_gradients(self, phase: str, real_img: torch.Tensor, real_c: torch.Tensor, gen_z: torch.Tensor,
+                             gen_c: torch.Tensor, sync: bool, gain: float) -> None:
+        """Phases as in StyleGAN2-ADA; there is no generator regularisation. The loop decides which network learns."""
+        if phase in ('Gmain', 'Gboth'):
+            with misc.ddp_sync(self.G_synthesis, sync):
+                loss = softplus(-self.judge(self.generate(gen_z, gen_c), gen_c, 'fake')).mean()
+            training_stats.report('Loss/G/loss', loss)
+            (loss * gain).backward()
+        with misc.ddp_sync(self.D, sync):
+            if phase in ('Dmain', 'Dboth'):
+                self._discriminate(real_img, real_c, gen_z, gen_c, gain)
+            if phase in ('Dreg', 'Dboth') and self.r1_gamma > 0:
+                self._regularise(real_img, real_c, gain)
+
+    def _discriminate(self, real_img: torch.Tensor, real_c: torch.Tensor, gen_z: torch.Tensor, gen_c: torch.Tensor, gain: float) -> None:
+        with torch.no_grad():
+            fake_img = self.generate(gen_z, gen_c)
+        total = 0.0
+        for kind, sign, img, c in (('fake', 1, fake_img, gen_c), ('real', -1, real_img, real_c)):
+            loss = softplus(sign * self.judge(img, c, kind)).mean()
+            total += loss.item()
+            if self.views is not None:
+                loss = loss + self.compare_views(img, kind)
+            (loss * gain).backward()  # one kind at a time halves the memory
+        training_stats.report('Loss/D/loss', total)
+
+    def _regularise(self, real_img: torch.Tensor, real_c: torch.Tensor, gain: float) -> None:
+        img = real_img.detach().requires_grad_(True)
+        logits = self.judge(img, real_c, 'real')
+        with conv2d_gradfix.no_weight_gradients():
+            slope, = torch.autograd.grad(logits.sum(), img, create_graph=True)
+        penalty = slope.square().sum(dim=(1, 2, 3)).mean() * (self.r1_gamma / 2)
+        training_stats.report('Loss/D/reg', penalty)
+        # Logits belong to the graph for parameters that the penalty does not reach (a zero gradient, not none).
+        ((penalty + logits.mean() * 0) * gain).backward()

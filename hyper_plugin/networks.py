@@ -1,0 +1,343 @@
+"""Class-conditional networks by hyper-modulation (Laria et al. 2022, arXiv:2112.02219, section 3).
+
+A frozen pretrained generator; per convolution a hypernetwork turns the class code v into a modulation of the kernel W:
+
+    W_c = mu + (1 + dg(v)) * (W - mu) + sigma * db_w(v),   b_c = b + db(v)
+
+mu, sigma [O, I]: mean and standard deviation of W over its taps. With gamma = sigma (1 + dg) and
+beta = mu + sigma db_w this is AdaFM, gamma (W - mu) / sigma + beta, written around the identity: dg, db_w and db
+all zero mean the source network, bit for bit.
+
+Frozen weights are buffers under the names that they have in the source, so copying by name is the whole transfer.
+The class code travels in ws: the last code_dim entries of every copy.
+
+Shapes: N batch, K classes, U distinct codes in a batch, d code_dim, O/I output/input channels, k kernel size.
+A snapshot carries this file's text, so it imports only what every host codebase offers.
+"""
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from torch_utils import misc, persistence
+from torch_utils.ops import bias_act, conv2d_resample, fma
+
+try:
+    from training import networks as host
+except ImportError:  # the other host codebase calls the same classes by this name
+    from training import networks_stylegan2 as host
+
+
+def freeze(module: nn.Module) -> None:
+    """Turn every parameter below `module` into a buffer of the same name: optimiser and EMA no longer see it."""
+    for part in module.modules():
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, parameter.detach())
+
+
+def distinct_codes(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """v: [N, L, d], a code per image and layer -> codes [U, d] without repeats, index [N, L] into them.
+
+    Each code is taken from its first place in v, bit for bit. Gradients reach that place only, which is the same
+    for everything before v: equal codes come from equal labels.
+    """
+    rows = v.flatten(0, 1)
+    _values, index = torch.unique(rows.detach(), dim=0, return_inverse=True)
+    places = torch.arange(len(rows), device=v.device)
+    first = places.new_full((int(index.max()) + 1,), len(rows)).scatter_reduce(0, index, places, 'amin')
+    return rows[first], index.reshape(v.shape[:2])
+
+
+def convolve_per_class(x: torch.Tensor, kernels: torch.Tensor, index: torch.Tensor, **resample: Any) -> torch.Tensor:
+    """x: [N, I, H, W]; kernels: [U, O, I, k, k]; index: [N]. Image n is convolved with kernels[index[n]]."""
+    if len(kernels) == 1:
+        return conv2d_resample.conv2d_resample(x, kernels[0], **resample)
+    order = index.argsort()
+    counts = torch.bincount(index, minlength=len(kernels)).tolist()
+    runs = x[order].split(counts)  # the images of each class
+    done = [conv2d_resample.conv2d_resample(run, kernel, **resample)
+            for run, kernel in zip(runs, kernels.unbind(), strict=True) if len(run) > 0]
+    return torch.cat(done)[order.argsort()]
+
+
+@persistence.persistent_class
+class ClassCode(nn.Module):
+    """Label c [N, K] -> code v [N, d]: a table followed by fully connected layers. A soft label mixes the rows."""
+
+    def __init__(self, c_dim: int, code_dim: int, num_layers: int = 4, lr_multiplier: float = 0.01):
+        super().__init__()
+        self.num_layers = num_layers
+        self.table = nn.Parameter(torch.randn(c_dim, code_dim))
+        for i in range(num_layers):
+            layer = host.FullyConnectedLayer(code_dim, code_dim, activation='lrelu', lr_multiplier=lr_multiplier)
+            setattr(self, f'fc{i}', layer)
+
+    def forward(self, c: torch.Tensor) -> torch.Tensor:
+        misc.assert_shape(c, [None, self.table.shape[0]])
+        # A sum over classes rather than a matrix product: a row's code does not depend on the rest of the batch.
+        v = (c.to(torch.float32)[:, :, None] * self.table).sum(dim=1)
+        for i in range(self.num_layers):
+            v = getattr(self, f'fc{i}')(v)
+        return v
+
+
+@persistence.persistent_class
+class Hypernetwork(nn.Module):
+    """v [U, d] -> [U, O, I]: one linear layer; with rank R > 0, two, whose product A B^T / sqrt(R) has that rank."""
+
+    def __init__(self, code_dim: int, out_channels: int, in_channels: int, rank: int = 0):
+        super().__init__()
+        self.shape = (out_channels, in_channels)
+        self.rank = rank
+        if rank == 0:
+            self.full = host.FullyConnectedLayer(code_dim, out_channels * in_channels)
+        else:
+            self.left = host.FullyConnectedLayer(code_dim, out_channels * rank)
+            self.right = host.FullyConnectedLayer(code_dim, in_channels * rank)
+
+    def scale_(self, factor: float) -> None:
+        """Multiply what comes out by `factor`, through the weights of one layer, so that 0 still lets gradients in."""
+        layer = self.full if self.rank == 0 else self.left
+        with torch.no_grad():
+            layer.weight.mul_(factor)
+            layer.bias.mul_(factor)
+
+    def forward(self, v: torch.Tensor) -> torch.Tensor:
+        if self.rank == 0:
+            return self.full(v).unflatten(1, self.shape)
+        left = self.left(v).unflatten(1, (self.shape[0], self.rank))
+        right = self.right(v).unflatten(1, (self.shape[1], self.rank))
+        return left @ right.transpose(1, 2) / np.sqrt(self.rank)
+
+
+@persistence.persistent_class
+class HyperModulation(nn.Module):
+    """AdaFM of one convolution: v [U, d] and its frozen kernel and bias -> kernels [U, O, I, k, k], biases [U, O]."""
+
+    def __init__(self, code_dim: int, out_channels: int, in_channels: int, rank: int = 0):
+        super().__init__()
+        self.gamma = Hypernetwork(code_dim, out_channels, in_channels, rank)
+        self.beta = Hypernetwork(code_dim, out_channels, in_channels, rank)
+        self.bias = host.FullyConnectedLayer(code_dim, out_channels)
+
+    def scale_(self, factor: float) -> None:
+        """Multiply all three modulations by `factor`; 0 makes every class equal the source."""
+        self.gamma.scale_(factor)
+        self.beta.scale_(factor)
+        with torch.no_grad():
+            self.bias.weight.mul_(factor)
+            self.bias.bias.mul_(factor)
+
+    def forward(self, v: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        sigma, mu = torch.std_mean(weight, dim=(2, 3), correction=0)  # [O, I]
+        gain = self.gamma(v)[..., None, None]  # [U, O, I, 1, 1]
+        shift = (sigma * self.beta(v))[..., None, None]
+        # W + dg (W - mu) + sigma db_w: the formula above, exact at zero in floating point too.
+        kernels = weight + gain * (weight - mu[..., None, None]) + shift
+        return kernels, bias + self.bias(v)
+
+
+@persistence.persistent_class
+class HyperSynthesisLayer(host.SynthesisLayer):
+    """A synthesis layer whose kernel and bias are the class's. ws_index: which copy of w it reads."""
+
+    def __init__(self, *args: Any, ws_index: int, code_dim: int, rank: int = 0, finetune: bool = False, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.ws_index = ws_index
+        if finetune:  # the kernel and bias stay frozen: they are what is modulated
+            for name in ('weight', 'bias'):
+                tensor = getattr(self, name).detach()
+                delattr(self, name)
+                self.register_buffer(name, tensor)
+        else:
+            freeze(self)
+        self.hyper = HyperModulation(code_dim, *self.weight.shape[:2], rank=rank)
+
+    def forward(self, x: torch.Tensor, w: torch.Tensor, code: tuple[torch.Tensor, torch.Tensor], noise_mode: str = 'random',
+                fused_modconv: bool = True, gain: float = 1) -> torch.Tensor:
+        """code: codes [U, d] and index [N, num_ws]. fused_modconv: part of the interface; there is one way here."""
+        codes, index = code[0], code[1][:, self.ws_index]
+        kernels, biases = self.hyper(codes, self.weight, self.bias)
+        styles = self.affine(w)
+        if x.dtype != torch.float32:
+            # Half precision: demodulation divides these scales out again, without them large styles overflow.
+            styles = styles / styles.abs().amax(dim=1, keepdim=True)
+            kernels = kernels / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
+        energy = kernels.square().sum(dim=(3, 4))[index] @ styles.square()[:, :, None]  # [N, O, 1]
+        scale = torch.rsqrt(energy + 1e-8)[..., None].to(x.dtype)
+        x = convolve_per_class(x * styles.to(x.dtype)[:, :, None, None], kernels.to(x.dtype), index, up=self.up,
+                               padding=self.padding, f=self.resample_filter, flip_weight=(self.up == 1))
+        offset = biases[index][:, :, None, None]  # [N, O, 1, 1]
+        noise = self._noise(len(x), noise_mode)
+        x = fma.fma(x, scale, (offset if noise is None else offset + noise).to(x.dtype))
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return bias_act.bias_act(x, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
+
+    def _noise(self, count: int, noise_mode: str) -> torch.Tensor | None:
+        if noise_mode not in ('random', 'const', 'none'):
+            raise ValueError(f"noise_mode is {noise_mode!r}; expected 'random', 'const' or 'none'")
+        if not self.use_noise or noise_mode == 'none':
+            return None
+        plane = self.noise_const
+        if noise_mode == 'random':
+            plane = torch.randn([count, 1, *plane.shape], device=plane.device)
+        return plane * self.noise_strength
+
+
+@persistence.persistent_class
+class HyperMapping(host.MappingNetwork):
+    """z [N, z_dim], c [N, K] -> ws [N, num_ws, w_dim + d]: the source's w, then the class code, which truncation leaves alone."""
+
+    def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: int, code_dim: int, finetune: bool = False, **kwargs: Any):
+        super().__init__(z_dim=z_dim, c_dim=0, w_dim=w_dim, num_ws=num_ws, **kwargs)
+        if not finetune:
+            freeze(self)
+        self.finetune = finetune
+        self.code_dim = code_dim
+        self.class_code = ClassCode(c_dim, code_dim)
+
+    @property
+    def w_avg(self) -> torch.Tensor:
+        """[w_dim + d], zero in the code's part. The buffer of that name is the source's, [w_dim]."""
+        buffers = self.__dict__['_buffers']
+        if 'w_avg' not in buffers:
+            raise AttributeError('w_avg')
+        return nn.functional.pad(buffers['w_avg'], (0, self.code_dim))
+
+    def forward(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float = 1, truncation_cutoff: int | None = None,
+                skip_w_avg_update: bool = False) -> torch.Tensor:
+        ws = super().forward(z, None, skip_w_avg_update=True)
+        average = self._buffers['w_avg']
+        if self.finetune and self.training and not skip_w_avg_update:
+            average.lerp_(ws[:, 0].detach().mean(dim=0), 1 - self.w_avg_beta)
+        if truncation_psi != 1:
+            near = ws[:, :truncation_cutoff]
+            ws = torch.cat([average.lerp(near, truncation_psi), ws[:, near.shape[1]:]], dim=1)
+        v = self.class_code(c)
+        return torch.cat([ws, v[:, None].expand(-1, ws.shape[1], -1)], dim=2)
+
+
+@persistence.persistent_class
+class HyperSynthesis(host.SynthesisNetwork):
+    """ws [N, num_ws, w_dim + d] -> image. Copies of different classes mix: each layer takes its own copy's code."""
+
+    def __init__(self, w_dim: int, img_resolution: int, img_channels: int, code_dim: int, rank: int = 0, finetune: bool = False,
+                 **kwargs: Any):
+        super().__init__(w_dim=w_dim, img_resolution=img_resolution, img_channels=img_channels, **kwargs)
+        if not finetune:
+            freeze(self)
+        self.code_dim = code_dim
+        ws_index = 0
+        for res in self.block_resolutions:
+            block = getattr(self, f'b{res}')
+            for name in ('conv0', 'conv1'):
+                if hasattr(block, name):
+                    plain = getattr(block, name)
+                    layer = HyperSynthesisLayer(*plain.init_args, **plain.init_kwargs, ws_index=ws_index, code_dim=code_dim,
+                                                rank=rank, finetune=finetune)
+                    setattr(block, name, layer)
+                    ws_index += 1
+
+    def forward(self, ws: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
+        misc.assert_shape(ws, [None, self.num_ws, self.w_dim + self.code_dim])
+        w, v = ws.to(torch.float32).split([self.w_dim, self.code_dim], dim=2)
+        # A keyword goes through the host's blocks to every convolution layer, but not to the image layers.
+        return super().forward(w, code=distinct_codes(v), **block_kwargs)
+
+
+@persistence.persistent_class
+class HyperGenerator(nn.Module):
+    """A frozen source generator with class-conditional kernels. z [N, z_dim], c [N, K] one-hot or soft -> image.
+
+    Takes the source's constructor arguments with another c_dim, and:
+    code_dim    size of the class code.
+    rank        0: full hypernetworks; R: factored ones of rank R.
+    init_scale  spread of the random hypernetwork's modulations; 0 is the exact self-initialisation.
+    finetune    let the source's mapping, styles, noise strengths, constant and image layers learn too.
+    """
+
+    def __init__(self, z_dim: int, c_dim: int, w_dim: int, img_resolution: int, img_channels: int,
+                 mapping_kwargs: dict[str, Any] = {}, synthesis_kwargs: dict[str, Any] = {},  # noqa: B006
+                 code_dim: int = 64, rank: int = 0, init_scale: float = 1, finetune: bool = False):
+        super().__init__()
+        if c_dim < 1:
+            raise ValueError(f'HyperGenerator has c_dim {c_dim}; expected the number of classes')
+        self.z_dim = z_dim
+        self.c_dim = c_dim
+        self.w_dim = w_dim + code_dim  # what a user of ws sees
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
+        common = dict(w_dim=w_dim, code_dim=code_dim, finetune=finetune)
+        self.synthesis = HyperSynthesis(img_resolution=img_resolution, img_channels=img_channels, rank=rank, **common, **synthesis_kwargs)
+        self.num_ws = self.synthesis.num_ws
+        self.mapping = HyperMapping(z_dim=z_dim, c_dim=c_dim, num_ws=self.num_ws, **common, **mapping_kwargs)
+        self.scale_modulation_(init_scale)
+
+    def scale_modulation_(self, factor: float) -> None:
+        """Multiply every modulation dg, db_w, db by `factor`; 0 makes every class equal the source."""
+        for module in self.modules():
+            if isinstance(module, HyperModulation):
+                module.scale_(factor)
+
+    def forward(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float = 1, truncation_cutoff: int | None = None,
+                **synthesis_kwargs: Any) -> torch.Tensor:
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+        return self.synthesis(ws, **synthesis_kwargs)
+
+
+@persistence.persistent_class
+class HyperDiscriminator(host.Discriminator):
+    """The source's discriminator with a class term that is zero at the start. img, c [N, K] -> logits [N, 1].
+
+        heads       out(h) + <heads_c, h> / sqrt(dim), one vector per class
+        projection  out(h) + <map(c), P h> / sqrt(dim), map the host's mapping network of labels, P starts at zero
+
+    h [N, dim]: the features before the last layer. finetune=False keeps the layers that read the image frozen.
+    """
+
+    def __init__(self, c_dim: int, img_resolution: int, img_channels: int, d_cond: str = 'heads', finetune: bool = False,
+                 mapping_kwargs: dict[str, Any] = {}, **kwargs: Any):  # noqa: B006
+        super().__init__(c_dim=0, img_resolution=img_resolution, img_channels=img_channels, **kwargs)
+        if d_cond not in ('heads', 'projection'):
+            raise ValueError(f"d_cond is {d_cond!r}; expected 'heads' or 'projection'")
+        self.c_dim = c_dim
+        self.d_cond = d_cond
+        dim = self.b4.out.weight.shape[1]
+        if d_cond == 'heads':
+            self.heads = nn.Parameter(torch.zeros(c_dim, dim))
+        else:
+            self.mapping = host.MappingNetwork(z_dim=0, c_dim=c_dim, w_dim=dim, num_ws=None, w_avg_beta=None, **mapping_kwargs)
+            self.project = host.FullyConnectedLayer(dim, dim, bias=False)
+            nn.init.zeros_(self.project.weight)
+        if not finetune:
+            for res in [*self.block_resolutions, 4]:
+                block = getattr(self, f'b{res}')
+                if hasattr(block, 'fromrgb'):
+                    freeze(block.fromrgb)
+
+    def features(self, img: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
+        """h [N, dim], what the last layer reads."""
+        x = None
+        for res in self.block_resolutions:
+            x, img = getattr(self, f'b{res}')(x, img, **block_kwargs)
+        top = self.b4
+        x = x.to(dtype=torch.float32, memory_format=torch.contiguous_format)
+        if top.architecture == 'skip':
+            x = x + top.fromrgb(img.to(torch.float32))
+        if top.mbstd is not None:
+            x = top.mbstd(x)
+        return top.fc(top.conv(x).flatten(1))
+
+    def logits(self, h: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """h: [N, dim]; c: [N, K] -> [N, 1]."""
+        misc.assert_shape(c, [None, self.c_dim])
+        if self.d_cond == 'heads':
+            inner = (c.to(h.dtype) @ self.heads) * h
+        else:
+            inner = self.mapping(None, c) * self.project(h)
+        return self.b4.out(h) + inner.sum(dim=1, keepdim=True) / np.sqrt(h.shape[1])
+
+    def forward(self, img: torch.Tensor, c: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
+        return self.logits(self.features(img, **block_kwargs), c)

@@ -1,0 +1,223 @@
+"""Network snapshots: reading, safely by default, and writing.
+
+A snapshot is a pickle of a dict with G, D, G_ema, augment_pipe, training_set_kwargs and keys of our own. Its networks
+are stored in the form of `torch_utils.persistence`: class name, program text, attributes. By default no code from the
+file runs: `torch_utils.safe_pickle` reads it, a network whose class is known by name is built from our own class with
+the constructor arguments that the file records, and every tensor is then copied by name. Attributes that follow from
+the arguments are not read. Networks written by stylegan2-ada-pytorch and the StyleGAN2 ones of stylegan3 are known.
+"""
+import contextlib
+import copy
+import io
+import os
+import pickle
+import re
+from typing import Any, BinaryIO
+
+import torch
+
+import dnnlib
+from torch_utils import misc, safe_pickle, safe_values, saved_module
+
+_PERSISTENT = 'torch_utils.persistence._reconstruct_persistent_obj'
+
+# Classes that are built at the root of a field; the classes of their parts follow from these.
+KNOWN_CLASSES = {
+    **{name: f'training.networks.{name}' for name in (
+        'Generator', 'MappingNetwork', 'SynthesisNetwork', 'SynthesisBlock', 'SynthesisLayer', 'ToRGBLayer',
+        'FullyConnectedLayer', 'Conv2dLayer', 'Discriminator', 'DiscriminatorBlock', 'DiscriminatorEpilogue',
+        'MinibatchStdLayer')},
+    'AugmentPipe': 'training.augment.AugmentPipe',
+    'HyperGenerator': 'hyper_plugin.networks.HyperGenerator',
+    'HyperDiscriminator': 'hyper_plugin.networks.HyperDiscriminator',
+}
+_FP16_KWARGS = dict(num_fp16_res=4, conv_clamp=256)
+_GENERATOR_ARGUMENTS = {'z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels', 'mapping_kwargs', 'synthesis_kwargs'}
+_SPEED_ARGUMENTS = {'fused_modconv_default'}    # of stylegan3: which of two equal computations runs
+
+_MAX_MESSAGE = 10_000    # characters; the names of all tensors of a network fit
+_TRUST = 'if you trust the author of the file, use --trust-pickle (trust=True), which runs the code in it'
+
+_SOURCE_NETS_URL = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
+RESUME_NAMES = {name: f'{_SOURCE_NETS_URL}{file}.pkl' for name, file in dict(
+    ffhq256='ffhq-res256-mirror-paper256-noaug',
+    ffhq512='ffhq-res512-mirror-stylegan2-noaug',
+    ffhq1024='ffhq-res1024-mirror-stylegan2-noaug',
+    celebahq256='celebahq-res256-mirror-paper256-kimg100000-ada-target0.5',
+    lsundog256='lsundog-res256-paper256-kimg100000-noaug').items()}
+
+_FOREIGN = {    # how files begin that are taken for snapshots by mistake
+    b'PK\x03\x04': 'a zip archive', b'\x1f\x8b': 'a gzip file (unpack it first)', b'\x89PNG': 'a PNG image',
+    b'\xff\xd8': 'a JPEG image', b'<': 'a web page (a failed download?)',
+    b'version https://git-lfs': 'a Git LFS pointer (run "git lfs pull")',
+}
+
+
+def resolve_resume(name: str) -> str:
+    """Path or URL of a source network: NVLabs' short names become URLs, URLs and existing paths stay as they are."""
+    if name in RESUME_NAMES:
+        return RESUME_NAMES[name]
+    if os.path.exists(name) or re.match(r'(https?|file)://', name):
+        return name
+    raise ValueError(f'--resume: there is no file {name!r}; give the path or URL of a network pickle, '
+                     f'or one of {", ".join(RESUME_NAMES)}')
+
+
+def save_network_pkl(path: str | os.PathLike[str], data: dict[str, Any]) -> None:
+    """Write `data` as a snapshot. Modules go in as copies on the CPU, in evaluation mode, without gradients.
+
+    The file appears under its name only when it is complete. Raises OSError.
+    """
+    data = {key: copy.deepcopy(value).cpu().eval().requires_grad_(False) if isinstance(value, torch.nn.Module) else value
+            for key, value in data.items()}
+    part = f'{os.fspath(path)}.{os.getpid()}.part'
+    try:
+        with open(part, 'wb') as f:
+            pickle.dump(data, f, protocol=4)    # what the Python 3.7 of stock checkouts reads
+            f.flush()
+            os.fsync(f.fileno())
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(part)
+        raise
+
+
+def load_network_pkl(f: BinaryIO | str | os.PathLike[str], force_fp16: bool = False, trust: bool = False) -> dict[str, Any]:
+    """Read a snapshot from a file open for bytes, or from a path.
+
+    Returns a dict with at least G, D, G_ema, augment_pipe, training_set_kwargs (None where the file has none; G_ema is
+    always there), networks on the CPU, in evaluation mode, without gradients. `force_fp16` rebuilds the networks with
+    half precision at the four highest resolutions. `trust` runs the program text in the file, which is needed for
+    classes that are not known here; only for files from people you trust. Raises ValueError in one line, OSError.
+    """
+    if isinstance(f, (str, os.PathLike)):
+        with open(f, 'rb') as opened:
+            return load_network_pkl(opened, force_fp16, trust)
+    name = getattr(f, 'name', None)
+    content = f.read()
+    try:
+        data = _execute(content) if trust else _read(content)
+        _check_fields(data)
+        for key, value in data.items():
+            if isinstance(value, saved_module.SavedModule):
+                data[key] = _rebuild(key, value, force_fp16)
+            elif isinstance(value, torch.nn.Module):
+                data[key] = _with_fp16(value) if force_fp16 and key in ('G', 'D', 'G_ema') else value
+            if isinstance(data[key], torch.nn.Module):
+                data[key].cpu().eval().requires_grad_(False)
+    except ValueError as err:
+        raise ValueError(f'{name if isinstance(name, str) else "network pickle"}: {_one_line(err)}') from err
+    return {**dict.fromkeys(('G', 'D', 'G_ema', 'augment_pipe', 'training_set_kwargs')), **data}
+
+
+# --- from bytes to fields ---
+
+def _handlers(name: str) -> safe_pickle.Handler | None:
+    """What may stand in a snapshot. Modules of torch.nn are only described: our own classes say what they really are."""
+    if name == _PERSISTENT:
+        return saved_module.from_persistent
+    if re.fullmatch(r'torch\.nn\.modules\.\w+\.\w+', name):
+        return saved_module.from_plain
+    return safe_values.HANDLERS.get(name)
+
+
+def _read(content: bytes) -> Any:
+    """The pickle's value, with a saved_module.SavedModule for every network and layer; runs nothing."""
+    _check_kind_of_file(content)
+    try:
+        return safe_pickle.load(io.BytesIO(content), _handlers)
+    except safe_pickle.ForbiddenGlobal as err:
+        if err.name.startswith('dnnlib.tflib.'):
+            raise _tensorflow_era() from err
+        raise ValueError(f'it refers to {err.name!r}, which network pickles do not need, and was not loaded; {_TRUST}') from err
+    except ValueError as err:
+        raise ValueError(f'not a readable network pickle, truncated or damaged ({_first_line(err)}); '
+                         'get the file again') from err
+
+
+def _execute(content: bytes) -> Any:
+    """The pickle's value by plain unpickling, which runs code from the file."""
+    _check_kind_of_file(content)
+    try:
+        return pickle.loads(content)
+    except Exception as err:    # the code in the file may raise anything
+        if b'dnnlib.tflib' in content:
+            raise _tensorflow_era() from err
+        raise ValueError(f'loading failed: {type(err).__name__}: {_first_line(err)}') from err
+
+
+def _tensorflow_era() -> ValueError:
+    return ValueError('a pickle of the TensorFlow versions of StyleGAN; convert it first with the script legacy.py of '
+                      'stylegan2-ada-pytorch (--source=OLD.pkl --dest=NEW.pkl)')
+
+
+def _check_kind_of_file(content: bytes) -> None:
+    if not content:
+        raise ValueError('the file is empty; expected a network pickle')
+    for start, kind in _FOREIGN.items():
+        if content[:64].lstrip().startswith(start):
+            raise ValueError(f'this is {kind}; expected a network pickle')
+
+
+def _check_fields(data: Any) -> None:
+    if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
+        raise ValueError(f'a pickled {type(data).__name__}; expected a dict with G, D and G_ema')
+    for key in ('G', 'D', 'G_ema', 'augment_pipe'):
+        value = data.get(key)
+        if not isinstance(value, (saved_module.SavedModule, torch.nn.Module)) and (value is not None or key == 'G_ema'):
+            raise ValueError(f'{key} is of type {type(value).__name__}, not a network; found the keys {sorted(data)}')
+
+
+def _one_line(err: ValueError) -> str:
+    """The message without control characters, which names taken from the file may hold, and of bounded length."""
+    text = ''.join(char if char.isprintable() else '?' for char in str(err))
+    return text if len(text) <= _MAX_MESSAGE else f'{text[:_MAX_MESSAGE]} ... ({len(text)} characters)'
+
+
+def _first_line(err: Exception) -> str:
+    return (str(err).splitlines() or ['no message'])[0]
+
+
+# --- from descriptions to networks ---
+
+def _rebuild(field: str, saved: saved_module.SavedModule, force_fp16: bool) -> torch.nn.Module:
+    """Our own network for a description: same constructor arguments, same tensors."""
+    if saved.class_name not in KNOWN_CLASSES:
+        raise ValueError(f'{field} is of class {saved.class_name!r}, which is not known here; {_TRUST}')
+    construct = dnnlib.util.get_obj_by_name(KNOWN_CLASSES[saved.class_name])
+    args, kwargs = saved.state.get('_init_args', ()), saved.state.get('_init_kwargs', {})
+    if not isinstance(args, tuple) or not isinstance(kwargs, dict):
+        raise ValueError(f'{field} does not record the arguments of its constructor')
+    try:
+        kwargs = _our_arguments(saved.class_name, kwargs, force_fp16 and field in ('G', 'D', 'G_ema'))
+        return saved_module.build(saved, construct, *args, **kwargs)
+    except ValueError as err:
+        raise ValueError(f'{field}, a {saved.class_name}: {_first_line(err)}; {_TRUST}') from err
+    except Exception as err:    # a constructor given arguments from elsewhere may raise anything
+        raise ValueError(f'{field}: our {saved.class_name} cannot be built with the arguments in the file '
+                         f'({type(err).__name__}: {_first_line(err)}); {_TRUST}') from err
+
+
+def _our_arguments(class_name: str, kwargs: dict[str, Any], force_fp16: bool) -> dict[str, Any]:
+    """Constructor arguments in our own dialect: stylegan3 gives a generator's synthesis_kwargs one by one."""
+    kwargs = copy.deepcopy(kwargs)
+    if class_name == 'Generator' and set(kwargs) - _GENERATOR_ARGUMENTS:
+        flat = {key: kwargs.pop(key) for key in set(kwargs) - _GENERATOR_ARGUMENTS}
+        nested = kwargs.get('synthesis_kwargs', {})
+        kwargs['synthesis_kwargs'] = {**nested, **{key: flat[key] for key in sorted(set(flat) - _SPEED_ARGUMENTS)}}
+    return _with_fp16_kwargs(class_name, kwargs) if force_fp16 else kwargs
+
+
+def _with_fp16_kwargs(class_name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
+    flat = class_name == 'Generator' and set(kwargs) - _GENERATOR_ARGUMENTS     # executed code of stylegan3
+    if class_name.endswith('Generator') and not flat:
+        return {**kwargs, 'synthesis_kwargs': {**kwargs.get('synthesis_kwargs', {}), **_FP16_KWARGS}}
+    return {**kwargs, **_FP16_KWARGS}
+
+
+def _with_fp16(network: Any) -> torch.nn.Module:
+    """A persistent network of any class, built again with half precision at the highest resolutions."""
+    rebuilt = type(network)(*network.init_args, **_with_fp16_kwargs(type(network).__name__, network.init_kwargs))
+    misc.copy_params_and_buffers(network, rebuilt, require_all=True)
+    return rebuilt

@@ -1,0 +1,107 @@
+"""The demo run on stand-ins for the commands: what it calls, in which order, and what it leaves, also when one fails."""
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEMO = Path(__file__).resolve().parent.parent / 'benchmarks' / 'demo.py'
+
+RECORD = """
+import json, os, pathlib, sys
+options = dict(arg.lstrip('-').partition('=')[::2] for arg in sys.argv[1:])
+with open(pathlib.Path(__file__).resolve().parent / 'calls.txt', 'a') as file:
+    print(NAME, *sys.argv[1:], file=file)
+"""
+DATASET_TOOL = "NAME = 'dataset_tool'" + RECORD + "pathlib.Path(options['dest']).write_text('zip')"
+GENERATE = "NAME = 'generate'" + RECORD + "(pathlib.Path(options['outdir']) / 'grid.png').write_text(options['network'])"
+TRAIN_HYPER = "NAME = 'train_hyper'" + RECORD + """
+run = pathlib.Path(options['outdir']) / '00000-digits'
+run.mkdir()
+for kimg in ('000000', '000002'):
+    (run / f'network-snapshot-{kimg}.pkl').write_text('pickle')
+    os.utime(run / f'network-snapshot-{kimg}.pkl', (int(kimg), int(kimg)))
+(run / 'selfinit.json').write_text(json.dumps({'method': 'exact', 'relative_error': 1.5e-7, 'curve': []}))
+"""
+JUDGE = "NAME = 'judge'" + RECORD + """
+pathlib.Path(options['json']).write_text(json.dumps({'recognised': 0.97, 'spread': 0.8, 'seed': int(options['seed'])}))
+print('| the table |')
+"""
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """A folder with the demo itself and stand-ins for everything that it runs."""
+    root = tmp_path / 'repository'
+    for name, text in {'benchmarks/demo.py': DEMO.read_text(), 'dataset_tool.py': DATASET_TOOL, 'train_hyper.py': TRAIN_HYPER,
+                       'generate.py': GENERATE, 'metrics/__init__.py': '', 'models/letters32.pkl': 'source',
+                       'metrics/class_recognition.py': JUDGE.replace('.parent /', '.parent.parent /')}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return root
+
+
+def run_demo(repository, *args):
+    """Run from another folder, as make and users may."""
+    return subprocess.run([sys.executable, repository / 'benchmarks' / 'demo.py', *args], capture_output=True, text=True,
+                          cwd=repository.parent, timeout=60)
+
+
+def test_runs_the_main_job_and_leaves_the_results(repository):
+    done = run_demo(repository, '--kimg=2', '--seed=5', '--num-gen=7', '--', '--hyper-rank=4')
+    assert done.returncode == 0, done.stderr
+    calls = (repository / 'calls.txt').read_text().splitlines()
+    assert [call.split()[0] for call in calls] == ['dataset_tool', 'dataset_tool', 'train_hyper', 'generate', 'judge']
+    assert '--source=builtin:digits-test' in calls[1]
+    assert '--kimg=2 --seed=5' in calls[2] and calls[2].endswith('--hyper-rank=4') and '--selfinit' in calls[2].split()
+    assert '--num-gen=7' in calls[4] and 'network-snapshot-000002.pkl' in calls[4]
+
+    out = repository.parent / 'training-runs' / 'demo'
+    results = json.loads((out / 'results.json').read_text())
+    assert (results['recognised'], results['spread'], results['seed'], results['images']) == (0.97, 0.8, 5, 2000)
+    assert results['selfinit']['relative_error'] == 1.5e-7
+    assert 0 < results['train_minutes'] <= results['total_minutes'] < 1
+    table = (out / 'results.md').read_text()
+    assert table in done.stdout
+    assert '| the table |' in table and 'exact, relative error 1.5e-07' in table and '2,000 images' in table
+    assert (out / 'grid.png').read_text().endswith('network-snapshot-000002.pkl')
+    assert not list(out.glob('*.part'))
+
+
+def test_data_is_made_once(repository):
+    assert run_demo(repository, '--kimg=1').returncode == 0
+    (repository / 'train_hyper.py').write_text('')
+    assert run_demo(repository, '--kimg=1').returncode == 0
+    assert (repository / 'calls.txt').read_text().count('dataset_tool') == 2
+
+
+def test_without_self_initialisation(repository):
+    (repository / 'train_hyper.py').write_text(TRAIN_HYPER.replace("(run / 'selfinit.json')", "(run / 'other.json')"))
+    assert run_demo(repository).returncode == 0
+    out = repository.parent / 'training-runs' / 'demo'
+    assert json.loads((out / 'results.json').read_text())['selfinit'] is None
+    assert 'Self-initialisation: none' in (out / 'results.md').read_text()
+
+
+@pytest.mark.parametrize('script', ['dataset_tool.py', 'train_hyper.py', 'generate.py'])
+def test_stops_at_a_command_that_fails(repository, script):
+    (repository / script).write_text("import sys; sys.exit('Error: broken')")
+    done = run_demo(repository)
+    assert done.returncode == 1
+    want = ['Error: broken', f'Error: {script} failed with exit code 1; what it said stands above']
+    assert done.stderr.splitlines()[-2:] == want
+    assert not (repository.parent / 'training-runs' / 'demo' / 'results.json').exists()
+
+
+def test_says_when_no_snapshot_was_left(repository):
+    (repository / 'train_hyper.py').write_text('')
+    done = run_demo(repository)
+    assert done.returncode == 1 and 'left no network-snapshot' in done.stderr
+
+
+@pytest.mark.parametrize('args', [['--kimg=0'], ['--resume=missing.pkl'], ['--num-gen=1'], ['--unknown']])
+def test_wrong_options_start_nothing(repository, args):
+    done = run_demo(repository, *args)
+    assert done.returncode == 2 and 'Error: ' in done.stderr
+    assert not (repository.parent / 'training-runs').exists()

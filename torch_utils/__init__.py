@@ -1,0 +1,1 @@
+"""Helpers for torch that know nothing of GANs."""

@@ -1,0 +1,1 @@
+"""Building blocks of the networks, differentiable twice, in plain PyTorch for any device."""

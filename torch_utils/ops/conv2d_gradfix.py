@@ -1,0 +1,37 @@
+"""Convolutions for networks under a gradient penalty.
+
+A penalty differentiates a gradient with respect to images or latents; gradients with respect to weights are not wanted in
+that first pass. PyTorch's own convolutions now serve well: they are differentiable any number of times, and
+`torch.autograd.grad(y, [x])` tells the kernel to leave the weight gradients out (tests/test_conv2d_gradfix.py looks at
+the calls). So these are thin wrappers that keep the interface in one place.
+"""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+
+# Part of the interface: training loops set it to True. Both values give the same convolutions.
+enabled = False
+
+Pair = int | tuple[int, int]
+
+
+@contextlib.contextmanager
+def no_weight_gradients() -> Iterator[None]:
+    """Context in which a gradient with respect to inputs may leave out those of weights; `autograd.grad` does so by itself."""
+    yield
+
+
+def conv2d(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, stride: Pair = 1, padding: Pair = 0,
+           dilation: Pair = 1, groups: int = 1) -> torch.Tensor:
+    """Correlate [N, I, H, W] with [O, I/groups, kh, kw]; arguments as in torch.nn.functional.conv2d."""
+    return F.conv2d(input, weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+
+def conv_transpose2d(input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, stride: Pair = 1,
+                     padding: Pair = 0, output_padding: Pair = 0, groups: int = 1, dilation: Pair = 1) -> torch.Tensor:
+    """Transpose of `conv2d`: [N, I, H, W] with [I, O/groups, kh, kw]; arguments as in torch.nn.functional.conv_transpose2d."""
+    return F.conv_transpose2d(input, weight, bias, stride=stride, padding=padding, output_padding=output_padding,
+                              groups=groups, dilation=dilation)

@@ -1,0 +1,66 @@
+"""Labels from what a person types: a class by name or number, or a mix of classes.
+
+A label is float32 [K], K the number of classes: one-hot, or for a mix the shares of the classes, summing to 1.
+"""
+
+import difflib
+
+import numpy as np
+
+MAX_LISTED = 20  # names in an error message
+
+
+def class_index(text: str, names: list[str]) -> int:
+    """'dog' or '1' -> 1. A name goes before a number, so classes that are called '0', '1' ... keep their meaning."""
+    text = text.strip()
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    raise ValueError(f'class {text!r} is unknown: {_suggest(text, names)}')
+
+
+def class_label(text: str, names: list[str]) -> np.ndarray:
+    """'dog', '1', or a mix like 'cat:0.3,dog:0.7' -> label. Shares are normalised to the sum 1."""
+    label = np.zeros(len(names), dtype=np.float64)
+    if text.strip() in names or ':' not in text:
+        label[class_index(text, names)] = 1
+        return label.astype(np.float32)
+    for part in text.split(','):
+        name, colon, share = part.rpartition(':')
+        if not colon:
+            raise ValueError(f'class mix {text!r}: {part.strip()!r} has no share; write for example cat:0.3,dog:0.7')
+        label[class_index(name, names)] += _parse_share(share, text)
+    if label.sum() <= 0:
+        raise ValueError(f'class mix {text!r}: all shares are 0; give one of them a larger number')
+    return (label / label.sum()).astype(np.float32)
+
+
+def interpolate_labels(first: np.ndarray, last: np.ndarray, num_steps: int) -> np.ndarray:
+    """float32 [num_steps, K]: equal steps from one label to the other, both ends included. num_steps >= 2."""
+    t = np.linspace(0, 1, num_steps)[:, None]
+    return ((1 - t) * first + t * last).astype(np.float32)
+
+
+def list_names(names: list[str]) -> str:
+    """'cat, dog, owl'; a long list is cut."""
+    rest = len(names) - MAX_LISTED
+    return ', '.join(names[:MAX_LISTED]) + (f' and {rest} more' if rest > 0 else '')
+
+
+def _parse_share(text: str, mix: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share < float('inf'):
+        raise ValueError(f'class mix {mix!r}: {text.strip()!r} is no share; expected a number from 0 on, as in cat:0.3,dog:0.7')
+    return share
+
+
+def _suggest(text: str, names: list[str]) -> str:
+    lower = {name.lower(): name for name in names}
+    near = [lower[match] for match in difflib.get_close_matches(text.lower(), lower, n=3)]
+    if near:
+        return f'did you mean {" or ".join(near)}?'
+    return f'choose a number from 0 to {len(names) - 1} or one of {list_names(names)}'

@@ -1,0 +1,118 @@
+"""What the commands share: one-line errors with exit codes, the choice of a device, seeds, and the newest snapshot.
+
+Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
+"""
+
+import contextlib
+import errno
+import re
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import torch
+
+DEFAULT_RUNS_DIR = 'training-runs'
+SNAPSHOT_PATTERN = 'network-snapshot-*.pkl'
+MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no larger one
+MAX_NUM_SEEDS = 10**6
+MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM}  # the machine's fault, not the input's
+
+device_option = click.option('--device', type=click.Choice(['auto', 'cpu', 'cuda', 'mps']), default='auto', show_default=True,
+                             help='Where to compute; auto takes CUDA, else MPS, else the CPU.')
+verbose_option = click.option('-v', '--verbose', is_flag=True, help='Show the traceback with an error.')
+
+
+class InputError(click.ClickException):
+    """Wrong input: printed as one line, exit code 2."""
+
+    exit_code = 2
+
+
+class RunError(click.ClickException):
+    """A run that failed on good input: printed as one line, exit code 1."""
+
+    exit_code = 1
+
+
+@contextlib.contextmanager
+def command_errors(verbose: bool = False) -> Iterator[None]:
+    """Turn exceptions from the block into one-line errors of a click command.
+
+    ValueError and OSError are the user's (exit code 2), save for a full or broken disk or memory;
+    anything else is a failed run (exit code 1). click's own exceptions and Ctrl-C pass through.
+    """
+    try:
+        yield
+    except (click.ClickException, click.Abort, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        raise _as_click_error(error) from error
+
+
+def _as_click_error(error: Exception) -> click.ClickException:
+    if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
+        return RunError(_describe_os_error(error))
+    if isinstance(error, OSError):
+        return InputError(_describe_os_error(error))
+    if isinstance(error, ValueError):
+        return InputError(_one_line(error))
+    first_line = str(error).strip().partition('\n')[0]
+    return RunError(f'{type(error).__name__}: {first_line or "no message"} (--verbose shows where)')
+
+
+def _describe_os_error(error: OSError) -> str:
+    """'no/such.zip: No such file or directory' in place of Python's '[Errno 2] ...'."""
+    if error.filename is None or error.strerror is None:
+        return _one_line(error)
+    return f'{error.filename}: {error.strerror}'
+
+
+def _one_line(error: Exception) -> str:
+    return ' '.join(str(error).split()) or type(error).__name__
+
+
+def resolve_device(name: str) -> torch.device:
+    """'auto', 'cpu', 'cuda' or 'mps' -> the device; ValueError if this machine lacks it."""
+    available = {'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available(), 'cpu': True}
+    if name == 'auto':
+        name = next(kind for kind, present in available.items() if present)
+    if name not in available:
+        raise ValueError(f'--device={name} is unknown: choose auto, cpu, cuda or mps')
+    if not available[name]:
+        usable = ', '.join(kind for kind, present in available.items() if present)
+        raise ValueError(f'--device={name} is not usable here: torch {torch.__version__} finds {usable}; use that or auto')
+    return torch.device(name)
+
+
+def newest_snapshot(outdir: str | Path = DEFAULT_RUNS_DIR) -> Path:
+    """The most recently written network-snapshot-*.pkl in outdir or in a run directory in it.
+
+    FileNotFoundError if there is none.
+    """
+    root = Path(outdir)
+    found = [*root.glob(SNAPSHOT_PATTERN), *root.glob(f'*/{SNAPSHOT_PATTERN}')]
+    if not found:
+        raise FileNotFoundError(f'no {SNAPSHOT_PATTERN} under {root}: train first, or name a snapshot with --network=PATH')
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def parse_seeds(text: str) -> list[int]:
+    """'0-3,70' -> [0, 1, 2, 3, 70], each seed once, in the order given. Seeds are 0 to 2**32 - 1."""
+    seeds: dict[int, None] = {}  # a set that keeps the order
+    for part in text.split(','):
+        match = re.fullmatch(r'(\d+)(?:-(\d+))?', part.strip())
+        if match is None:
+            raise ValueError(f'--seeds: {part.strip()!r} is neither a number nor a range; write for example --seeds=0-63,70')
+        first, last = int(match[1]), int(match[2] or match[1])
+        if first > last:
+            raise ValueError(f'--seeds: the range {part.strip()} runs backwards; write {last}-{first}')
+        if last > MAX_SEED:
+            raise ValueError(f'--seeds: {last} is too large; seeds go from 0 to {MAX_SEED}')
+        if last - first >= MAX_NUM_SEEDS:
+            raise ValueError(f'--seeds: {part.strip()} is more than {MAX_NUM_SEEDS} seeds; ask for fewer in one call')
+        seeds.update(dict.fromkeys(range(first, last + 1)))
+    return list(seeds)

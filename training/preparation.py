@@ -1,0 +1,73 @@
+"""What is built before the first step: torch's settings, networks, augmentation, and the stream of real images."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+import dnnlib
+from torch_utils import misc
+from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
+
+from .progress import Progress
+from .resume import resume_networks
+
+Networks = dict[str, Any]  # 'G', 'D', 'G_ema': modules with the attributes of training.networks
+
+
+def set_up_torch(seed: int, cudnn_benchmark: bool, allow_tf32: bool, num_threads: int | None) -> None:
+    """Seed the global generators and set what torch keeps per process."""
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = cudnn_benchmark
+    torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+    torch.backends.cudnn.allow_tf32 = allow_tf32
+    conv2d_gradfix.enabled = True
+    grid_sample_gradfix.enabled = True
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+
+
+def build_networks(dataset: Any, G_kwargs: dict[str, Any], D_kwargs: dict[str, Any], device: torch.device) -> Networks:
+    """-> {'G', 'D', 'G_ema'} on the device, for the data set's image size and labels."""
+    sizes = dict(c_dim=dataset.label_dim, img_resolution=dataset.resolution, img_channels=dataset.num_channels)
+    G = dnnlib.util.construct_class_by_name(**G_kwargs, **sizes).train().to(device)
+    D = dnnlib.util.construct_class_by_name(**D_kwargs, **sizes).train().to(device)
+    return dict(G=G, D=D, G_ema=copy.deepcopy(G).eval().requires_grad_(False))
+
+
+def fill_networks(networks: Networks, resume_pkl: str, progress: Progress) -> None:
+    """Start from a snapshot's weights, and say what came of it."""
+    reports = resume_networks(resume_pkl, networks)
+    for name in networks:
+        progress.say(f'{name} from {resume_pkl}: {reports.get(name, "not in the file, starts anew")}')
+
+
+def print_summaries(networks: Networks, num_images: int, device: torch.device) -> None:
+    """Tables of the layers of G and D, from a pass of num_images images. G_ema stands for G, whose w_avg must not move."""
+    G, D = networks['G_ema'], networks['D']
+    z = torch.zeros([num_images, G.z_dim], device=device)
+    c = torch.zeros([num_images, G.c_dim], device=device)
+    with torch.no_grad():
+        images = misc.print_module_summary(G, [z, c])
+        misc.print_module_summary(D, [images, c])
+
+
+def build_augment_pipe(augment_kwargs: dict[str, Any] | None, augment_p: float, device: torch.device) -> Any:
+    """The augmentation module with its probability set, or None."""
+    if augment_kwargs is None:
+        return None
+    pipe = dnnlib.util.construct_class_by_name(**augment_kwargs).train().requires_grad_(False).to(device)
+    pipe.p.copy_(torch.as_tensor(augment_p))
+    return pipe
+
+
+def real_batches(
+    dataset: Any, batch: int, seed: int, rank: int, num_gpus: int, loader_kwargs: dict[str, Any], device: torch.device
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless batches of one process: images float [N, C, H, W] in [-1, 1], labels float [N, label_dim]."""
+    sampler = misc.InfiniteSampler(dataset, rank=rank, num_replicas=num_gpus, seed=seed)
+    for images, labels in torch.utils.data.DataLoader(dataset, batch_size=batch, sampler=sampler, **loader_kwargs):
+        yield images.to(device).to(torch.float32) / 127.5 - 1, labels.to(device)

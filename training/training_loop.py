@@ -1,0 +1,154 @@
+"""The training loop of StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676).
+
+Networks and loss are built by class name. Parameters that require gradients learn; everything else, buffers included, is
+left to the networks. With several processes each one takes an equal share of every batch.
+"""
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import dnnlib
+import legacy
+from torch_utils import misc, training_stats
+
+from .averaging import ema_beta, next_augment_p, update_ema
+from .optimizer_phases import Phase, begin_phase, check_phases, finish_phase, make_phases
+from .preparation import build_augment_pipe, build_networks, fill_networks, print_summaries, real_batches, set_up_torch
+from .processes import copy_from_first_process, rank_device
+from .progress import Progress
+from .sample_grid import choose_samples, save_fakes, save_reals
+
+
+def training_loop(
+    run_dir: str | Path,
+    *,
+    training_set_kwargs: dict[str, Any],
+    data_loader_kwargs: dict[str, Any],
+    G_kwargs: dict[str, Any],
+    D_kwargs: dict[str, Any],
+    G_opt_kwargs: dict[str, Any],
+    D_opt_kwargs: dict[str, Any],
+    augment_kwargs: dict[str, Any] | None,  # None: no augmentation
+    loss_kwargs: dict[str, Any],
+    random_seed: int,
+    num_gpus: int,  # processes
+    batch_size: int,  # images per batch, all processes together
+    batch_gpu: int,  # images per pass of one process; a batch is gathered over several passes
+    ema_kimg: float,  # half-life of the averaged generator
+    ema_rampup: float | None,  # limit of the half-life, as a share of the images so far
+    G_reg_interval: int | None,  # batches between regularisation steps; None: in every main step
+    D_reg_interval: int | None,
+    augment_p: float,  # probability of augmentation at the start
+    ada_target: float | None,  # mean sign of D(real) to hold; None: augment_p stays
+    ada_interval: int,  # batches between changes of augment_p
+    ada_kimg: float,  # thousand images in which augment_p can move by 1
+    total_kimg: float,
+    kimg_per_tick: float,
+    image_snapshot_ticks: int | None,  # None: only at the end
+    network_snapshot_ticks: int | None,
+    resume_pkl: str | None,
+    cudnn_benchmark: bool,
+    allow_tf32: bool,
+    device: str,  # 'cpu', 'cuda' or 'mps'
+    num_threads: int | None = None,  # torch's threads on the CPU; None: its own choice
+    rank: int = 0,
+    abort_fn: Callable[[], bool] | None = None,  # asked at every tick
+    progress_fn: Callable[[float, float], None] | None = None,  # told thousands of images: done, total
+) -> None:
+    """Train and write everything into run_dir: pictures, statistics and network-snapshot-*.pkl.
+
+    FloatingPointError, naming the phase, if a loss stops being finite.
+    """
+    run_dir, torch_device = Path(run_dir), rank_device(device, rank)
+    set_up_torch(random_seed * num_gpus + rank, cudnn_benchmark, allow_tf32, num_threads)
+    with contextlib.ExitStack() as stack:
+        dataset = stack.enter_context(contextlib.closing(dnnlib.util.construct_class_by_name(**training_set_kwargs)))
+        progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_kimg, torch_device, rank)))
+        networks = build_networks(dataset, G_kwargs, D_kwargs, torch_device)
+        G, D, G_ema = networks['G'], networks['D'], networks['G_ema']
+        if rank == 0 and resume_pkl is not None:
+            fill_networks(networks, resume_pkl, progress)
+        if num_gpus > 1:
+            copy_from_first_process(list(networks.values()))
+        if rank == 0:
+            print_summaries(networks, batch_gpu, torch_device)
+        augment_pipe = build_augment_pipe(augment_kwargs, augment_p, torch_device)
+        loss = dnnlib.util.construct_class_by_name(device=torch_device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D,
+                                                   augment_pipe=augment_pipe, **loss_kwargs)
+        phases = make_phases('G', G, G_opt_kwargs, G_reg_interval) + make_phases('D', D, D_opt_kwargs, D_reg_interval)
+        samples = choose_samples(dataset, G.z_dim, random_seed, torch_device)
+        if rank == 0:
+            save_reals(samples, dataset, run_dir / 'reals.png')
+            save_fakes(samples, G_ema, batch_gpu, run_dir / 'fakes_init.png')
+        progress.say(f'Training for {total_kimg:g} thousand images')
+
+        batches = real_batches(dataset, batch_size // num_gpus, random_seed, rank, num_gpus, data_loader_kwargs, torch_device)
+        real_signs = training_stats.Collector(regex='Loss/signs/real')
+        images_done = batch_index = 0
+        done = False
+        while not done:
+            real_img, real_c = next(batches)
+            for phase in phases:
+                if batch_index % phase.interval == 0:
+                    gen_z, gen_c = draw_latents(len(real_img), G.z_dim, dataset, torch_device)
+                    run_phase(phase, loss, real_img, real_c, gen_z, gen_c, batch_gpu, num_gpus)
+            update_ema(G_ema, G, ema_beta(batch_size, ema_kimg, images_done, ema_rampup))
+            images_done += batch_size
+            batch_index += 1
+            if augment_pipe is not None and ada_target is not None and batch_index % ada_interval == 0:
+                update_augment_p(augment_pipe, real_signs, ada_target, batch_size * ada_interval, ada_kimg)
+            progress.advance(batch_size)
+
+            done = images_done >= total_kimg * 1000
+            if not done and not progress.tick_is_over(images_done, kimg_per_tick):
+                continue
+            check_phases(phases)
+            done = done or (abort_fn is not None and abort_fn())
+            tick, kimg = progress.tick, images_done // 1000
+            progress.end_tick(images_done, float(augment_pipe.p) if augment_pipe is not None else 0.0)
+            if rank == 0 and is_due(tick, image_snapshot_ticks, done):
+                save_fakes(samples, G_ema, batch_gpu, run_dir / f'fakes{kimg:06d}.png')
+            if num_gpus > 1 and is_due(tick, network_snapshot_ticks, done):
+                misc.check_ddp_consistency(D)
+            if rank == 0 and is_due(tick, network_snapshot_ticks, done):
+                legacy.save_network_pkl(run_dir / f'network-snapshot-{kimg:06d}.pkl', dict(
+                    **networks, augment_pipe=augment_pipe, training_set_kwargs=dict(training_set_kwargs),
+                    class_names=list(dataset.class_names)))
+            if progress_fn is not None:
+                progress_fn(images_done / 1000, total_kimg)
+
+
+def draw_latents(num_images: int, z_dim: int, dataset: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fresh z [N, z_dim], and labels [N, label_dim] of images drawn uniformly from the data set."""
+    labels = np.stack([dataset.get_label(index) for index in np.random.randint(len(dataset), size=num_images)])
+    return torch.randn([num_images, z_dim], device=device), torch.from_numpy(labels).to(device)
+
+
+def run_phase(
+    phase: Phase, loss: Any, real_img: torch.Tensor, real_c: torch.Tensor, gen_z: torch.Tensor, gen_c: torch.Tensor,
+    batch_gpu: int, num_gpus: int,
+) -> None:
+    """One optimiser step on a process's share of a batch, batch_gpu images at a time."""
+    rounds = list(zip(*(tensor.split(batch_gpu) for tensor in (real_img, real_c, gen_z, gen_c)), strict=True))
+    begin_phase(phase)
+    for number, (x, x_c, z, z_c) in enumerate(rounds, start=1):
+        # The mean over rounds makes the gradient that of the whole batch.
+        loss.accumulate_gradients(phase=phase.name, real_img=x, real_c=x_c, gen_z=z, gen_c=z_c, sync=number == len(rounds),
+                                  gain=phase.interval / len(rounds))
+    finish_phase(phase, num_gpus)
+
+
+def update_augment_p(pipe: Any, real_signs: training_stats.Collector, target: float, num_images: int, ada_kimg: float) -> None:
+    """Adaptive augmentation: move the pipe's p by what the discriminator made of the real images."""
+    real_signs.update()
+    pipe.p.fill_(next_augment_p(float(pipe.p), real_signs['Loss/signs/real'], target, num_images, ada_kimg))
+
+
+def is_due(tick: int, every: int | None, done: bool) -> bool:
+    """Pictures and snapshots: every so many ticks, not before the first whole one, and always at the end."""
+    return done or (every is not None and tick > 0 and tick % every == 0)
