@@ -71,8 +71,8 @@ def write_text(path: Path, text: str) -> None:
 @click.command()
 @click.option('--resume', type=click.Path(exists=True, dir_okay=False), default=ROOT / 'models' / 'letters32.pkl',
               show_default='models/letters32.pkl', help='Unconditional source model, 32x32 with one channel.')
-@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/demo'),
-@click.option('--num-gen', type=click.IntRange(min=2), default=200, show_default=True, show_default=True, help='Images per class that are judged.')
+@click.option('--kimg', type=click.IntRange(min=1), default=20, show_default=True, help='Thousands of images of the transfer.')
+@click.option('--num-gen', type=click.IntRange(min=2), default=200, show_default=True, help='Images per class that are judged.')
 @click.option('--seed', type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help='Seed of training and judging.')
 @click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/demo'), show_default=True,
               help='Where everything is written.')

@@ -55,7 +55,7 @@ def _conv(num_in: int, num_out: int) -> torch.nn.Module:
 
 
 def check_labelled(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> None:
-    """Raises ValueError unless images are uint8 [N, C, H, W] with an int64 label in [0, num_classes) each, none class empty."""
+    """Raises ValueError unless images are uint8 [N, C, H, W] with an int64 label in [0, num_classes) each, no class empty."""
     if images.dtype != torch.uint8 or images.ndim != 4:
         raise ValueError(f'expected uint8 images [N, C, H, W], found {images.dtype} {list(images.shape)}')
     if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
@@ -143,9 +143,10 @@ def cached_judge(
         return train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
     path = Path(cache_dir) / f'judge-{_fingerprint(images, labels, num_classes, seed, num_steps)}.pt'
     if path.is_file():
-        net = JudgeNet(images.shape[1], images.shape[2], num_classes)
+        with torch.device('meta'):  # no random draws, no memory
+            net = JudgeNet(images.shape[1], images.shape[2], num_classes)
         try:
-            net.load_state_dict(torch.load(path, weights_only=True))
+            net.load_state_dict(torch.load(path, weights_only=True), assign=True)
             return net.to(device).eval().requires_grad_(False)
         except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
             pass  # damaged: replaced below

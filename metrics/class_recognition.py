@@ -270,7 +270,7 @@ def main(json_path: str | None, trust_pickle: bool, verbose: bool, **options: ob
         report = judge_snapshot(**options, trust=trust_pickle)  # type: ignore[arg-type]
         if json_path:
             write_json(report, json_path)
-        click.echo(markdown_table(report))
+        click.echo(markdown_table(report), nl=False)
 
 
 if __name__ == '__main__':

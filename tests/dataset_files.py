@@ -24,7 +24,8 @@ def png(pixels=None, mode='RGB', size=(SIDE, SIDE), seed=0, file_format='PNG', *
 
 
 def make_folder(path, files, labels=None, **entries):
-    """files: names -> bytes, or a list of names of random RGB images. labels, entries: of dataset.json, left out if there are none."""
+    """files: names -> bytes, or a list of names of random RGB images. labels, entries: of dataset.json, which is
+    left out if there are none."""
     if not isinstance(files, dict):
         files = {name: png(seed=i) for i, name in enumerate(files)}
     if labels is not None or entries:

@@ -16,7 +16,6 @@ from PIL import Image
 from training import image_files
 from training.dataset import Dataset, ImageFolderDataset, check_dataset
 
-
 # --- reading
 
 @pytest.mark.parametrize('as_zip', [False, True])
@@ -100,9 +99,13 @@ def test_what_an_item_gives_may_be_changed(tmp_path):
 
 def _read_all(dataset, seed, results):
     order = np.random.default_rng(seed).integers(len(dataset), size=300)
-    results.put(bool(all((dataset[i][0] == i).all() for i in order)))
+    try:
+        results.put(bool(all((dataset[i][0] == i).all() for i in order)))
+    except Exception as error:
+        results.put(repr(error))
 
 
+@pytest.mark.filterwarnings('ignore:This process:DeprecationWarning')  # Python warns of forks beside threads
 @pytest.mark.skipif('fork' not in multiprocessing.get_all_start_methods(), reason='this system does not fork')
 def test_forked_workers_do_not_share_an_archive(tmp_path):
     """Each image is filled with its index; workers forked after the archive was opened read at once."""

@@ -134,13 +134,15 @@ def code_routes(command):
         'global': b'cos\nsystem\n(' + text(command) + b'tR.',
         'global, text protocol': f"cos\nsystem\n(S'{command}'\ntR.".encode(),
         'stack global': b'\x80\x04' + system + text(command) + b'\x85R.',
-        'dotted stack global': b'\x80\x04' + text('torch') + text('serialization.os.system') + b'\x93' + text(command) + b'\x85R.',
+        'dotted stack global': b'\x80\x04' + text('torch') + text('serialization.os.system') + b'\x93'
+                               + text(command) + b'\x85R.',
         'dotted allowed class': b'\x80\x04' + text('collections') + text('OrderedDict.fromkeys') + b'\x93(]tR.',
         'inst': f"(S'{command}'\nios\nsystem\n.".encode(),
         'obj': b'(' + b'cos\nsystem\n' + text(command) + b'o.',
         'newobj': b'\x80\x02csubprocess\nPopen\n' + text(command) + b'\x85\x81.',
         'newobj of a string': b'\x80\x02' + text('os') + text(command) + b'\x85\x81.',
-        'newobj_ex': b'\x80\x04' + text('subprocess') + text('Popen') + b'\x93' + text(command) + b'\x85}' + text('shell') + b'\x88s\x92.',
+        'newobj_ex': b'\x80\x04' + text('subprocess') + text('Popen') + b'\x93' + text(command) + b'\x85}'
+                     + text('shell') + b'\x88s\x92.',
         'newobj_ex of an allowed name': b'\x80\x04' + text('numpy') + text('dtype') + b'\x93' + text('f8') + b'\x85}\x92.',
         'extension registry': b'\x80\x02\x82\xc8' + text(command) + b'\x85R.',
         'persistent id': b'\x80\x02' + text(command) + b'Q.',
@@ -231,7 +233,8 @@ SHAPE = b'M\xff\xffM\xff\xffM\xff\xff\x87'     # (65535, 65535, 65535)
 def tensor(offset, size, stride):
     """A tensor of two stored values, arguments given as opcodes."""
     hooks = called('collections', 'OrderedDict')
-    return called('torch._utils', '_rebuild_tensor_v2', storage_call(storage_bytes()), offset, size, stride, b'\x89', hooks) + b'.'
+    args = (storage_call(storage_bytes()), offset, size, stride, b'\x89', hooks)
+    return called('torch._utils', '_rebuild_tensor_v2', *args) + b'.'
 
 
 def array(dtype, content):
@@ -270,27 +273,34 @@ def test_bombs(name):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_shared_lists_cost_nothing():
-    value = read(doubled(b'N', b'\x86') + b'h\x3c.')
-    for _ in range(60):
-        assert value[0] is value[1]
-        value = value[0]
-    assert value is None
+def test_sharing_is_bounded_by_what_it_would_be_written_out():
+    def calls(previous):
+        return called('collections', 'OrderedDict') + b'(N' + previous + b'K\x01' + previous + b'u\x94'
+
+    value = read(doubled(b'N', b'\x86', levels=18) + b'h\x12.')
+    assert value[0] is value[1]
+    for levels in (20, 60):
+        with pytest.raises(ValueError, match='parts'):
+            read(doubled(b'N', b'\x86', levels) + b'h' + bytes([levels]) + b'.')
+    with pytest.raises(ValueError, match='parts'):
+        read(b'\x80\x04N\x94' + b''.join(calls(b'h' + bytes([i])) for i in range(60)) + b'.')
 
 
 # What is damaged.
 
-@pytest.mark.parametrize('changes', [dict(magic=1), dict(version=1000), dict(system=dict(little_endian=False)), dict(system=[]),
-                                     dict(kind='module'), dict(keys=[]), dict(keys=['8']), dict(stored_count=3),
-                                     dict(content=b'1234567'), dict(content=bytes(12)), dict(type=b'ctorch\nload\n'), dict(type=b'N')])
+@pytest.mark.parametrize('changes', [
+    dict(magic=1), dict(version=1000), dict(system=dict(little_endian=False)), dict(system=[]), dict(kind='module'), dict(keys=[]),
+    dict(keys=['8']), dict(stored_count=3), dict(content=b'1234567'), dict(content=bytes(12)), dict(type=b'ctorch\nload\n'),
+    dict(type=b'N')])
 def test_damaged_storages(changes):
     assert read(storage_call(storage_bytes()) + b'.').tolist() == [1.5, -2.0]
     with pytest.raises(ValueError):
         read(storage_call(storage_bytes(**changes)) + b'.')
 
 
-@pytest.mark.parametrize('content', [b'', b'.', b'N', b'\x80\x04', b'(.', b't.', b'R.', b'b.', b'\x93.', b'h\x05.', b's.', b'\x94.', b'}N\x85.e.', b'0.',
-                                     b'1.', b'}(Nu.', b'cos.', b'\xff', b'X\xff\xff\xff\xff', b'X\x01\x00\x00\x00\xff.'])
+@pytest.mark.parametrize('content', [
+    b'', b'.', b'N', b'\x80\x04', b'(.', b't.', b'R.', b'b.', b'\x93.', b'h\x05.', b's.', b'\x94.', b'0.', b'1.', b'}(Nu.', b'cos.',
+    b'\xff', b'X\xff\xff\xff\xff', b'X\x01\x00\x00\x00\xff.'])
 def test_malformed(content):
     with pytest.raises(ValueError) as error:
         read(content)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 MAX_DEPTH = 100     # levels of nesting; a snapshot has about 30, and each takes three of the 1000 frames that Python allows
+MAX_PARTS = 1_000_000   # a snapshot has about 20 thousand
 
 Handler = Callable[['Call'], Any]               # a call with evaluated arguments -> its value
 Handlers = Callable[[str], Handler | None]      # 'module.name' -> handler, None = refused
@@ -219,7 +220,8 @@ def check_keys(keys: Iterable[Any]) -> list[Any]:
 
 
 def evaluate(tree: Any, handlers: Handlers) -> Any:
-    """Replace every Call in `tree` by what its handler returns. Shared parts stay shared; cycles are refused.
+    """Replace every Call in `tree` by what its handler returns. Shared parts stay shared; cycles, excessive
+    depth (MAX_DEPTH) and parts that share so much that they are huge when written out (MAX_PARTS) are refused.
 
     A handler gets a Call whose arguments, items and state are evaluated already. Raises ValueError.
     """
@@ -229,8 +231,9 @@ def evaluate(tree: Any, handlers: Handlers) -> Any:
 class _Evaluator:
     def __init__(self, handlers: Handlers) -> None:
         self.handlers = handlers
-        self.done: dict[int, Any] = {}      # id of a part of the tree -> its value
-        self.open: set[int] = set()         # ids of the parts that the current one lies in
+        self.done: dict[int, Any] = {}          # id of a part of the tree -> its value
+        self.open: set[int] = set()             # ids of the parts that the current one lies in
+        self.num_parts: dict[int, int] = {}     # id of a part -> number of parts in it, shared ones as often as they occur
 
     def value(self, part: Any, depth: int) -> Any:
         if isinstance(part, _ATOMS):
@@ -242,19 +245,28 @@ class _Evaluator:
             raise ValueError('a container or call that contains itself')
         if key not in self.done:
             self.open.add(key)
-            self.done[key] = self.call(part, depth) if isinstance(part, Call) else self.container(part, depth + 1)
+            self.done[key] = self.call(part, depth + 1) if isinstance(part, Call) else self.container(part, depth + 1)
             self.open.remove(key)
         return self.done[key]
 
+    def values(self, part: Any, inside: Iterable[Any], depth: int) -> list[Any]:
+        """Values of what is inside of `part`; a limit keeps later code, which may print or copy them, from running for ever."""
+        inside = list(inside)
+        values = [self.value(item, depth) for item in inside]
+        count = self.num_parts[id(part)] = 1 + sum(self.num_parts.get(id(item), 1) for item in inside)
+        if count > MAX_PARTS:
+            raise ValueError(f'more than {MAX_PARTS} parts when shared ones are counted as often as they occur')
+        return values
+
     def container(self, part: Any, depth: int) -> Any:
         if isinstance(part, dict):
-            return {key: self.value(item, depth) for key, item in part.items()}
+            return dict(zip(part, self.values(part, part.values(), depth), strict=True))
         if isinstance(part, (list, tuple)):
-            return type(part)([self.value(item, depth) for item in part])
+            return type(part)(self.values(part, part, depth))
         return part     # sets: their members are atoms
 
     def call(self, part: Call, depth: int) -> Any:
-        args, items, state = (self.value(x, depth + 1) for x in (part.args, part.items, part.state))
+        args, items, state = self.values(part, (part.args, part.items, part.state), depth)
         handler = self.handlers(part.name)
         assert handler is not None, part.name       # or read_tree would have refused it
         try:

@@ -11,6 +11,8 @@ from torch.overrides import TorchFunctionMode
 
 from torch_utils.safe_pickle import Call
 
+MAX_ARGUMENT = 2 ** 24  # far above any width, resolution or number of layers
+
 
 @dataclass(eq=False)
 class SavedModule:
@@ -68,6 +70,8 @@ def build(saved: SavedModule, construct: Callable[..., torch.nn.Module], *args: 
     Raises ValueError that lists what differs unless classes of the parts, names and shapes all agree. The state of
     torch's random numbers does not change.
     """
+    if _largest_int([*args, *kwargs.values()]) > MAX_ARGUMENT:
+        raise ValueError(f'its constructor arguments hold a number above {MAX_ARGUMENT}')
     tensors = saved.tensors()
     stored = sum(tensor.numel() for tensor in tensors.values())
     with torch.random.fork_rng(devices=[]), _AtMost(10 * stored + 10_000):
@@ -77,6 +81,17 @@ def build(saved: SavedModule, construct: Callable[..., torch.nn.Module], *args: 
         for name, tensor in _tensors_of(module).items():
             tensor.copy_(tensors[name])
     return module
+
+
+def _largest_int(arguments: Any) -> int:
+    """The largest magnitude of an integer in nested lists, tuples and dicts."""
+    if isinstance(arguments, int):
+        return abs(arguments)
+    if isinstance(arguments, dict):
+        arguments = arguments.values()
+    elif not isinstance(arguments, (list, tuple)):
+        return 0
+    return max(map(_largest_int, arguments), default=0)
 
 
 class _AtMost(TorchFunctionMode):

@@ -203,7 +203,7 @@ def _size_kwargs(preset: Preset, options: TrainingOptions, half_precision: bool)
 
 
 def _adam_kwargs(learning_rate: float) -> dict[str, Any]:
-    return dict(class_name='torch.optim.Adam', lr=learning_rate, betas=[0, 0.99], eps=1e-8)
+    return dict(class_name='torch.optim.Adam', lr=learning_rate, betas=[0.0, 0.99], eps=1e-8)
 
 
 def _augmentation(options: TrainingOptions) -> dict[str, Any]:

@@ -1,10 +1,7 @@
 """What has to be known of a data set before training starts, and the checks that are done then."""
 
-import collections
 import dataclasses
 from typing import Any
-
-import numpy as np
 
 from .dataset import ImageFolderDataset, check_dataset
 
@@ -81,8 +78,7 @@ def _check_labels(dataset: ImageFolderDataset, path: str) -> list[str]:
         return []
     if dataset.label_dim < 2:
         raise ValueError(f'{path} has one class only: --cond needs two or more; leave out --cond, or label the images')
-    counts = collections.Counter(int(np.argmax(dataset.get_label(index))) for index in range(len(dataset)))
-    empty = [_class_name(dataset, index) for index in range(dataset.label_dim) if not counts[index]]
+    empty = [name for name, count in zip(dataset.class_names, dataset.class_counts(), strict=True) if count == 0]
     if empty:
         raise ValueError(f'{path} has no images of {len(empty)} of its {dataset.label_dim} classes: {", ".join(empty[:10])}'
                          f'{" ..." if len(empty) > 10 else ""}; add images, number the classes without gaps, or raise --subset')
@@ -91,7 +87,3 @@ def _check_labels(dataset: ImageFolderDataset, path: str) -> list[str]:
 
 def _say_ignored(dataset: ImageFolderDataset) -> list[str]:
     return [f'the labels of the data ({dataset.label_dim} dimensions) are ignored; --cond=1 trains with them']
-
-
-def _class_name(dataset: ImageFolderDataset, index: int) -> str:
-    return dataset.class_names[index] if index < len(dataset.class_names) else str(index)

@@ -32,6 +32,7 @@ class Dataset(torch.utils.data.Dataset):
         self._raw_shape = [int(size) for size in raw_shape]
         self._use_labels = use_labels
         self._raw_labels: np.ndarray | None = None
+        self._label_shape: list[int] | None = None
         self._raw_idx = _choose(self._raw_shape[0], max_size, random_seed)
         self._xflip = np.zeros(len(self._raw_idx), dtype=np.uint8)
         if xflip:
@@ -99,10 +100,11 @@ class Dataset(torch.utils.data.Dataset):
     @property
     def label_shape(self) -> list[int]:
         """[number of classes], [vector length] or [0]."""
-        labels = self._get_raw_labels()
-        if labels.dtype != np.int64:
-            return list(labels.shape[1:])
-        return [len(self._given_class_names()) or int(labels.max()) + 1]
+        if self._label_shape is None:  # the largest of many labels is not looked for at every item
+            labels = self._get_raw_labels()
+            num_classes = [len(self._given_class_names()) or int(labels.max()) + 1] if self.has_onehot_labels else None
+            self._label_shape = num_classes or list(labels.shape[1:])
+        return list(self._label_shape)
 
     @property
     def label_dim(self) -> int:

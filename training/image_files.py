@@ -75,7 +75,7 @@ class ImageFiles:
         return {**self.__dict__, '_archive': None}
 
     def _open_archive(self) -> zipfile.ZipFile:
-        if self._archive is None:
+        if self._archive is None or self._archive_pid != os.getpid():
             try:
                 self._archive = zipfile.ZipFile(self.path)
             except zipfile.BadZipFile as error:

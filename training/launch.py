@@ -13,7 +13,7 @@ import click
 import dnnlib
 
 from .data_facts import DataFacts
-from .processes import process_group, rank_device, start_processes
+from .processes import check_devices, process_group, rank_device, start_processes
 from .training_loop import training_loop
 
 Config = dict[str, Any]
@@ -54,6 +54,7 @@ def launch(
         click.echo(describe_run(config, data), err=True)
         click.echo(json.dumps(config, indent=2))
         return None
+    check_devices(config['device'], config['num_gpus'])
     run_dir = make_run_dir(outdir, description)
     with dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a'):
         print(describe_run(config, data))
@@ -67,7 +68,6 @@ def launch(
     if config['num_gpus'] > 1:
         with tempfile.TemporaryDirectory() as temp_dir:
             start_processes(_run_process, (run_dir, config, os.path.join(temp_dir, 'init')), config['num_gpus'])
-    print(f'Done: {run_dir}')
     return run_dir
 
 
@@ -124,3 +124,4 @@ def _train(run_dir: Path, config: Config) -> None:
     except BaseException as error:
         print(f'Stopped: {type(error).__name__}: {error}'.rstrip(': '))
         raise
+    print(f'Done: {run_dir}')

@@ -17,17 +17,17 @@ from .resume import resume_networks
 Networks = dict[str, Any]  # 'G', 'D', 'G_ema': modules with the attributes of training.networks
 
 
-def set_up_torch(seed: int, cudnn_benchmark: bool, allow_tf32: bool, num_threads: int | None) -> None:
+def set_up_torch(device: torch.device, seed: int, cudnn_benchmark: bool, allow_tf32: bool, num_threads: int | None) -> None:
     """Seed the global generators and set what torch keeps per process."""
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.backends.cudnn.benchmark = cudnn_benchmark
-    torch.backends.cuda.matmul.allow_tf32 = allow_tf32
-    torch.backends.cudnn.allow_tf32 = allow_tf32
-    conv2d_gradfix.enabled = True
-    grid_sample_gradfix.enabled = True
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
+    conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+    torch.backends.cudnn.benchmark = cudnn_benchmark
+    torch.manual_seed(seed)
+    np.random.seed(seed)
 
 
 def build_networks(dataset: Any, G_kwargs: dict[str, Any], D_kwargs: dict[str, Any], device: torch.device) -> Networks:

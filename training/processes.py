@@ -42,6 +42,12 @@ def rank_device(device: str, rank: int) -> torch.device:
     return torch.device('cuda', rank) if device == 'cuda' else torch.device(device)
 
 
+def check_devices(device: str, num_gpus: int) -> None:
+    """ValueError if there are fewer CUDA devices than processes."""
+    if device == 'cuda' and num_gpus > torch.cuda.device_count():
+        raise ValueError(f'--gpus={num_gpus} asks for more CUDA devices than the {torch.cuda.device_count()} found: lower --gpus')
+
+
 def copy_from_first_process(modules: list[torch.nn.Module]) -> None:
     """Give every process the parameters and buffers of rank 0."""
     for module in modules:

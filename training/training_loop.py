@@ -65,7 +65,7 @@ def training_loop(
     FloatingPointError, naming the phase, if a loss stops being finite.
     """
     run_dir, torch_device = Path(run_dir), rank_device(device, rank)
-    set_up_torch(random_seed * num_gpus + rank, cudnn_benchmark, allow_tf32, num_threads)
+    set_up_torch(torch_device, random_seed * num_gpus + rank, cudnn_benchmark, allow_tf32, num_threads)
     with contextlib.ExitStack() as stack:
         dataset = stack.enter_context(contextlib.closing(dnnlib.util.construct_class_by_name(**training_set_kwargs)))
         progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_kimg, torch_device, rank)))

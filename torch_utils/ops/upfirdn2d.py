@@ -145,15 +145,15 @@ def _resample(x: torch.Tensor, f: torch.Tensor, up: tuple[int, int], down: tuple
                          f'of {kw}x{kh} taps; pad more')
     if up == (1, 1) and f.numel() == 1:
         return pad2d(x, padding)[:, :, ::down[1], ::down[0]] * f
-    swap = x.shape[1] == 1      # one channel is no case for depthwise kernels, but the filter is the same for all images
-    if swap:
-        x = x.transpose(0, 1)
+    size = x.shape[:2]
+    if size[1] < 16:        # too few for a CPU's depthwise kernels, but the filter is the same for all images
+        x = x.reshape(1, -1, *x.shape[2:])
     if up == (1, 1):
         y = _filter_then_drop(x, f, down, padding)
     else:
         crop = (kw - 1 - left, kw - up[0] - right, kh - 1 - top, kh - up[1] - bottom)
         y = _spread_then_filter(x, f, up, crop)[:, :, ::down[1], ::down[0]]
-    return y.transpose(0, 1) if swap else y
+    return y.reshape(*size, *y.shape[2:])
 
 
 def _filter_then_drop(x: torch.Tensor, f: torch.Tensor, down: tuple[int, int], padding: Borders) -> torch.Tensor:

@@ -1,0 +1,349 @@
+"""legacy: snapshots of both dialects come back whole, hostile and broken ones in one line without running anything."""
+import copy
+import io
+import os
+import pickle
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+
+import legacy
+from dnnlib import EasyDict
+from torch_utils import persistence
+from training.networks import Discriminator, Generator
+
+SIZES = dict(channel_base=64, channel_max=8)
+
+
+def make_networks(synthesis_kwargs=SIZES, block_kwargs=(), **sizes):
+    image = dict(c_dim=0, img_resolution=16, img_channels=1, **sizes)
+    G = Generator(z_dim=4, w_dim=4, mapping_kwargs=EasyDict(num_layers=2), synthesis_kwargs=synthesis_kwargs, **image)
+    D = Discriminator(**image, **SIZES, block_kwargs=dict(block_kwargs))
+    for parameter in [*G.parameters(), *D.parameters()]:
+        parameter.data.normal_()
+    return dict(G=G, D=D, G_ema=copy.deepcopy(G))
+
+
+def pickled(networks, **fields):
+    return pickle.dumps(dict(networks, **fields), 4)
+
+
+def load(content, **kwargs):
+    return legacy.load_network_pkl(io.BytesIO(content), **kwargs)
+
+
+def refused(content, match, **kwargs):
+    with pytest.raises(ValueError, match=match) as error:
+        load(content, **kwargs)
+    assert len(str(error.value).splitlines()) == 1
+    return str(error.value)
+
+
+def tensors(module):
+    return dict(module.state_dict())
+
+
+def assert_same(got, want):
+    assert list(tensors(got)) == list(tensors(want))
+    for name, tensor in tensors(want).items():
+        assert torch.equal(tensors(got)[name], tensor), name
+
+
+class Described:
+    """Pickles as a persistent object with the given description."""
+
+    def __init__(self, **meta):
+        self.meta = dict(dict(type='class', version=6, module_src='', class_name='Generator'), **meta)
+
+    def __reduce__(self):
+        return persistence._reconstruct_persistent_obj, (self.meta,)
+
+
+def described(module, state=None, **meta):
+    """The description of a real module, with parts of it replaced."""
+    original = module.__reduce_ex__(4)[1][0]
+    return Described(**{**original, 'state': {**original['state'], **(state or {})}, **meta})
+
+
+@pytest.fixture(scope='module')
+def snapshot():
+    torch.manual_seed(0)
+    return pickled(make_networks(), augment_pipe=None, training_set_kwargs=EasyDict(path='x.zip', max_size=np.int64(7)),
+                   class_names=['cat', 'dog'])
+
+
+@pytest.fixture
+def canary(tmp_path):
+    path = tmp_path / 'canary'
+    yield path
+    assert not path.exists(), 'the pickle ran code'
+
+
+# Round trips.
+
+def test_save_and_load_bit_for_bit(tmp_path):
+    networks = make_networks()
+    path = tmp_path / 'network.pkl'
+    legacy.save_network_pkl(path, dict(networks, augment_pipe=None, training_set_kwargs=EasyDict(a=1), class_names=['cat']))
+    assert os.listdir(tmp_path) == ['network.pkl']
+    data = legacy.load_network_pkl(path)
+    assert data['class_names'] == ['cat'] and data['training_set_kwargs'] == {'a': 1} and data['augment_pipe'] is None
+    z = torch.randn(2, 4)
+    for name, network in networks.items():
+        assert_same(data[name], network)
+        assert type(data[name]) is type(network) and data[name].init_kwargs == network.init_kwargs
+        assert not data[name].training and not any(p.requires_grad for p in data[name].parameters())
+        assert network.training and all(p.requires_grad for p in network.parameters())      # saving changed nothing
+    assert torch.equal(data['G'](z, None, noise_mode='const'), networks['G'].eval()(z, None, noise_mode='const'))
+
+
+def test_plain_pickle_reads_what_was_saved(tmp_path):
+    networks = make_networks()
+    legacy.save_network_pkl(tmp_path / 'network.pkl', networks)
+    data = pickle.loads((tmp_path / 'network.pkl').read_bytes())
+    for name, network in networks.items():
+        assert_same(data[name], network)
+        assert not data[name].training
+
+
+def test_random_state_is_left_alone(snapshot):
+    before = torch.get_rng_state()
+    load(snapshot)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_missing_fields_become_none():
+    data = load(pickled(dict(G_ema=make_networks()['G_ema'])))
+    assert [name for name, value in data.items() if value is None] == ['G', 'D', 'augment_pipe', 'training_set_kwargs']
+
+
+def test_half_precision_weights(snapshot):
+    networks = {name: network.half() for name, network in make_networks().items()}
+    data = load(pickled(networks))
+    for name, tensor in networks['G'].named_parameters():
+        assert torch.equal(dict(data['G'].named_parameters())[name], tensor.float())
+
+
+def test_frozen_layers_are_buffers():
+    D = make_networks(block_kwargs=dict(freeze_layers=2))['D']
+    data = load(pickled(make_networks(), D=D))
+    frozen = [name for name, _ in D.named_buffers() if name.endswith('weight')]
+    assert len(frozen) == 2 and set(frozen) <= dict(data['D'].named_buffers()).keys()
+    assert_same(data['D'], D)
+
+
+def test_force_fp16():
+    data = load(pickled(make_networks()), force_fp16=True)
+    for network, blocks in ((data['G_ema'].synthesis, (8, 16)), (data['D'], (8, 16))):
+        assert all(getattr(network, f'b{res}').use_fp16 for res in blocks)
+    assert data['G'].init_kwargs['synthesis_kwargs'] == dict(SIZES, num_fp16_res=4, conv_clamp=256)
+    assert_same(data['G'], load(pickled(dict(G_ema=data['G'])))['G_ema'])
+
+
+def test_stylegan3_dialect():
+    G = make_networks(synthesis_kwargs=dict(SIZES, conv_clamp=256))['G']
+    flat = dict(z_dim=4, c_dim=0, w_dim=4, img_resolution=16, img_channels=1, mapping_kwargs=EasyDict(num_layers=2),
+                conv_clamp=256, fused_modconv_default='inference_only', **SIZES)
+    got = load(pickled(dict(G_ema=described(G, state=dict(_init_kwargs=flat)))))['G_ema']
+    assert_same(got, G)
+    assert got.init_kwargs['synthesis_kwargs'] == dict(SIZES, conv_clamp=256) and got.synthesis.b16.conv1.conv_clamp == 256
+
+
+@pytest.mark.parametrize('name', ['ema-only-u32', 'snapshot-c32', 'snapshot-c32-old', 'snapshot-c64', 'snapshot-g16'])
+def test_files_of_the_reference(shared, name):
+    """Every tensor equals what a reader that executes nothing finds on its own: the floats follow the header in the file."""
+    path = shared / 'conformance' / 'pickles' / f'{name}.pkl'
+    content = path.read_bytes()
+    data = legacy.load_network_pkl(path)
+    for network in filter(None, (data['G'], data['D'], data['G_ema'])):
+        for tensor_name, tensor in network.named_parameters():
+            assert tensor.contiguous().numpy().tobytes() in content, tensor_name
+
+
+# What must not run.
+
+def test_program_text_of_known_classes_is_not_run(canary):
+    source = f'open({str(canary)!r}, "w")\nraise RuntimeError'
+    G = make_networks()['G']
+    assert_same(load(pickled(dict(G_ema=described(G, module_src=source))))['G_ema'], G)
+
+
+def test_unknown_class_needs_trust(tmp_path, monkeypatch):
+    source = ('import torch\nfrom torch_utils import persistence\n@persistence.persistent_class\n'
+              'class Strange(torch.nn.Module):\n    def __init__(self, n):\n        super().__init__()\n'
+              '        self.weight = torch.nn.Parameter(torch.ones(n))\n'
+              '    def forward(self, x):\n        return x * self.weight\n')
+    (tmp_path / 'strange_module.py').write_text(source)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import strange_module
+    content = pickled(dict(G_ema=strange_module.Strange(n=3)))
+    refused(content, r"G_ema is of class 'Strange'.*--trust-pickle")
+    G_ema = load(content, trust=True)['G_ema']
+    assert not G_ema.training and not G_ema.weight.requires_grad
+    assert G_ema(torch.full([3], 2.0)).tolist() == [2, 2, 2]
+
+
+def test_unknown_part_of_a_known_class():
+    G = make_networks()['G']
+    parts = {name: described(part, class_name='OwnMapping') if name == 'mapping' else part for name, part in G._modules.items()}
+    refused(pickled(dict(G_ema=described(G, state=dict(_modules=parts)))),
+            r'mapping \(OwnMapping, here MappingNetwork\).*--trust-pickle')
+
+
+def test_trusted_snapshot_and_fp16(snapshot):
+    data = load(snapshot, trust=True, force_fp16=True)
+    assert data['G'].synthesis.b16.use_fp16 and data['D'].b16.use_fp16 and not data['G'].training
+    assert_same(data['G'], load(snapshot)['G'])
+
+
+class Evil:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}',)
+
+
+@pytest.mark.parametrize('where', ['alone', 'field', 'own field', 'attribute', 'argument', 'parameter'])
+def test_command_anywhere_in_a_snapshot(canary, where):
+    G, evil = make_networks()['G'], Evil(canary)
+    holders = {
+        'alone': lambda: evil,
+        'field': lambda: dict(G=evil, G_ema=G),
+        'own field': lambda: dict(G_ema=G, x=[evil]),
+        'attribute': lambda: dict(G_ema=described(G, dict(x=evil))),
+        'argument': lambda: dict(G_ema=described(G, dict(_init_kwargs=dict(z_dim=evil)))),
+        'parameter': lambda: dict(G_ema=described(G, dict(_parameters=dict(weight=evil)))),
+    }
+    message = refused(pickle.dumps(holders[where](), 4), r"'(posix|nt)\.system'.*--trust-pickle")
+    assert message.startswith('network pickle: ')
+
+
+def test_tensorflow_era(monkeypatch):
+    module = types.ModuleType('dnnlib.tflib.network')
+    module.Network = type('Network', (), dict(__module__='dnnlib.tflib.network'))
+    for name in ('dnnlib.tflib', 'dnnlib.tflib.network'):
+        monkeypatch.setitem(sys.modules, name, module)
+    content = pickle.dumps(tuple(module.Network() for _ in range(3)), 3)
+    monkeypatch.undo()
+    for trust in (False, True):
+        refused(content, 'TensorFlow.*convert it', trust=trust)
+
+
+# What is broken.
+
+@pytest.mark.parametrize('content, match', [
+    (b'', 'empty'), (b'PK\x03\x04rest', 'zip archive'), (b'\n<!DOCTYPE html>', 'web page'), (b'\x89PNG\r\n', 'PNG'),
+    (b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'), (bytes(100), 'damaged'), (b'hello', 'damaged'),
+    (pickle.dumps([1]), 'a pickled list'), (pickle.dumps({}), 'G_ema is of type NoneType'),
+    (pickle.dumps({1: 2}), 'a pickled dict'), (pickle.dumps(dict(G_ema=3, x=1)), r"G_ema is of type int.*\['G_ema', 'x'\]")])
+@pytest.mark.parametrize('trust', [False, True])
+def test_foreign_files(content, match, trust):
+    refused(content, 'loading failed' if trust and match == 'damaged' else match, trust=trust)
+
+
+def test_error_names_the_file(tmp_path):
+    path = tmp_path / 'broken.pkl'
+    path.write_bytes(b'\x80\x04')
+    with pytest.raises(ValueError, match=r'broken\.pkl: not a readable'):
+        legacy.load_network_pkl(path)
+    with pytest.raises(OSError):
+        legacy.load_network_pkl(tmp_path / 'none.pkl')
+
+
+def test_truncated(snapshot):
+    size = len(snapshot)
+    for end in [*range(0, 400, 13), *range(400, size, size // 50), *range(size - 40, size)]:
+        refused(snapshot[:end], 'network pickle: ')
+
+
+def test_flipped_bytes_load_or_are_refused():
+    content = pickled(dict(G_ema=make_networks()['G_ema']))
+    rng = np.random.default_rng(0)
+    num_refused = 0
+    for _ in range(60):
+        damaged = bytearray(content)
+        for position in rng.integers(0, len(content), 3):
+            damaged[position] = rng.integers(256)
+        try:
+            load(bytes(damaged))
+        except ValueError as err:
+            num_refused += 1
+            assert len(str(err).splitlines()) == 1
+    assert num_refused > 5
+
+
+def arguments(state, **changes):
+    return dict(_init_kwargs=dict(state['_init_kwargs'], **changes))
+
+
+STATES = {
+    'only in the file: extra': lambda s: dict(_buffers=dict(s['_buffers'], extra=torch.zeros(2))),
+    'missing in the file: .*mapping.fc0.weight': lambda s: dict(_modules=dict(synthesis=s['_modules']['synthesis'])),
+    r'of another shape: .*b16.conv1.bias \[4\] \(expected \[2\]\)': lambda s: arguments(s, synthesis_kwargs=dict(SIZES, channel_base=32)),
+    'cannot be built.*hidden': lambda s: arguments(s, mapping_kwargs=dict(hidden=3)),
+    'power of two': lambda s: arguments(s, img_resolution=17),
+    'cannot be built': lambda s: arguments(s, synthesis_kwargs=7),
+    'cannot be built.*z_dim': lambda s: dict(_init_kwargs={}),
+    'does not record': lambda s: dict(_init_kwargs=None),
+    '_parameters of a Generator are not': lambda s: dict(_parameters=dict(weight=[1])),
+    '_modules of a Generator are not': lambda s: dict(_modules=dict(mapping=torch.zeros(1))),
+    '_buffers of a Generator are not': lambda s: dict(_buffers=[]),
+}
+
+
+@pytest.mark.parametrize('match', STATES)
+def test_state_that_does_not_fit(match):
+    G = make_networks()['G']
+    refused(pickled(dict(G_ema=described(G, STATES[match](vars(G))))), match)
+
+
+@pytest.mark.parametrize('meta', [dict(type='function'), dict(class_name=3), dict(state=None), dict(state=[1])])
+def test_malformed_descriptions(meta):
+    refused(pickled(dict(G_ema=Described(**{'state': {}, **meta}))), 'not a readable network pickle')
+
+
+@pytest.mark.parametrize('changes', [
+    dict(img_resolution=2**20), dict(img_resolution=2**3000), dict(mapping_kwargs=dict(num_layers=10**9)),
+    dict(mapping_kwargs=dict(num_layers=10**6, layer_features=0)), dict(z_dim=10**7), dict(w_dim=10**15),
+    dict(synthesis_kwargs=dict(channel_base=2**24, channel_max=2**24))])
+def test_arguments_that_ask_for_the_moon(changes):
+    G = make_networks()['G']
+    refused(pickled(dict(G_ema=described(G, dict(_init_kwargs=dict(G.init_kwargs, **changes))))), 'G_ema')
+
+
+def test_modules_that_hold_each_other_many_times():
+    part = make_networks()['G']
+    for _ in range(5):
+        part = described(make_networks()['G'].mapping, dict(_modules={str(i): part for i in range(10)}))
+    refused(pickled(dict(G_ema=part)), 'parts')
+
+
+def test_names_cannot_write_on_the_terminal():
+    G = make_networks()['G']
+    message = refused(pickled(dict(G_ema=described(G, dict(_buffers={'x\x1b[2J\ny': torch.zeros(1)})))), 'only in the file')
+    assert '\x1b' not in message
+
+
+# Names and writing.
+
+def test_resume_names(tmp_path):
+    assert legacy.resolve_resume('ffhq256').startswith('https://') and legacy.resolve_resume('ffhq256').endswith('.pkl')
+    assert legacy.resolve_resume('https://host/x.pkl') == 'https://host/x.pkl'
+    assert legacy.resolve_resume('file:///x.pkl') == 'file:///x.pkl'
+    assert legacy.resolve_resume(str(tmp_path)) == str(tmp_path)
+    with pytest.raises(ValueError, match=r"'ffhq2048'.*ffhq256, ffhq512, ffhq1024, celebahq256, lsundog256"):
+        legacy.resolve_resume('ffhq2048')
+
+
+def test_failed_save_leaves_the_old_file(tmp_path):
+    path = tmp_path / 'network.pkl'
+    path.write_bytes(b'old')
+    with pytest.raises(Exception, match='lambda'):
+        legacy.save_network_pkl(path, dict(G_ema=make_networks()['G_ema'], broken=lambda: None))
+    assert os.listdir(tmp_path) == ['network.pkl'] and path.read_bytes() == b'old'
+    with pytest.raises(OSError):
+        legacy.save_network_pkl(tmp_path / 'no folder' / 'network.pkl', {})

@@ -1,0 +1,135 @@
+"""The train.py command: what it prints, what it leaves behind, and one line for each wrong input."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+import train
+from tests.conftest import write_dataset
+
+TINY = ['--device=cpu', '--z-dim=8', '--w-dim=8', '--cbase=64', '--cmax=8', '--batch=4', '--kimg=0.01']
+
+
+def call(*args):
+    return CliRunner().invoke(train.main, [str(arg) for arg in args])
+
+
+def write_zip(path, labels, class_names=None, resolution=16):
+    """Grey images with the given dataset.json labels; None: no dataset.json."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        for index in range(6):
+            buffer = io.BytesIO()
+            Image.fromarray(np.full([resolution, resolution], 40 * index, dtype=np.uint8)).save(buffer, format='PNG')
+            archive.writestr(f'{index}.png', buffer.getvalue())
+        if labels is not None:
+            content = dict(labels=[[f'{index}.png', label] for index, label in enumerate(labels)])
+            archive.writestr('dataset.json', json.dumps(content | ({} if class_names is None else dict(class_names=class_names))))
+    return path
+
+
+def test_help_tells_everything():
+    result = call('--help')
+    assert result.exit_code == 0
+    for name in ('--outdir', '--gpus', '--snap', '--seed', '--dry-run', '--data', '--cond', '--subset', '--mirror', '--cfg',
+                 '--gamma', '--kimg', '--batch', '--aug', '--p', '--target', '--augpipe', '--resume', '--freezed', '--fp32', '--nobench',
+                 '--allow-tf32', '--workers', '--device', '--verbose', 'Examples:', 'python train.py --data='):
+        assert name in result.output
+    assert all(option.help for option in train.main.params)
+
+
+def test_dry_run_prints_json_and_leaves_nothing(tmp_path, rgb_zip):
+    result = call('--data', rgb_zip, '--outdir', tmp_path / 'runs', *TINY, '--dry-run')
+    assert result.exit_code == 0
+    config = json.loads(result.stdout)
+    assert (config['batch_size'], config['total_kimg'], config['device']) == (4, 0.01, 'cpu')
+    assert config['training_set_kwargs']['use_labels'] is False
+    assert 'the labels of the data (3 dimensions) are ignored' in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_from_start_to_end(tmp_path, gray_zip):
+    result = call('--data', gray_zip, '--outdir', tmp_path / 'runs', *TINY, '--aug=noaug', '--desc=first')
+    assert result.exit_code == 0, result.output
+    run_dir, = (tmp_path / 'runs').iterdir()
+    assert run_dir.name == '00000-gray-auto-batch4-noaug-first'
+    assert (run_dir / 'network-snapshot-000000.pkl').stat().st_size > 0
+    log = (run_dir / 'log.txt').read_text()
+    assert log == result.stdout
+    assert 'are ignored' in log
+
+
+def test_going_on_from_a_snapshot_takes_its_sizes(tmp_path, rgb_zip, source_pkl):
+    result = call('--data', rgb_zip, '--outdir', tmp_path / 'runs', '--device=cpu', '--batch=4', '--kimg=0.004',
+                  '--resume', source_pkl)
+    assert result.exit_code == 0, result.output
+    config = json.loads(next(tmp_path.glob('runs/*/training_options.json')).read_text())
+    assert config['G_kwargs']['z_dim'] == 8
+    assert config['D_kwargs']['channel_max'] == 16
+    assert '0 new, 0 not used' in result.output
+
+
+def test_a_small_data_set_is_said(rgb_zip):
+    result = call('--data', rgb_zip, '--device=cpu', '--batch=32', '-n')
+    assert '18 images are fewer than a batch of 32' in result.stderr
+
+
+def check_error(result, *texts, code=2):
+    assert result.exit_code == code, result.output
+    assert 'Traceback' not in result.output
+    error, = (line for line in result.stderr.splitlines() if line.startswith('Error: '))
+    assert result.stderr.rstrip().endswith(error)
+    for text in texts:
+        assert text in error
+
+
+@pytest.mark.parametrize('args, texts', [
+    ([], ['--data is missing']),
+    (['--data=no/such.zip'], ['no/such.zip']),
+    (['--data={rgb}', '--batch=10', '--gpus=4'], ['--batch', 'multiple of --gpus', '--batch=12']),
+    (['--data={rgb}', '--batch=6'], ['6 and 4', '--mbstd-group=2']),
+    (['--data={rgb}', '--aug=fixed'], ['--p']),
+    (['--data={rgb}', '--gamma=nan'], ['--gamma=nan']),
+    (['--data={rgb}', '--gamma=-1'], ['--gamma']),
+    (['--data={rgb}', '--cfg=paper64'], ['--cfg', 'paper256']),
+    (['--data={rgb}', '--kimg=0'], ['--kimg']),
+    (['--data={rgb}', '--resume=no-such-source'], ['no-such-source']),
+    (['--data={rgb}', '--resume={rgb}'], ['rgb.zip']),
+    (['--data={rgb}', '--resume={source}', '--cbase=64'], ['--cbase', '--resume']),
+    (['--data={rgb}', '--resume={source}', '--cond=1'], ['unconditional', '3 classes', 'train_hyper.py']),
+    (['--data={rgb}', '--resume={conditional}'], ['3 classes', '--cond=1']),
+    (['--data={gray}', '--resume={source}'], ['3 channels', 'the data has 1']),
+    (['--data={large}', '--resume={source}'], ['16x16 pixels', '32x32', 'dataset_tool.py']),
+    (['--data={unlabelled}', '--cond=1'], ['no labels', '--cond']),
+    (['--data={one}', '--cond=1'], ['one class only']),
+    (['--data={gap}', '--cond=1'], ['no images of 1 of its 3 classes', 'dog']),
+])
+def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, rgb_zip, gray_zip, source_pkl, conditional_pkl, args, texts):
+    paths = dict(rgb=rgb_zip, gray=gray_zip, source=source_pkl, conditional=conditional_pkl,
+                 large=write_dataset(tmp_path / 'large.zip', 'RGB', resolution=32),
+                 unlabelled=write_zip(tmp_path / 'unlabelled.zip', None),
+                 one=write_zip(tmp_path / 'one.zip', [0] * 6),
+                 gap=write_zip(tmp_path / 'gap.zip', [0, 2] * 3, ['cat', 'dog', 'owl']))
+    outdir = tmp_path / 'runs'
+    check_error(call('--outdir', outdir, '--device=cpu', *(arg.format(**paths) for arg in args)), *texts)
+    assert not outdir.exists()
+
+
+def test_an_unusable_device_is_refused(tmp_path, rgb_zip):
+    if torch.cuda.is_available():
+        pytest.skip('CUDA is usable here')
+    check_error(call('--data', rgb_zip, '--outdir', tmp_path / 'runs', '--device=cuda'), '--device=cuda')
+
+
+def test_a_failed_run_ends_with_1_and_says_so_in_the_log(tmp_path, gray_zip, monkeypatch):
+    def fail(run_dir, **config):
+        raise FloatingPointError('the loss of phase Dmain is not finite')
+
+    monkeypatch.setattr('training.launch.training_loop', fail)
+    check_error(call('--data', gray_zip, '--outdir', tmp_path / 'runs', *TINY), 'phase Dmain', code=1)
+    assert 'Stopped: FloatingPointError: the loss of phase Dmain' in next(tmp_path.glob('runs/*/log.txt')).read_text()

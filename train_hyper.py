@@ -1,0 +1,185 @@
+"""Turn an unconditional StyleGAN2 into a class-conditional one: self-initialise, then transfer to labelled images."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+import tqdm
+
+import dnnlib
+import legacy
+from hyper_plugin import selfinit, transfer
+from training.cli import command_errors, resolve_device
+from training.config import build_config, run_description
+from training.data_facts import DataFacts, inspect_data
+from training.launch import launch, make_run_dir, save_json
+from training.resume import check_images, load_source
+from training.source_sizes import network_kwargs, set_precision
+from training.train_options import options_of, training_options
+
+FROM_SOURCE = ('--cond', '--z-dim', '--w-dim', '--map-depth', '--mapping-lr-mult', '--cbase', '--cmax', '--pl-weight')
+EPILOG = """\b
+Examples:
+  python train_hyper.py --data=animals.zip --resume=ffhq256 --selfinit
+  python train_hyper.py --resume=ffhq.pkl --selfinit=distill --no-cond-transfer --classes=cat,dog,wild
+"""
+
+
+@click.command(epilog=EPILOG, context_settings=dict(help_option_names=['-h', '--help']))
+@training_options(without=FROM_SOURCE)
+@click.option('--selfinit', type=click.Choice(['exact', 'distill']), is_flag=False, flag_value='exact', default=None,
+              help='Make every class equal the source before training: exact (the default of the bare option) sets the '
+                   'modulations to zero, distill trains a random hypernetwork to that end.  [default: start random]')
+@click.option('--selfinit-kimg', type=click.FloatRange(min=0, min_open=True), default=50, show_default=True,
+              help='Longest --selfinit=distill, in thousands of generated images; it stops when the error does not fall.')
+@click.option('--hyper-scale', type=click.FloatRange(min=0), default=0.1, show_default=True,
+              help='Spread of the modulations of a random hypernetwork, without --selfinit and before distill.')
+@click.option('--hyper-rank', type=click.IntRange(min=0), default=0, show_default=True,
+              help="Rank of the hypernetworks' modulations; 0: full, with code-dim times more weights than the generator's "
+                   'convolutions have kernels.')
+@click.option('--code-dim', type=click.IntRange(min=1), default=64, show_default=True, help='Dimensions of the class code.')
+@click.option('--d-cond', type=click.Choice(['heads', 'projection']), default='heads', show_default=True,
+              help='How the discriminator knows the class: one vector per class, or a mapping network of the label.')
+@click.option('--contrastive', type=click.Choice(['barlow', 'none']), default='barlow', show_default=True,
+              help="Contrastive loss on the discriminator's features: Barlow Twins, or none.")
+@click.option('--contrastive-weight', type=click.FloatRange(min=0), default=0.01, show_default=True,
+              help='Weight of the contrastive loss; 0 turns it off.')
+@click.option('--finetune', is_flag=True, help='Let the mapping, styles, noise strengths, constant and image layers of the '
+                                               'source learn too; its convolution kernels stay frozen.')
+@click.option('--cond-transfer/--no-cond-transfer', default=True, show_default=True,
+              help='Train on the labelled images, or stop after the self-initialisation.')
+@click.option('--classes', metavar='N|NAMES', help='Number of classes, or their names with commas, where --no-cond-transfer has '
+                                                   'no --data.')
+def main(outdir: str, device: str, dry_run: bool, verbose: bool, cond_transfer: bool, classes: str | None, **values: Any) -> None:
+    """Turn an unconditional StyleGAN2 (--resume) into a class-conditional one for labelled images (--data).
+
+    The source's weights stay frozen; a hypernetwork learns how each class changes its convolution kernels. Writes
+    pictures, statistics, selfinit.pkl and network-snapshot-*.pkl into a new directory under --outdir. A snapshot of this
+    command as --resume goes on with its classes.
+    """
+    with command_errors(verbose):
+        options = options_of(values, device=resolve_device(device).type, cond=True)
+        source = load_hyper_source(options.resume)
+        if options.data is None and not cond_transfer:
+            data = without_data(source['G_ema'], classes)
+        else:
+            check_no_classes(classes)
+            data = inspect_data(options.data, True, options.subset, options.mirror, options.seed)
+            check_images(options.resume, source['G_ema'], data.resolution, data.num_channels)
+        config = hyper_config(build_config(options, data), source, data, values)
+        starts_fresh = source['G_ema'].c_dim == 0
+        if not starts_fresh:
+            check_goes_on(options.resume, source['G_ema'], data, values['selfinit'], cond_transfer)
+
+        def prepare(run_dir: Path, config: dict[str, Any]) -> dict[str, Any]:
+            return start_networks(run_dir, config, source, data, values)
+
+        description = run_description(options, data) + (f'-{values["selfinit"]}' if values['selfinit'] else '')
+        if cond_transfer or dry_run:
+            launch(config, data, outdir, description, dry_run, prepare if starts_fresh else None)
+        else:
+            run_dir = make_run_dir(outdir, description)
+            with dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a'):
+                save_json(run_dir / 'training_options.json', prepare(run_dir, config))
+                print(f'Done: {run_dir}')
+
+
+def load_hyper_source(resume: str | None) -> dict[str, Any]:
+    """The source's networks. ValueError if there is none, or if it already is a conditional StyleGAN2."""
+    if not resume:
+        raise ValueError('--resume is missing: give the snapshot of an unconditional StyleGAN2, its URL, or a name as ffhq256')
+    source = load_source(resume)
+    G = source['G_ema']
+    if G.c_dim != 0 and type(G).__name__ != 'HyperGenerator':
+        raise ValueError(f'{resume} is conditional already, with {G.c_dim} label dimensions: expected an unconditional source; '
+                         'train.py goes on with conditional ones')
+    return source
+
+
+def without_data(G: torch.nn.Module, classes: str | None) -> DataFacts:
+    """What self-initialisation alone needs to know in place of a data set."""
+    if not classes:
+        raise ValueError('--no-cond-transfer found neither --data nor --classes: give one, so that the number of classes is known')
+    names = [str(i) for i in range(int(classes))] if classes.isdecimal() else [name.strip() for name in classes.split(',')]
+    if len(names) < 2 or len(set(names)) < len(names) or not all(names):
+        raise ValueError(f'--classes={classes}: expected 2 or more classes, as a number or as different names with commas')
+    return DataFacts(name=f'{len(names)}classes', path='no data', resolution=G.img_resolution, num_channels=G.img_channels,
+                     num_images=0, label_dim=len(names), class_names=tuple(names))
+
+
+def check_no_classes(classes: str | None) -> None:
+    """ValueError if classes are named beside data that has its own."""
+    if classes:
+        raise ValueError(f'--classes={classes} found beside --data, whose labels say what the classes are: leave out one')
+
+
+def check_goes_on(resume: str, G: torch.nn.Module, data: DataFacts, method: str | None, cond_transfer: bool) -> None:
+    """ValueError if a run that goes on from a hyper-modulated snapshot asks for a fresh start or for other classes."""
+    if method or not cond_transfer:
+        raise ValueError(f'{resume} is hyper-modulated already: leave out --selfinit and --no-cond-transfer to go on with it, '
+                         'or give an unconditional source')
+    if G.c_dim != data.label_dim:
+        raise ValueError(f'{resume} has {G.c_dim} classes, {data.path} has {data.label_dim}: give data with the same classes, '
+                         'or start from the unconditional source')
+
+
+def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts, values: dict[str, Any]) -> dict[str, Any]:
+    """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure, JSON-ready."""
+    half = config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] > 0
+    own = dict(code_dim=values['code_dim'], rank=values['hyper_rank'], init_scale=values['hyper_scale'], finetune=values['finetune'])
+    G_kwargs = own | network_kwargs(source['G_ema'])
+    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), half)
+    sizes = {name: G_kwargs['synthesis_kwargs'][name] for name in ('channel_base', 'channel_max') if name in G_kwargs['synthesis_kwargs']}
+    D_kwargs = dict(d_cond=values['d_cond'], finetune=values['finetune'])
+    D_kwargs |= network_kwargs(source['D']) if 'D' in source else config['D_kwargs'] | sizes
+    D_kwargs = set_precision(D_kwargs, half)
+    for name in ('block_kwargs', 'epilogue_kwargs'):  # --freezed and --mbstd-group
+        D_kwargs[name] = {**D_kwargs.get(name, {}), **config['D_kwargs'][name]}
+    loss = config['loss_kwargs']
+    return config | dict(
+        G_kwargs=G_kwargs | dict(class_name='hyper_plugin.networks.HyperGenerator'),
+        D_kwargs=D_kwargs | dict(class_name='hyper_plugin.networks.HyperDiscriminator'),
+        loss_kwargs=dict(class_name='hyper_plugin.loss.HyperTransferLoss', r1_gamma=loss['r1_gamma'],
+                         style_mixing_prob=loss['style_mixing_prob'], contrastive_loss=values['contrastive'],
+                         contrastive_weight=values['contrastive_weight']),
+        G_reg_interval=None,
+    )
+
+
+def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any], data: DataFacts,
+                   values: dict[str, Any]) -> dict[str, Any]:
+    """Build the networks, transfer the source, self-initialise, save; returns the config that trains from there."""
+    torch.manual_seed(config['random_seed'])
+    device = torch.device(config['device'])
+    sizes = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
+    G = dnnlib.util.construct_class_by_name(**config['G_kwargs'], **sizes).eval().to(device)
+    D = dnnlib.util.construct_class_by_name(**config['D_kwargs'], **sizes).eval().to(device)
+    print('\n'.join(transfer.transfer(source['G_ema'], G).lines('G')))
+    print('\n'.join(transfer.transfer(source['D'], D).lines('D') if 'D' in source else ['D   not in the source, starts anew']))
+    method = values['selfinit']
+    if method:
+        result = self_initialise(method, source['G_ema'].to(device), G, device, values['selfinit_kimg'], config['random_seed'])
+        print(f'Self-initialisation ({method}): relative feature error {result.relative_error:.3g} after {result.images} images')
+        save_json(run_dir / 'selfinit.json', result.as_dict())
+    path = run_dir / ('selfinit.pkl' if method else 'transfer.pkl')
+    legacy.save_network_pkl(path, dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=config['training_set_kwargs'],
+                                       class_names=list(data.class_names)))
+    return config | dict(resume_pkl=str(path))
+
+
+def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,
+                    seed: int) -> selfinit.SelfInitResult:
+    """Exact, or distilled with a progress bar and a line per measurement."""
+    if method == 'exact':
+        return selfinit.exact(source, G, device)
+    with tqdm.tqdm(total=round(kimg * 1000), unit='img', desc='Self-initialisation', dynamic_ncols=True) as bar:
+        def report(images: int, error: float) -> None:
+            bar.update(images - bar.n)
+            bar.set_postfix(error=f'{error:.4f}')
+            print(f'selfinit   kimg {images / 1000:<8.1f} relative error {error:.4f}')
+        return selfinit.distill(source, G, device, kimg, torch.Generator().manual_seed(seed), report=report)
+
+
+if __name__ == '__main__':
+    main()
