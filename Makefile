@@ -3,7 +3,7 @@
 #   make demo    the main job on built-in data: letters -> ten digits
 #   make test    the tests
 #   make lint    style and types
-#   make smoke   a tiny training and its pictures, under a minute on a CPU
+#   make smoke   source, transfer and pictures at a tiny size, under a minute on a CPU
 #   make clean   remove .venv and caches; training runs stay
 #
 # PYTHON       the interpreter that .venv is made with, 3.10 to 3.13
@@ -20,6 +20,7 @@ VENV_PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
 SMOKE := smoke-out
+TINY_RUN := --kimg=1 --batch=8 --tick=0.5 --device=cpu
 
 .PHONY: demo test lint smoke clean
 .DELETE_ON_ERROR:
@@ -34,11 +35,16 @@ lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
 
+# The whole job at a tiny size: source data and model, labelled data, transfer, pictures of every class.
 smoke: $(READY)
 	rm -rf $(SMOKE)
 	$(VENV_PYTHON) dataset_tool.py --source=builtin:letters --dest=$(SMOKE)/letters.zip --max-images=256
-	$(VENV_PYTHON) train.py --outdir=$(SMOKE) --data=$(SMOKE)/letters.zip --device=cpu --batch=8 --kimg=1 --snap=1
-	$(VENV_PYTHON) generate.py --network="$$(ls $(SMOKE)/*/network-snapshot-*.pkl | tail -n 1)" --seeds=0-3 --outdir=$(SMOKE)/out
+	$(VENV_PYTHON) dataset_tool.py --source=builtin:digits --dest=$(SMOKE)/digits.zip
+	$(VENV_PYTHON) train.py --outdir=$(SMOKE)/source --data=$(SMOKE)/letters.zip $(TINY_RUN) \
+	    --z-dim=32 --w-dim=32 --cbase=256 --cmax=32
+	$(VENV_PYTHON) train_hyper.py --outdir=$(SMOKE)/transfer --data=$(SMOKE)/digits.zip $(TINY_RUN) \
+	    --resume="$$(ls $(SMOKE)/source/*/network-snapshot-*.pkl)" --selfinit
+	$(VENV_PYTHON) generate.py --network="$$(ls $(SMOKE)/transfer/*/network-snapshot-*.pkl)" --grid --seeds=0-7 --outdir=$(SMOKE)
 
 clean:
 	rm -rf $(VENV) $(SMOKE) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -35,11 +35,12 @@ _FP16_KWARGS = dict(num_fp16_res=4, conv_clamp=256)
 _GENERATOR_ARGUMENTS = {'z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels', 'mapping_kwargs', 'synthesis_kwargs'}
 _SPEED_ARGUMENTS = {'fused_modconv_default'}    # of stylegan3: which of two equal computations runs
 
-_MAX_MESSAGE = 10_000    # characters; the names of all tensors of a network fit
+_MAX_MESSAGE = 10_000   # characters; the names of all tensors of a network fit
 _TRUST = 'if you trust the author of the file, use --trust-pickle (trust=True), which runs the code in it'
 
-_SOURCE_NETS_URL = 'https://nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets/'
-RESUME_NAMES = {name: f'{_SOURCE_NETS_URL}{file}.pkl' for name, file in dict(
+_HOST = 'https://nvlabs-fi-cdn.nvidia.com'
+_FOLDER = 'stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets'
+RESUME_NAMES = {name: f'{_HOST}/{_FOLDER}/{file}.pkl' for name, file in dict(
     ffhq256='ffhq-res256-mirror-paper256-noaug',
     ffhq512='ffhq-res512-mirror-stylegan2-noaug',
     ffhq1024='ffhq-res1024-mirror-stylegan2-noaug',

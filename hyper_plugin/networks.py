@@ -14,6 +14,7 @@ The class code travels in ws: the last code_dim entries of every copy.
 Shapes: N batch, K classes, U distinct codes in a batch, d code_dim, O/I output/input channels, k kernel size.
 A snapshot carries this file's text, so it imports only what every host codebase offers.
 """
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -50,16 +51,24 @@ def distinct_codes(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return rows[first], index.reshape(v.shape[:2])
 
 
-def convolve_per_class(x: torch.Tensor, kernels: torch.Tensor, index: torch.Tensor, **resample: Any) -> torch.Tensor:
-    """x: [N, I, H, W]; kernels: [U, O, I, k, k]; index: [N]. Image n is convolved with kernels[index[n]]."""
-    if len(kernels) == 1:
-        return conv2d_resample.conv2d_resample(x, kernels[0], **resample)
-    order = index.argsort()
-    counts = torch.bincount(index, minlength=len(kernels)).tolist()
-    runs = x[order].split(counts)  # the images of each class
-    done = [conv2d_resample.conv2d_resample(run, kernel, **resample)
-            for run, kernel in zip(runs, kernels.unbind(), strict=True) if len(run) > 0]
-    return torch.cat(done)[order.argsort()]
+class ClassRuns:
+    """A batch in runs of images that have the same code, so that the work with each kernel is done once per class."""
+
+    def __init__(self, index: torch.Tensor, num_codes: int):
+        """index: [N], each image's code, 0 to num_codes - 1."""
+        self.index = index
+        self.order = index.argsort(stable=True)
+        self.inverse = self.order.argsort()
+        self.counts = torch.bincount(index, minlength=num_codes).tolist()
+
+    def apply(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor,
+              per_code: torch.Tensor) -> torch.Tensor:
+        """function(images of a run [M, ...], per_code[u]) for x [N, ...], per_code [U, ...] -> results in the order of x."""
+        if len(self.counts) == 1:
+            return function(x, per_code[0])
+        runs = x[self.order].split(self.counts)
+        done = [function(run, own) for run, own in zip(runs, per_code.unbind(), strict=True) if len(run) > 0]
+        return torch.cat(done)[self.inverse]
 
 
 @persistence.persistent_class
@@ -114,7 +123,7 @@ class Hypernetwork(nn.Module):
 
 @persistence.persistent_class
 class HyperModulation(nn.Module):
-    """AdaFM of one convolution: v [U, d] and its frozen kernel and bias -> kernels [U, O, I, k, k], biases [U, O]."""
+    """AdaFM of one convolution: the class's kernel from its code and the frozen kernel, and its bias offset."""
 
     def __init__(self, code_dim: int, out_channels: int, in_channels: int, rank: int = 0):
         super().__init__()
@@ -130,13 +139,19 @@ class HyperModulation(nn.Module):
             self.bias.weight.mul_(factor)
             self.bias.bias.mul_(factor)
 
-    def forward(self, v: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        sigma, mu = torch.std_mean(weight, dim=(2, 3), correction=0)  # [O, I]
+    def forward(self, v: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """v: [U, d]; weight: [O, I, k, k] -> kernels [U, O, I, k, k], their sums of squares over the taps [U, O, I],
+        bias offsets [U, O]."""
+        mu = weight.mean(dim=(2, 3), keepdim=True)
+        centred = weight - mu
+        sigma = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()  # [O, I, 1, 1]
         gain = self.gamma(v)[..., None, None]  # [U, O, I, 1, 1]
-        shift = (sigma * self.beta(v))[..., None, None]
+        shift = sigma * self.beta(v)[..., None, None]
         # W + dg (W - mu) + sigma db_w: the formula above, exact at zero in floating point too.
-        kernels = weight + gain * (weight - mu[..., None, None]) + shift
-        return kernels, bias + self.bias(v)
+        kernels = torch.addcmul(weight, gain, centred) + shift
+        # The centred part has mean 0 over the taps and mean square sigma^2, so no sum over taps is needed.
+        power = weight[0, 0].numel() * ((mu + shift).square() + (sigma + sigma * gain).square())
+        return kernels, power[..., 0, 0], self.bias(v)
 
 
 @persistence.persistent_class
@@ -158,20 +173,22 @@ class HyperSynthesisLayer(host.SynthesisLayer):
     def forward(self, x: torch.Tensor, w: torch.Tensor, code: tuple[torch.Tensor, torch.Tensor], noise_mode: str = 'random',
                 fused_modconv: bool = True, gain: float = 1) -> torch.Tensor:
         """code: codes [U, d] and index [N, num_ws]. fused_modconv: part of the interface; there is one way here."""
-        codes, index = code[0], code[1][:, self.ws_index]
-        kernels, biases = self.hyper(codes, self.weight, self.bias)
+        codes, runs = code[0], ClassRuns(code[1][:, self.ws_index], len(code[0]))
+        kernels, power, offsets = self.hyper(codes, self.weight)
         styles = self.affine(w)
         if x.dtype != torch.float32:
             # Half precision: demodulation divides these scales out again, without them large styles overflow.
             styles = styles / styles.abs().amax(dim=1, keepdim=True)
-            kernels = kernels / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
-        energy = kernels.square().sum(dim=(3, 4))[index] @ styles.square()[:, :, None]  # [N, O, 1]
-        scale = torch.rsqrt(energy + 1e-8)[..., None].to(x.dtype)
-        x = convolve_per_class(x * styles.to(x.dtype)[:, :, None, None], kernels.to(x.dtype), index, up=self.up,
-                               padding=self.padding, f=self.resample_filter, flip_weight=(self.up == 1))
-        offset = biases[index][:, :, None, None]  # [N, O, 1, 1]
+            limit = 1 / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
+            kernels, power = kernels * limit, power * limit[..., 0, 0].square()
+        energy = runs.apply(lambda squares, own: squares @ own.T, styles.square(), power)  # [N, O]
+        scale = torch.rsqrt(energy + 1e-8)[:, :, None, None].to(x.dtype)
+        resample = dict(up=self.up, padding=self.padding, f=self.resample_filter, flip_weight=(self.up == 1))
+        x = runs.apply(lambda run, kernel: conv2d_resample.conv2d_resample(run, kernel, **resample),
+                       x * styles.to(x.dtype)[:, :, None, None], kernels.to(x.dtype))
+        added = (self.bias + offsets)[runs.index][:, :, None, None]  # [N, O, 1, 1]
         noise = self._noise(len(x), noise_mode)
-        x = fma.fma(x, scale, (offset if noise is None else offset + noise).to(x.dtype))
+        x = fma.fma(x, scale, (added if noise is None else added + noise).to(x.dtype))
         clamp = None if self.conv_clamp is None else self.conv_clamp * gain
         return bias_act.bias_act(x, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
 

@@ -12,6 +12,7 @@ import torch
 
 import legacy
 from dnnlib import EasyDict
+from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
 from torch_utils import persistence
 from training.networks import Discriminator, Generator
 
@@ -107,6 +108,19 @@ def test_plain_pickle_reads_what_was_saved(tmp_path):
     for name, network in networks.items():
         assert_same(data[name], network)
         assert not data[name].training
+
+
+def test_hyper_snapshot_gives_the_same_pictures():
+    source = make_networks()
+    G = HyperGenerator(**{**source['G'].init_kwargs, 'c_dim': 3}, code_dim=4)
+    D = HyperDiscriminator(**{**source['D'].init_kwargs, 'c_dim': 3})
+    z, c = torch.randn(3, 4), torch.eye(3)
+    images = G.eval()(z, c, noise_mode='const')
+    data = load(pickled(dict(G=G, D=D, G_ema=G), class_names=['a', 'b', 'c']))
+    assert torch.equal(data['G_ema'](z, c, noise_mode='const'), images)
+    assert torch.equal(data['D'](images, c), D.eval()(images, c))
+    assert dict(data['G'].named_buffers()).keys() == dict(G.named_buffers()).keys()     # what is frozen stays so
+    assert_same(data['G'], G)
 
 
 def test_random_state_is_left_alone(snapshot):
@@ -283,7 +297,8 @@ def arguments(state, **changes):
 STATES = {
     'only in the file: extra': lambda s: dict(_buffers=dict(s['_buffers'], extra=torch.zeros(2))),
     'missing in the file: .*mapping.fc0.weight': lambda s: dict(_modules=dict(synthesis=s['_modules']['synthesis'])),
-    r'of another shape: .*b16.conv1.bias \[4\] \(expected \[2\]\)': lambda s: arguments(s, synthesis_kwargs=dict(SIZES, channel_base=32)),
+    r'of another shape: .*b16.conv1.bias \[4\] \(expected \[2\]\)':
+        lambda s: arguments(s, synthesis_kwargs=dict(SIZES, channel_base=32)),
     'cannot be built.*hidden': lambda s: arguments(s, mapping_kwargs=dict(hidden=3)),
     'power of two': lambda s: arguments(s, img_resolution=17),
     'cannot be built': lambda s: arguments(s, synthesis_kwargs=7),

@@ -55,8 +55,6 @@ def conditional_run(tmp_path_factory, rgb_zip):
     return launch(build_config(options, data), data, outdir, 'pets')
 
 
-# ---- formulas ----
-
 def test_ema_halves_at_the_half_life():
     # 2000 images in batches of 20 with a half-life of 2 kimg leave half of the start.
     assert ema_beta(20, 2, 10**9, None) ** 100 == pytest.approx(0.5, rel=1e-12)
@@ -158,8 +156,6 @@ def test_what_is_due():
     assert [is_due(tick, 2, done=False) for tick in range(5)] == [False, False, True, False, True]
     assert is_due(1, 2, done=True) and is_due(0, None, done=True) and not is_due(4, None, done=False)
 
-
-# ---- runs ----
 
 def test_run_directory(conditional_run):
     names = {re.sub(r'\d{6}', 'N', path.name) for path in conditional_run.iterdir() if 'tfevents' not in path.name}

@@ -11,6 +11,7 @@ Shapes: N images, C channels, H height, W width. Positions are in pixels from th
 
 import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -25,8 +26,7 @@ SYM6 = [0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.04
         0.0017677118642428036, -0.007800708325034148]
 
 BAND_POWER = [10 / 13, 1 / 13, 1 / 13, 1 / 13]      # of natural images (power falls as 1/f), in the bands of `filter_bank`
-
-CANVAS_MARGIN = len(SYM6) // 4          # pixels that the low-pass filter, at twice the resolution, reaches beyond the border
+NORMAL = NormalDist(sigma=1 / math.sqrt(2))         # its quantiles, without the usual factor sqrt(2), serve the percentile mode
 
 _blit = dict(xflip=1, rotate90=1, xint=1)
 _geom = dict(scale=1, rotate=1, aniso=1, xfrac=1)
@@ -52,57 +52,38 @@ def filter_bank() -> np.ndarray:
     """
     low = np.convolve(SYM2, SYM2[::-1]) / 2                                 # [7]
     high = low * [-1, 1, -1, 1, -1, 1, -1]                                  # z -> -z; the middle tap is number 3
-    low2, low4, high2, high4 = (_stretch(*pair) for pair in ((low, 2), (low, 4), (high, 2), (high, 4)))
+    # z -> z^n puts n - 1 zeros between the taps.
+    low2, low4, high2, high4 = (np.kron(taps, np.eye(n)[0])[:1 - n] for taps in (low, high) for n in (2, 4))
     octave = np.convolve(low, low2)
     bands = [np.convolve(octave, low4), np.convolve(octave, high4), np.convolve(low, high2), high]
-    size = len(bands[0])
-    return np.stack([np.pad(band, (size - len(band)) // 2) for band in bands])
-
-
-def _stretch(taps: np.ndarray, factor: int) -> np.ndarray:
-    """Zeros between the taps: the filter of z^factor."""
-    result = np.zeros((len(taps) - 1) * factor + 1)
-    result[::factor] = taps
-    return result
+    return np.stack([np.pad(band, (len(bands[0]) - len(band)) // 2) for band in bands])
 
 
 class _Draws:
-    """Random parameters for each image of a batch, or, if a percentile is given, that quantile of their distributions.
-
-    Normal quantiles lack their factor sqrt(2), which is a convention of the percentile mode.
-    """
+    """Random parameters, [N, size] each, for the images of a batch; given a percentile, that quantile of their distributions."""
 
     def __init__(self, images: torch.Tensor, p: torch.Tensor, percentile: float | None):
         self.num, self.p, self.percentile = images.shape[0], p, percentile
         self.form = dict(device=images.device, dtype=images.dtype)
 
-    def uniform(self, size: int = 1, low: float = 0, high: float = 1) -> torch.Tensor:
-        """[N, size], from [low, high)."""
-        return low + (high - low) * self._quantile_or(torch.rand, lambda q: q, size)
+    def uniform(self, low: float = 0, high: float = 1, size: int = 1) -> torch.Tensor:
+        return low + (high - low) * self._draw(torch.rand, self.percentile, size)
 
-    def normal(self, size: int = 1) -> torch.Tensor:
-        """[N, size], of unit deviation."""
-        return self._quantile_or(torch.randn, lambda q: torch.erfinv(torch.tensor(2 * q - 1)).item(), size)
+    def normal(self, std: float = 1, size: int = 1) -> torch.Tensor:
+        return std * self._draw(torch.randn, self.percentile and NORMAL.inv_cdf(self.percentile), size)
 
-    def half_normal(self) -> torch.Tensor:
-        """[N, 1], absolute values of normal numbers."""
-        return self._quantile_or(torch.randn, lambda q: torch.erfinv(torch.tensor(q)).item(), 1).abs()
+    def half_normal(self, std: float = 1) -> torch.Tensor:
+        return std * self._draw(torch.randn, self.percentile and NORMAL.inv_cdf((1 + self.percentile) / 2), 1).abs()
 
-    def integer(self, count: int) -> torch.Tensor:
-        """[N, 1], from 0 ... count - 1."""
-        return self.uniform(high=count).floor()
-
-    def where(self, probability: float | torch.Tensor, value: torch.Tensor, otherwise: float) -> torch.Tensor:
-        """`value` [N, ...] for each image with this probability (certainly in percentile mode), else `otherwise`."""
+    def maybe(self, multiplier: float | torch.Tensor, value: torch.Tensor, otherwise: float) -> torch.Tensor:
+        """`value` for each image with probability multiplier * p (always in percentile mode), else `otherwise`."""
         if self.percentile is not None:
             return value
-        happens = torch.rand([self.num, 1], **self.form) < probability
-        return torch.where(happens, value, torch.full_like(value, otherwise))
+        return torch.where(torch.rand([self.num, 1], **self.form) < multiplier * self.p, value, otherwise)
 
-    def _quantile_or(self, sample: Callable[..., torch.Tensor], quantile: Callable[[float], float], size: int) -> torch.Tensor:
-        if self.percentile is None:
-            return sample([self.num, size], **self.form)
-        return torch.full([self.num, size], quantile(self.percentile), **self.form)
+    def _draw(self, sample: Callable[..., torch.Tensor], quantile: float | None, size: int) -> torch.Tensor:
+        shape = [self.num, size]
+        return sample(shape, **self.form) if quantile is None else torch.full(shape, quantile, **self.form)
 
 
 @persistence.persistent_class
@@ -139,28 +120,25 @@ class AugmentPipe(torch.nn.Module):
         """Augment images [N, C, H, W], float32 or float64, of any range; random numbers come from the device's global generator.
 
         debug_percentile: in (0, 1), takes this quantile of every parameter in place of random draws, and ignores p.
-        ValueError for images of another shape, or colour transformations on other than 1 or 3 channels.
+        ValueError for images of another shape, colour transformations on other than 1 or 3 channels, a percentile out of range.
         """
+        if debug_percentile is not None and not 0 < debug_percentile < 1:
+            raise ValueError(f'debug_percentile must lie between 0 and 1: got {debug_percentile}')
         if images.ndim != 4 or not images.is_floating_point():
             raise ValueError(f'expected float images [N, C, H, W]: got {images.dtype} of shape {list(images.shape)}')
         draws = _Draws(images, self.p, debug_percentile)
-        images = self._move(images, draws)
-        images = self._recolor(images, draws)
-        images = self._filter_bands(images, draws)
-        images = self._add_noise(images, draws)
-        return self._cut_out(images, draws)
+        for step in (self._move, self._recolor, self._filter_bands, self._add_noise, self._cut_out):
+            images = step(images, draws)
+        return images
 
     def _move(self, images: torch.Tensor, draws: _Draws) -> torch.Tensor:
         """All geometric steps, carried out once."""
         if not any([self.xflip, self.rotate90, self.xint, self.scale, self.rotate, self.aniso, self.xfrac]):
             return images
         linear, shift = self._inverse_map(images, draws)
-        still = torch.eye(2, **draws.form)
-        moved = ((linear != still).flatten(1).any(1) | (shift != 0).any(1)).nonzero().squeeze(1)
+        moved = ((linear != torch.eye(2, **draws.form)).any(2).any(1) | (shift != 0).any(1)).nonzero().squeeze(1)
         if len(moved) == 0:         # warping by the identity gives the image back, by the wavelet's orthonormality
             return images
-        if len(moved) == len(images):
-            return warp(images, linear, shift, self.Hz_geom)
         return images.index_copy(0, moved, warp(images[moved], linear[moved], shift[moved], self.Hz_geom))
 
     def _inverse_map(self, images: torch.Tensor, draws: _Draws) -> tuple[torch.Tensor, torch.Tensor]:
@@ -171,34 +149,32 @@ class AugmentPipe(torch.nn.Module):
         linear, shift = torch.eye(2, **draws.form).repeat(draws.num, 1, 1), torch.zeros([draws.num, 2], **draws.form)
         size = torch.tensor([images.shape[3], images.shape[2]], **draws.form)
         if self.xflip > 0:
-            sign = draws.where(self.xflip * self.p, 1 - 2 * draws.integer(2), 1)
+            sign = draws.maybe(self.xflip, 1 - 2 * draws.uniform(0, 2).floor(), 1)
             linear = linear * torch.cat([sign, torch.ones_like(sign)], 1)[:, None]
         if self.rotate90 > 0:
-            turns = draws.where(self.rotate90 * self.p, draws.integer(4), 0)
-            linear = linear @ _undo_rotation(turns * (math.pi / 2))
+            linear = linear @ _undo_rotation(draws.maybe(self.rotate90, draws.uniform(0, 4).floor(), 0) * (math.pi / 2))
         if self.xint > 0:
-            share = draws.where(self.xint * self.p, draws.uniform(2, -self.xint_max, self.xint_max), 0)
-            shift = shift - _apply(linear, (share * size).round())
+            share = draws.maybe(self.xint, draws.uniform(-self.xint_max, self.xint_max, size=2), 0)
+            shift = shift - (linear @ (share * size).round()[:, :, None]).squeeze(2)
         if self.scale > 0:
-            factor = draws.where(self.scale * self.p, (draws.normal() * self.scale_std).exp2(), 1)
-            linear = linear / factor[:, None]
-        # Two rotations, each with a probability such that one or both happen with the probability asked for.
-        either = 1 - (1 - (self.rotate * self.p).clamp(0, 1)).sqrt() if self.rotate > 0 else 0
+            linear = linear / draws.maybe(self.scale, draws.normal(self.scale_std).exp2(), 1)[:, None]
         if self.rotate > 0:
-            linear = linear @ _undo_rotation(self._angle(draws, either))
+            linear = linear @ _undo_rotation(self._angle(draws))
         if self.aniso > 0:
-            factor = draws.where(self.aniso * self.p, (draws.normal() * self.aniso_std).exp2(), 1)
+            factor = draws.maybe(self.aniso, draws.normal(self.aniso_std).exp2(), 1)
             linear = linear * torch.cat([1 / factor, factor], 1)[:, None]
         if self.rotate > 0 and draws.percentile is None:
-            linear = linear @ _undo_rotation(self._angle(draws, either))
+            linear = linear @ _undo_rotation(self._angle(draws))
         if self.xfrac > 0:
-            share = draws.where(self.xfrac * self.p, draws.normal(2) * self.xfrac_std, 0)
-            shift = shift - _apply(linear, share * size)
+            share = draws.maybe(self.xfrac, draws.normal(self.xfrac_std, size=2), 0)
+            shift = shift - (linear @ (share * size)[:, :, None]).squeeze(2)
         return linear, shift
 
-    def _angle(self, draws: _Draws, probability: torch.Tensor) -> torch.Tensor:
+    def _angle(self, draws: _Draws) -> torch.Tensor:
+        """Of one of two rotations, with P such that one or both happen with probability rotate * p: (1 - P)^2 = 1 - rotate p."""
+        happens = draws.uniform() < 1 - (1 - self.rotate * self.p).clamp(min=0).sqrt()
         limit = math.pi * self.rotate_max
-        return draws.where(probability, draws.uniform(1, -limit, limit), 0)
+        return draws.uniform(-limit, limit) * (happens if draws.percentile is None else 1)
 
     def _recolor(self, images: torch.Tensor, draws: _Draws) -> torch.Tensor:
         """All colour steps: rgb -> M rgb + t."""
@@ -215,24 +191,22 @@ class AugmentPipe(torch.nn.Module):
 
     def _color_map(self, draws: _Draws, with_hue: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """t [N, 3, 1] and M [N, 3, 3]. Each step acts on the result of those before it."""
-        unit = torch.eye(3, **draws.form)
-        grey = torch.full([3, 3], 1 / 3, **draws.form)      # projection on the grey axis
+        unit, grey = torch.eye(3, **draws.form), torch.full([3, 3], 1 / 3, **draws.form)    # grey: projection on (1, 1, 1)
         matrix, offset = unit.repeat(draws.num, 1, 1), torch.zeros([draws.num, 3, 1], **draws.form)
         if self.brightness > 0:
-            offset = offset + draws.where(self.brightness * self.p, draws.normal() * self.brightness_std, 0)[:, None]
+            offset = offset + draws.maybe(self.brightness, draws.normal(self.brightness_std), 0)[:, None]
         steps = []
         if self.contrast > 0:
-            steps.append(unit * draws.where(self.contrast * self.p, (draws.normal() * self.contrast_std).exp2(), 1)[:, None])
+            steps.append(unit * draws.maybe(self.contrast, draws.normal(self.contrast_std).exp2(), 1)[:, None])
         if self.lumaflip > 0:
-            steps.append(unit - 2 * grey * draws.where(self.lumaflip * self.p, draws.integer(2), 0)[:, None])
-        if self.hue > 0 and with_hue:
+            steps.append(unit - 2 * grey * draws.maybe(self.lumaflip, draws.uniform(0, 2).floor(), 0)[:, None])
+        if self.hue > 0 and with_hue:       # Rodrigues' formula: with the cross product with the unit grey vector
             limit = math.pi * self.hue_max
-            angle = draws.where(self.hue * self.p, draws.uniform(1, -limit, limit), 0)[:, None]
-            # Rodrigues: cos I + sin K + (1 - cos) P, with K the cross product with the unit grey vector.
+            angle = draws.maybe(self.hue, draws.uniform(-limit, limit), 0)[:, None]
             cross = torch.tensor([[0, -1, 1], [1, 0, -1], [-1, 1, 0]], **draws.form) / math.sqrt(3)
             steps.append(grey + angle.cos() * (unit - grey) + angle.sin() * cross)
         if self.saturation > 0 and with_hue:
-            factor = draws.where(self.saturation * self.p, (draws.normal() * self.saturation_std).exp2(), 1)[:, None]
+            factor = draws.maybe(self.saturation, draws.normal(self.saturation_std).exp2(), 1)[:, None]
             steps.append(grey + factor * (unit - grey))
         for step in steps:
             matrix, offset = step @ matrix, step @ offset
@@ -246,7 +220,7 @@ class AugmentPipe(torch.nn.Module):
         gains = torch.ones([draws.num, len(BAND_POWER)], **draws.form)
         for band, multiplier in enumerate(self.imgfilter_bands):
             if multiplier > 0:
-                gain = draws.where(self.imgfilter * multiplier * self.p, (draws.normal() * self.imgfilter_std).exp2(), 1)
+                gain = draws.maybe(self.imgfilter * multiplier, draws.normal(self.imgfilter_std).exp2(), 1)
                 vector = torch.ones_like(gains)
                 vector[:, band] = gain.squeeze(1)
                 gains = gains * vector / (power * vector.square()).sum(1, keepdim=True).sqrt()
@@ -259,34 +233,25 @@ class AugmentPipe(torch.nn.Module):
     def _add_noise(self, images: torch.Tensor, draws: _Draws) -> torch.Tensor:
         if not self.noise > 0:
             return images
-        sigma = draws.where(self.noise * self.p, draws.half_normal() * self.noise_std, 0)
+        sigma = draws.maybe(self.noise, draws.half_normal(self.noise_std), 0)
         return images + torch.randn_like(images) * sigma[:, :, None, None]
 
     def _cut_out(self, images: torch.Tensor, draws: _Draws) -> torch.Tensor:
         if not self.cutout > 0:
             return images
-        reach = draws.where(self.cutout * self.p, torch.full([draws.num, 1], self.cutout_size / 2, **draws.form), 0)
-        centre = draws.uniform(2)
-        height, width = images.shape[2:]
-        in_column = (_pixel_centres(width, draws) - centre[:, :1]).abs() < reach        # [N, W]
-        in_row = (_pixel_centres(height, draws) - centre[:, 1:]).abs() < reach          # [N, H]
-        return images.masked_fill((in_row[:, :, None] & in_column[:, None])[:, None], 0)
-
-
-def _pixel_centres(size: int, draws: _Draws) -> torch.Tensor:
-    """[size], in units of the image's size."""
-    return (torch.arange(size, **draws.form) + 0.5) / size
+        reach = draws.maybe(self.cutout, torch.full([draws.num, 1], self.cutout_size / 2, **draws.form), 0)
+        centre = draws.uniform(size=2)
+        near = []       # [N, W] and [N, H]: whether a column, a row crosses the square
+        for axis, size in enumerate([images.shape[3], images.shape[2]]):
+            pixels = (torch.arange(size, **draws.form) + 0.5) / size
+            near.append((pixels - centre[:, axis, None]).abs() < reach)
+        return images.masked_fill((near[1][:, :, None] & near[0][:, None])[:, None], 0)
 
 
 def _undo_rotation(angle: torch.Tensor) -> torch.Tensor:
     """[N, 1] -> [N, 2, 2], inverse of the rotation that looks counter-clockwise on the screen (y points down)."""
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([cos, -sin, sin, cos], 1).reshape(-1, 2, 2)
-
-
-def _apply(linear: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:
-    """[N, 2, 2] times [N, 2]."""
-    return (linear @ vectors[:, :, None]).squeeze(2)
 
 
 def warp(images: torch.Tensor, linear: torch.Tensor, shift: torch.Tensor, lowpass: torch.Tensor) -> torch.Tensor:
@@ -298,14 +263,15 @@ def warp(images: torch.Tensor, linear: torch.Tensor, shift: torch.Tensor, lowpas
     height, width = images.shape[2:]
     form = dict(device=images.device, dtype=images.dtype)
     half = torch.tensor([width - 1, height - 1], **form) / 2
+    border = len(lowpass) // 2      # samples that the filter reaches beyond the image; as many pixels serve filter and canvas
     corners = torch.tensor([[-1, -1], [1, -1], [-1, 1], [1, 1]], **form) * half @ linear.mT + shift[:, None]    # [N, 4, 2]
-    outside = torch.cat([-corners.amin([0, 1]), corners.amax([0, 1])]) - half.repeat(2) + 2 * CANVAS_MARGIN
-    left, top, right, bottom = (min(max(math.ceil(reach), 0), int(limit))
-                                for reach, limit in zip(outside.tolist(), half.repeat(2).mul(2).tolist(), strict=True))
+    outside = torch.cat([-corners.amin([0, 1]), corners.amax([0, 1])]) - half.repeat(2) + border
+    # Whole multiples of 8 pixels: a CPU compiles its kernels anew for every size.
+    left, top, right, bottom = (min(max(math.ceil(reach / 8) * 8, 0), limit - 1)
+                                for reach, limit in zip(outside.tolist(), [width, height] * 2, strict=True))
     padded = torch.nn.functional.pad(images, [left, right, top, bottom], mode='reflect')
     padded = upfirdn2d.upsample2d(padded, lowpass, up=2)
 
-    border = 2 * CANVAS_MARGIN      # in samples
     xs = torch.arange(-border, 2 * width + border, **form) / 2 - half[0]
     ys = torch.arange(-border, 2 * height + border, **form) / 2 - half[1]
     read = (xs[:, None] * linear[:, None, None, :, 0] + ys[:, None, None] * linear[:, None, None, :, 1]
@@ -330,6 +296,6 @@ def _reflecting_matrix(taps: torch.Tensor, size: int) -> torch.Tensor:
     count = taps.shape[1]
     source = torch.arange(size, device=taps.device)[:, None] + torch.arange(count, device=taps.device) - count // 2
     period = max(2 * (size - 1), 1)
-    source = torch.minimum(source % period, period - source % period) if size > 1 else torch.zeros_like(source)
+    source = torch.minimum(source % period, -source % period)
     matrix = taps.new_zeros([len(taps), size, size])
     return matrix.scatter_add(2, source.expand(len(taps), -1, -1), taps[:, None].expand(-1, size, -1))

@@ -20,7 +20,7 @@ LOSS_COLUMNS = {'G': 'Loss/G/loss', 'D': 'Loss/D/loss', 'r1': 'Loss/r1_penalty',
 class Progress:
     """Every process has one, since the statistics are summed over all; only the first process shows and writes."""
 
-    def __init__(self, run_dir: Path, total_kimg: float, device: torch.device, rank: int = 0):
+    def __init__(self, run_dir: Path, total_images: int, device: torch.device, rank: int = 0):
         self.device = device
         self.is_first = rank == 0
         self.tick = 0
@@ -30,7 +30,7 @@ class Progress:
         if self.is_first:
             self.stats_file = open(run_dir / 'stats.jsonl', 'a')  # noqa: SIM115 (close() ends it)
             self.board = _open_board(run_dir)
-            self.bar = _open_bar(round(total_kimg * 1000))
+            self.bar = _open_bar(total_images)
 
     def advance(self, num_images: int) -> None:
         """Count the images of a finished batch."""
@@ -40,7 +40,9 @@ class Progress:
     def say(self, text: str) -> None:
         """A line for the log that leaves the bar whole."""
         if self.is_first:
-            tqdm.tqdm.write(text, file=sys.stdout)
+            self.bar.clear()
+            print(text, flush=True)
+            self.bar.refresh()
 
     def tick_is_over(self, images_done: int, kimg_per_tick: float) -> bool:
         """The first tick is one batch long, so that the first numbers come at once."""
@@ -95,16 +97,16 @@ class Progress:
             self.board.flush()
 
     def _status_line(self, stats: dict[str, Any], now: float) -> str:
-        mean = lambda name: stats[name]['mean'] if name in stats else math.nan  # noqa: E731
-        losses = [f'{label} {mean(name):.3f}' for label, name in LOSS_COLUMNS.items() if not math.isnan(mean(name))]
+        mean = {name: value['mean'] for name, value in stats.items()}
+        losses = [f'{label} {mean[name]:.3f}' for label, name in LOSS_COLUMNS.items() if not math.isnan(mean.get(name, math.nan))]
         return '  '.join([
             f'tick {self.tick:<4d}',
-            f'kimg {mean("Progress/kimg"):<8.1f}',
+            f'kimg {mean["Progress/kimg"]:<8.1f}',
             f'time {dnnlib.util.format_time(now - self.start_time):<11s}',
-            f'img/s {mean("Timing/images_per_sec"):<7.1f}',
-            f'sec/kimg {mean("Timing/sec_per_kimg"):<7.2f}',
-            f'mem {mean("Resources/cpu_mem_gb"):.2f}+{mean("Resources/peak_gpu_mem_gb"):.2f} GiB',
-            f'augment {mean("Progress/augment"):.3f}',
+            f'img/s {mean["Timing/images_per_sec"]:<7.1f}',
+            f'sec/kimg {mean["Timing/sec_per_kimg"]:<7.2f}',
+            f'mem {mean["Resources/cpu_mem_gb"]:.2f}+{mean["Resources/peak_gpu_mem_gb"]:.2f} GiB',
+            f'augment {mean["Progress/augment"]:.3f}',
             *losses,
         ])
 

@@ -43,8 +43,8 @@ def choose_samples(dataset: Any, z_dim: int, seed: int, device: torch.device) ->
         indices = np.resize(order, num_rows * num_columns).tolist()
         labels = np.stack([dataset.get_label(index) for index in indices])
         latents = random.randn(num_rows * num_columns, z_dim)
-    as_tensor = lambda array: torch.from_numpy(np.asarray(array, dtype=np.float32)).to(device)  # noqa: E731
-    return SampleGrid(as_tensor(latents), as_tensor(labels), num_columns, row_names, indices)
+    z, c = (torch.from_numpy(array.astype(np.float32)).to(device) for array in (latents, labels))
+    return SampleGrid(z, c, num_columns, row_names, indices)
 
 
 def _class_rows(dataset: Any, order: np.ndarray, num_columns: int) -> tuple[int, list[str], list[int], np.ndarray]:

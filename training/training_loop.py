@@ -5,6 +5,7 @@ left to the networks. With several processes each one takes an equal share of ev
 """
 
 import contextlib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,8 @@ def training_loop(
     set_up_torch(torch_device, random_seed * num_gpus + rank, cudnn_benchmark, allow_tf32, num_threads)
     with contextlib.ExitStack() as stack:
         dataset = stack.enter_context(contextlib.closing(dnnlib.util.construct_class_by_name(**training_set_kwargs)))
-        progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_kimg, torch_device, rank)))
+        total_images = math.ceil(total_kimg * 1000 / batch_size) * batch_size
+        progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_images, torch_device, rank)))
         networks = build_networks(dataset, G_kwargs, D_kwargs, torch_device)
         G, D, G_ema = networks['G'], networks['D'], networks['G_ema']
         if rank == 0 and resume_pkl is not None:
@@ -104,7 +106,7 @@ def training_loop(
                 update_augment_p(augment_pipe, real_signs, ada_target, batch_size * ada_interval, ada_kimg)
             progress.advance(batch_size)
 
-            done = images_done >= total_kimg * 1000
+            done = images_done >= total_images
             if not done and not progress.tick_is_over(images_done, kimg_per_tick):
                 continue
             check_phases(phases)
