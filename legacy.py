@@ -6,7 +6,6 @@ file runs: `torch_utils.safe_pickle` reads it, a network whose class is known by
 the constructor arguments that the file records, and every tensor is then copied by name. Attributes that follow from
 the arguments are not read. Networks written by stylegan2-ada-pytorch and the StyleGAN2 ones of stylegan3 are known.
 """
-import contextlib
 import copy
 import io
 import os
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 import torch
 
 import dnnlib
+from dnnlib.files import whole_file
 from torch_utils import misc, safe_pickle, safe_values, saved_module
 
 _PERSISTENT = 'torch_utils.persistence._reconstruct_persistent_obj'
@@ -71,17 +71,10 @@ def save_network_pkl(path: str | os.PathLike[str], data: dict[str, Any]) -> None
     """
     data = {key: copy.deepcopy(value).cpu().eval().requires_grad_(False) if isinstance(value, torch.nn.Module) else value
             for key, value in data.items()}
-    part = f'{os.fspath(path)}.{os.getpid()}.part'
-    try:
-        with open(part, 'wb') as f:
-            pickle.dump(data, f, protocol=4)    # what the Python 3.7 of stock checkouts reads
-            f.flush()
-            os.fsync(f.fileno())
-        os.replace(part, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(part)
-        raise
+    with whole_file(path) as part, open(part, 'wb') as f:
+        pickle.dump(data, f, protocol=4)    # what the Python 3.7 of stock checkouts reads
+        f.flush()
+        os.fsync(f.fileno())
 
 
 def load_network_pkl(f: BinaryIO | str | os.PathLike[str], force_fp16: bool = False, trust: bool = False) -> dict[str, Any]:
@@ -163,7 +156,8 @@ def _check_kind_of_file(content: bytes) -> None:
 
 def _check_fields(data: Any) -> None:
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
-        raise ValueError(f'a pickled {type(data).__name__}; expected a dict with G, D and G_ema')
+        kind = data.class_name if isinstance(data, saved_module.SavedModule) else type(data).__name__
+        raise ValueError(f'a pickled {kind}; expected a dict with G, D and G_ema')
     for key in ('G', 'D', 'G_ema', 'augment_pipe'):
         value = data.get(key)
         if not isinstance(value, (saved_module.SavedModule, torch.nn.Module)) and (value is not None or key == 'G_ema'):
@@ -219,6 +213,10 @@ def _with_fp16_kwargs(class_name: str, kwargs: dict[str, Any]) -> dict[str, Any]
 
 def _with_fp16(network: Any) -> torch.nn.Module:
     """A persistent network of any class, built again with half precision at the highest resolutions."""
-    rebuilt = type(network)(*network.init_args, **_with_fp16_kwargs(type(network).__name__, network.init_kwargs))
-    misc.copy_params_and_buffers(network, rebuilt, require_all=True)
+    try:
+        rebuilt = type(network)(*network.init_args, **_with_fp16_kwargs(type(network).__name__, network.init_kwargs))
+        misc.copy_params_and_buffers(network, rebuilt, require_all=True)
+    except Exception as err:    # it is a class of anybody's
+        raise ValueError(f'{type(network).__name__} cannot be rebuilt with half precision ({type(err).__name__}: '
+                         f'{_first_line(err)}); load it without') from err
     return rebuilt

@@ -97,10 +97,10 @@ def load_hyper_source(resume: str | None) -> dict[str, Any]:
     return source
 
 
-def without_data(G: torch.nn.Module, classes: str | None) -> DataFacts:
+def without_data(G: Any, classes: str | None) -> DataFacts:
     """What self-initialisation alone needs to know in place of a data set."""
     if not classes:
-        raise ValueError('--no-cond-transfer found neither --data nor --classes: give one, so that the number of classes is known')
+        raise ValueError('--no-cond-transfer found neither --data nor --classes: give one, for the number of classes')
     names = [str(i) for i in range(int(classes))] if classes.isdecimal() else [name.strip() for name in classes.split(',')]
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
         raise ValueError(f'--classes={classes}: expected 2 or more classes, as a number or as different names with commas')
@@ -127,10 +127,11 @@ def check_goes_on(resume: str, G: torch.nn.Module, data: DataFacts, method: str 
 def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts, values: dict[str, Any]) -> dict[str, Any]:
     """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure, JSON-ready."""
     half = config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] > 0
-    own = dict(code_dim=values['code_dim'], rank=values['hyper_rank'], init_scale=values['hyper_scale'], finetune=values['finetune'])
+    own = dict(code_dim=values['code_dim'], rank=values['hyper_rank'], init_scale=values['hyper_scale'],
+               finetune=values['finetune'])
     G_kwargs = own | network_kwargs(source['G_ema'])
     G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), half)
-    sizes = {name: G_kwargs['synthesis_kwargs'][name] for name in ('channel_base', 'channel_max') if name in G_kwargs['synthesis_kwargs']}
+    sizes = {name: size for name, size in G_kwargs['synthesis_kwargs'].items() if name in ('channel_base', 'channel_max')}
     D_kwargs = dict(d_cond=values['d_cond'], finetune=values['finetune'])
     D_kwargs |= network_kwargs(source['D']) if 'D' in source else config['D_kwargs'] | sizes
     D_kwargs = set_precision(D_kwargs, half)
@@ -152,7 +153,7 @@ def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any]
     """Build the networks, transfer the source, self-initialise, save; returns the config that trains from there."""
     torch.manual_seed(config['random_seed'])
     device = torch.device(config['device'])
-    sizes = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
+    sizes: dict[str, Any] = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
     G = dnnlib.util.construct_class_by_name(**config['G_kwargs'], **sizes).eval().to(device)
     D = dnnlib.util.construct_class_by_name(**config['D_kwargs'], **sizes).eval().to(device)
     print('\n'.join(transfer.transfer(source['G_ema'], G).lines('G')))

@@ -71,7 +71,8 @@ class HyperTransferLoss:
             if phase in ('Dreg', 'Dboth') and self.r1_gamma > 0:
                 self._regularise(real_img, real_c, gain)
 
-    def _discriminate(self, real_img: torch.Tensor, real_c: torch.Tensor, gen_z: torch.Tensor, gen_c: torch.Tensor, gain: float) -> None:
+    def _discriminate(self, real_img: torch.Tensor, real_c: torch.Tensor, gen_z: torch.Tensor, gen_c: torch.Tensor,
+                      gain: float) -> None:
         with torch.no_grad():
             fake_img = self.generate(gen_z, gen_c)
         total = 0.0

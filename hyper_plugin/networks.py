@@ -287,7 +287,8 @@ class HyperGenerator(nn.Module):
         self.img_resolution = img_resolution
         self.img_channels = img_channels
         common = dict(w_dim=w_dim, code_dim=code_dim, finetune=finetune)
-        self.synthesis = HyperSynthesis(img_resolution=img_resolution, img_channels=img_channels, rank=rank, **common, **synthesis_kwargs)
+        self.synthesis = HyperSynthesis(img_resolution=img_resolution, img_channels=img_channels, rank=rank, **common,
+                                        **synthesis_kwargs)
         self.num_ws = self.synthesis.num_ws
         self.mapping = HyperMapping(z_dim=z_dim, c_dim=c_dim, num_ws=self.num_ws, **common, **mapping_kwargs)
         self.scale_modulation_(init_scale)

@@ -41,8 +41,8 @@ class SelfInitResult:
 def block_features(synthesis: nn.Module, ws: torch.Tensor) -> list[torch.Tensor]:
     """What every block of a synthesis network puts out, [N, C, H, W], and the image last; with constant noise."""
     features: list[torch.Tensor] = []
-    handles = [getattr(synthesis, f'b{resolution}').register_forward_hook(lambda _block, _inputs, outputs: features.append(outputs[0]))
-               for resolution in synthesis.block_resolutions]
+    blocks = [getattr(synthesis, f'b{resolution}') for resolution in synthesis.block_resolutions]
+    handles = [block.register_forward_hook(lambda _block, _inputs, outputs: features.append(outputs[0])) for block in blocks]
     try:
         image = synthesis(ws, noise_mode='const')
     finally:
@@ -109,7 +109,8 @@ def distill(source: nn.Module, hyper: nn.Module, device: torch.device, kimg: flo
             if error < best_error:
                 best_error, best = error, [parameter.detach().clone() for parameter in learned]
             if not math.isfinite(error):
-                raise FloatingPointError(f'self-initialisation diverged: error {error} after {images} images; lower --hyper-scale')
+                raise FloatingPointError(f'self-initialisation diverged: error {error} after {images} images; '
+                                         'lower --hyper-scale')
             if optimizer.param_groups[0]['lr'] < rate * SMALLEST_RATE:
                 break
     with torch.no_grad():

@@ -10,12 +10,13 @@ import json
 import math
 import os
 import pickle
-import tempfile
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
+
+from dnnlib.files import whole_file
 
 MAX_RESOLUTION = 64  # larger images are averaged down to this before they are judged
 BATCH = 64
@@ -152,9 +153,8 @@ def cached_judge(
             pass  # damaged: replaced below
     net = train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
-        torch.save({name: value.cpu() for name, value in net.state_dict().items()}, Path(scratch) / path.name)
-        os.replace(Path(scratch) / path.name, path)
+    with whole_file(path) as part:
+        torch.save({name: value.cpu() for name, value in net.state_dict().items()}, part)
     return net
 
 

@@ -13,7 +13,6 @@ import dataclasses
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Protocol
 
 import click
@@ -22,6 +21,7 @@ import torch
 from tqdm import tqdm
 
 import dnnlib
+from dnnlib.files import whole_file
 from metrics.class_judge import cached_judge, check_labelled
 from training.cli import command_errors, device_option, resolve_device, verbose_option
 from training.dataset import ImageFolderDataset
@@ -226,11 +226,9 @@ def markdown_table(report: dict) -> str:
 
 
 def write_json(report: dict, path: str | os.PathLike) -> None:
-    """Writes beside path, then renames: path holds a whole report or none."""
-    path = Path(path)
-    part = path.with_name(path.name + '.part')
-    part.write_text(json.dumps(report, indent=1) + '\n')
-    os.replace(part, path)
+    """Path holds a whole report or none."""
+    with whole_file(path) as part:
+        part.write_text(json.dumps(report, indent=1) + '\n')
 
 
 def judge_snapshot(

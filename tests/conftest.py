@@ -36,6 +36,14 @@ def shared() -> Path:
     return path
 
 
+@pytest.fixture
+def canary(tmp_path):
+    """A path that hostile pickles try to create; the test fails if one did."""
+    path = tmp_path / 'canary'
+    yield path
+    assert not path.exists(), 'the pickle ran code'
+
+
 def write_dataset(path: Path, mode: str, num_per_class: int = 6, resolution: int = 16) -> Path:
     """A zip of three classes with dataset.json; each class has a brightness of its own, plus noise. mode: 'RGB' or 'L'."""
     rng = np.random.default_rng(0)

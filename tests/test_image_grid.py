@@ -86,7 +86,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / 'grid.png'
     path.write_bytes(b'old')
 
-    def save_half(self, file, format):
+    def save_half(self, file):
         file.write_bytes(b'half')
         raise OSError('disk full')
 

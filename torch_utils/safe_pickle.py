@@ -12,6 +12,7 @@ Opcodes of protocols 2 to 5 that no snapshot uses (extension registry, out-of-ba
 refused too. Every failure is a ValueError.
 """
 import pickletools
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -71,8 +72,10 @@ def read_tree(stream: BinaryIO, handlers: Handlers, persistent_ids: bool = False
     """
     machine = _Machine(handlers, persistent_ids)
     try:
-        for opcode, arg, _position in pickletools.genops(stream):
-            machine.step(opcode.name, arg)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', DeprecationWarning)     # bad escapes in opcodes that are then refused
+            for opcode, arg, _position in pickletools.genops(stream):
+                machine.step(opcode.name, arg)
         return machine.pop()
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as err:
         raise ValueError(f'malformed pickle ({type(err).__name__}: {err})') from err

@@ -11,6 +11,7 @@ Shapes: N images, C channels, H height, W width. Positions are in pixels from th
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import NormalDist
 
 import numpy as np
@@ -82,8 +83,7 @@ class _Draws:
         return torch.where(torch.rand([self.num, 1], **self.form) < multiplier * self.p, value, otherwise)
 
     def _draw(self, sample: Callable[..., torch.Tensor], quantile: float | None, size: int) -> torch.Tensor:
-        shape = [self.num, size]
-        return sample(shape, **self.form) if quantile is None else torch.full(shape, quantile, **self.form)
+        return (sample if quantile is None else partial(torch.full, fill_value=quantile))([self.num, size], **self.form)
 
 
 @persistence.persistent_class
@@ -243,8 +243,7 @@ class AugmentPipe(torch.nn.Module):
         centre = draws.uniform(size=2)
         near = []       # [N, W] and [N, H]: whether a column, a row crosses the square
         for axis, size in enumerate([images.shape[3], images.shape[2]]):
-            pixels = (torch.arange(size, **draws.form) + 0.5) / size
-            near.append((pixels - centre[:, axis, None]).abs() < reach)
+            near.append(((torch.arange(size, **draws.form) + 0.5) / size - centre[:, axis, None]).abs() < reach)
         return images.masked_fill((near[1][:, :, None] & near[0][:, None])[:, None], 0)
 
 
@@ -258,7 +257,7 @@ def warp(images: torch.Tensor, linear: torch.Tensor, shift: torch.Tensor, lowpas
     """Fetch the pixel at v from L v + s: images [N, C, H, W], linear [N, 2, 2], shift [N, 2].
 
     The image is mirrored at its border, upsampled twice, read bilinearly onto a canvas of twice the resolution, and
-    downsampled by the mirrored filter. With a 12-tap symlet, whose delay is 5 samples, upsampled sample m lies at pixel m/2.
+    downsampled by the mirrored filter. The 12-tap symlet delays by about 5 samples, so that upsampled sample m lies at pixel m/2.
     """
     height, width = images.shape[2:]
     form = dict(device=images.device, dtype=images.dtype)
@@ -274,9 +273,8 @@ def warp(images: torch.Tensor, linear: torch.Tensor, shift: torch.Tensor, lowpas
 
     xs = torch.arange(-border, 2 * width + border, **form) / 2 - half[0]
     ys = torch.arange(-border, 2 * height + border, **form) / 2 - half[1]
-    read = (xs[:, None] * linear[:, None, None, :, 0] + ys[:, None, None] * linear[:, None, None, :, 1]
-            + shift[:, None, None])                                                         # [N, h, w, 2], in pixels
-    samples = 2 * (read + half + torch.tensor([left, top], **form))                         # in samples of `padded`
+    read = xs[:, None] * linear[:, None, None, :, 0] + ys[:, None, None] * linear[:, None, None, :, 1]     # [N, h, w, 2]
+    samples = 2 * (read + shift[:, None, None] + half + torch.tensor([left, top], **form))      # in samples of `padded`
     size = torch.tensor([padded.shape[3], padded.shape[2]], **form)
     canvas = grid_sample_gradfix.grid_sample(padded, (2 * samples + 1) / size - 1)
     return upfirdn2d.downsample2d(canvas, lowpass, down=2, padding=-border, flip_filter=True)

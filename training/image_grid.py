@@ -3,12 +3,13 @@
 Shapes: N images, C channels (1 or 3), H x W pixels.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
+
+from dnnlib.files import whole_file
 
 MIN_FONT_PX = 10  # smaller letters cannot be read
 MAX_FONT_PX = 48
@@ -54,13 +55,8 @@ def to_picture(image: np.ndarray) -> Image.Image:
 
 def save_image(image: Image.Image, path: str | Path) -> None:
     """Write the picture in the format that the name's ending says; the name appears only when the file is whole."""
-    path = Path(path)
-    part = path.with_name(f'.{path.name}.{os.getpid()}.part')
-    try:
-        image.save(part, format=Image.registered_extensions()[path.suffix.lower()])
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(path) as part:
+        image.save(part)
 
 
 def _shorten(name: str) -> str:

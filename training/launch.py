@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 import dnnlib
+from dnnlib.files import whole_file
 
 from .data_facts import DataFacts
 from .processes import check_devices, process_group, rank_device, start_processes
@@ -37,9 +38,8 @@ def make_run_dir(outdir: str | Path, description: str) -> Path:
 
 def save_json(path: Path, value: Any) -> None:
     """Write value as indented JSON; the file is whole or absent."""
-    part = path.with_name(f'.{path.name}.part')
-    part.write_text(json.dumps(value, indent=2) + '\n', encoding='ascii')
-    os.replace(part, path)
+    with whole_file(path) as part:
+        part.write_text(json.dumps(value, indent=2) + '\n', encoding='ascii')
 
 
 def launch(

@@ -129,7 +129,7 @@ class Conv2dLayer(nn.Module):
     """Convolution with optional resampling, bias and activation. trainable=False keeps the weights as buffers."""
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, bias: bool = True, activation: str = 'linear',
-                 up: int = 1, down: int = 1, resample_filter: list[int] = FIR, conv_clamp: float | None = None,  # noqa: B006
+                 up: int = 1, down: int = 1, resample_filter: list[int] = FIR, conv_clamp: float | None = None,
                  channels_last: bool = False, trainable: bool = True):
         super().__init__()
         self.activation = activation
@@ -217,7 +217,7 @@ class SynthesisLayer(nn.Module):
     """Style-modulated convolution, noise, bias, activation. x [N, I, H, W], w [N, w_dim] -> [N, O, up*H, up*W]."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, kernel_size: int = 3, up: int = 1,
-                 use_noise: bool = True, activation: str = 'lrelu', resample_filter: list[int] = FIR,  # noqa: B006
+                 use_noise: bool = True, activation: str = 'lrelu', resample_filter: list[int] = FIR,
                  conv_clamp: float | None = None, channels_last: bool = False):
         super().__init__()
         self.resolution = resolution
@@ -283,7 +283,7 @@ class SynthesisBlock(nn.Module):
     """The layers of one resolution. in_channels=0: the first block, which starts from a learned constant."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, img_channels: int, is_last: bool,
-                 architecture: str = 'skip', resample_filter: list[int] = FIR, conv_clamp: float | None = None,  # noqa: B006
+                 architecture: str = 'skip', resample_filter: list[int] = FIR, conv_clamp: float | None = None,
                  use_fp16: bool = False, fp16_channels_last: bool = False, half_type: str = 'float16', **layer_kwargs: Any):
         super().__init__()
         if architecture not in ('orig', 'skip', 'resnet'):
@@ -364,8 +364,9 @@ class SynthesisNetwork(nn.Module):
         width = 0
         for res in self.block_resolutions:
             before, width = width, _num_channels(res, channel_base, channel_max)
-            block = SynthesisBlock(before, width, w_dim=w_dim, resolution=res, img_channels=img_channels, is_last=(res == img_resolution),
-                                   use_fp16=_uses_half(res, img_resolution, num_fp16_res), **block_kwargs)
+            block = SynthesisBlock(before, width, w_dim=w_dim, resolution=res, img_channels=img_channels,
+                                   is_last=(res == img_resolution), use_fp16=_uses_half(res, img_resolution, num_fp16_res),
+                                   **block_kwargs)
             setattr(self, f'b{res}', block)
             # The next block starts at the w of this one's image layer; only the last image layer adds a copy.
             self.num_ws += block.num_conv + (block.num_torgb if block.is_last else 0)
@@ -412,7 +413,7 @@ class DiscriminatorBlock(nn.Module):
 
     def __init__(self, in_channels: int, tmp_channels: int, out_channels: int, resolution: int, img_channels: int,
                  first_layer_idx: int, architecture: str = 'resnet', activation: str = 'lrelu',
-                 resample_filter: list[int] = FIR, conv_clamp: float | None = None, use_fp16: bool = False,  # noqa: B006
+                 resample_filter: list[int] = FIR, conv_clamp: float | None = None, use_fp16: bool = False,
                  fp16_channels_last: bool = False, freeze_layers: int = 0, half_type: str = 'float16'):
         super().__init__()
         if architecture not in ('orig', 'skip', 'resnet'):
@@ -502,11 +503,13 @@ class DiscriminatorEpilogue(nn.Module):
             self.mbstd = MinibatchStdLayer(mbstd_group_size, mbstd_num_channels)
         else:
             self.mbstd = None
-        self.conv = Conv2dLayer(in_channels + mbstd_num_channels, in_channels, kernel_size=3, activation=activation, conv_clamp=conv_clamp)
+        self.conv = Conv2dLayer(in_channels + mbstd_num_channels, in_channels, kernel_size=3, activation=activation,
+                                conv_clamp=conv_clamp)
         self.fc = FullyConnectedLayer(in_channels * resolution ** 2, in_channels, activation=activation)
         self.out = FullyConnectedLayer(in_channels, 1 if cmap_dim == 0 else cmap_dim)
 
-    def forward(self, x: torch.Tensor, img: torch.Tensor | None, cmap: torch.Tensor | None, force_fp32: bool = False) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, img: torch.Tensor | None, cmap: torch.Tensor | None,
+                force_fp32: bool = False) -> torch.Tensor:
         """force_fp32 is part of the interface of every block; the epilogue always runs in float32."""
         misc.assert_shape(x, [None, self.in_channels, self.resolution, self.resolution])
         x = x.to(dtype=torch.float32, memory_format=torch.contiguous_format)
@@ -524,8 +527,8 @@ class DiscriminatorEpilogue(nn.Module):
 class Discriminator(nn.Module):
     """Image [N, img_channels, res, res] and label c [N, c_dim] -> logits [N, 1]; positive means real."""
 
-    def __init__(self, c_dim: int, img_resolution: int, img_channels: int, architecture: str = 'resnet', channel_base: int = 32768,
-                 channel_max: int = 512, num_fp16_res: int = 0, conv_clamp: float | None = None, cmap_dim: int | None = None,
+    def __init__(self, c_dim: int, img_resolution: int, img_channels: int, architecture: str = 'resnet',
+                 channel_base: int = 32768, channel_max: int = 512, num_fp16_res: int = 0, conv_clamp: float | None = None, cmap_dim: int | None = None,
                  block_kwargs: dict[str, Any] = {}, mapping_kwargs: dict[str, Any] = {},  # noqa: B006
                  epilogue_kwargs: dict[str, Any] = {}):  # noqa: B006
         super().__init__()
