@@ -80,10 +80,15 @@ def load_sampler(network: str | None, trust: bool, device: torch.device, psi: fl
     with dnnlib.util.open_url(network) as file:
         snapshot = legacy.load_network_pkl(file, trust=trust)
     G = snapshot['G_ema'].eval().requires_grad_(False).to(device)
-    names = list(snapshot.get('class_names') or [])
-    if len(names) != G.c_dim:  # a snapshot of another tool: numbers are all there is
-        names = [str(i) for i in range(G.c_dim)]
-    return Sampler(G, names, device, psi, noise_mode, batch)
+    return Sampler(G, names_of_classes(snapshot, G.c_dim), device, psi, noise_mode, batch)
+
+
+def names_of_classes(snapshot: dict[str, Any], num_classes: int) -> list[str]:
+    """The names in the snapshot; '0', '1' ... where it has none that fit, as in snapshots of other tools."""
+    names = snapshot.get('class_names')
+    if isinstance(names, list) and len(names) == num_classes and all(isinstance(name, str) for name in names):
+        return names
+    return [str(i) for i in range(num_classes)]
 
 
 def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, outdir: Path) -> None:

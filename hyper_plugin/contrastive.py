@@ -5,6 +5,8 @@
 z_a, z_b [N, D]: features of two random views of the same images, mean 0 and variance 1 over the batch of all
 processes. The views come from the host's AugmentPipe, so no other library is needed.
 """
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -24,12 +26,25 @@ def make_views(device: torch.device) -> nn.Module:
     return pipe.train().requires_grad_(False).to(device)
 
 
+class _AllReduce(torch.autograd.Function):
+    """Sum over processes. Each one's loss depends on every one's input, so gradients are summed too."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        torch.distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _AllReduce.forward(ctx, gradient)
+
+
 def sum_over_processes(x: torch.Tensor) -> torch.Tensor:
     """The sum of x over all processes, with gradients; x itself when there is one process."""
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return x
-    from torch.distributed.nn.functional import all_reduce
-    return all_reduce(x)
+    return _AllReduce.apply(x)
 
 
 def batch_normalise(z: torch.Tensor, count: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:

@@ -18,7 +18,7 @@ from torch_utils.ops import conv2d_gradfix
 class HyperTransferLoss:
     """The training loop's loss. Images [N, C, H, W] in [-1, 1], one-hot labels [N, K], latents [N, z_dim].
 
-    D must have features(img) and logits(h, c). contrastive: 'barlow' or 'none'.
+    D must have features(img, c) and logits(h, c). contrastive: 'barlow' or 'none'.
     """
 
     def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,
@@ -51,9 +51,9 @@ class HyperTransferLoss:
         training_stats.report(f'Loss/signs/{kind}', logits.sign())
         return logits
 
-    def compare_views(self, img: torch.Tensor, kind: str) -> torch.Tensor:
+    def compare_views(self, img: torch.Tensor, c: torch.Tensor, kind: str) -> torch.Tensor:
         """Weighted Barlow Twins loss of two views of img, a scalar."""
-        loss = contrastive.barlow_twins(self.D.features(self.views(img)), self.D.features(self.views(img)))
+        loss = contrastive.barlow_twins(self.D.features(self.views(img), c), self.D.features(self.views(img), c))
         training_stats.report(f'Loss/contrastive/{kind}', loss)
         return loss * self.contrastive_weight
 
@@ -80,7 +80,7 @@ class HyperTransferLoss:
             loss = softplus(sign * self.judge(img, c, kind)).mean()
             total += loss.item()
             if self.views is not None:
-                loss = loss + self.compare_views(img, kind)
+                loss = loss + self.compare_views(img, c, kind)
             (loss * gain).backward()  # one kind at a time halves the memory
         training_stats.report('Loss/D/loss', total)
 

@@ -51,6 +51,19 @@ def distinct_codes(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return rows[first], index.reshape(v.shape[:2])
 
 
+def order_by_class(c: torch.Tensor, group_size: int | None) -> torch.Tensor:
+    """An order of the batch, [N], in which images of one class share a group of the minibatch deviation.
+
+    c: [N, K]. Groups of mixed classes look varied even when every class has collapsed to one image; these do not.
+    A batch of one class keeps its order. Image i belongs to group i mod (N / group size).
+    """
+    count = len(c)
+    size = count if group_size is None else min(group_size, count)
+    group_by_group = torch.arange(count, device=c.device).reshape(size, -1).T.flatten()
+    ranked = group_by_group[c[group_by_group].argmax(dim=1).argsort(stable=True)]
+    return ranked.reshape(-1, size).T.flatten()
+
+
 class ClassRuns:
     """A batch in runs of images that have the same code, so that the work with each kernel is done once per class."""
 
@@ -312,7 +325,8 @@ class HyperDiscriminator(host.Discriminator):
         heads       out(h) + <heads_c, h> / sqrt(dim), one vector per class
         projection  out(h) + <map(c), P h> / sqrt(dim), map the host's mapping network of labels, P starts at zero
 
-    h [N, dim]: the features before the last layer. finetune=False keeps the layers that read the image frozen.
+    h [N, dim]: the features before the last layer. finetune=False keeps the layers that read the image frozen. The
+    minibatch deviation is taken within classes as far as the batch has them (order_by_class).
     """
 
     def __init__(self, c_dim: int, img_resolution: int, img_channels: int, d_cond: str = 'heads', finetune: bool = False,
@@ -335,8 +349,8 @@ class HyperDiscriminator(host.Discriminator):
                 if hasattr(block, 'fromrgb'):
                     freeze(block.fromrgb)
 
-    def features(self, img: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
-        """h [N, dim], what the last layer reads."""
+    def features(self, img: torch.Tensor, c: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
+        """h [N, dim], what the last layer reads. The labels c only decide who shares a minibatch deviation."""
         x = None
         for res in self.block_resolutions:
             x, img = getattr(self, f'b{res}')(x, img, **block_kwargs)
@@ -345,7 +359,8 @@ class HyperDiscriminator(host.Discriminator):
         if top.architecture == 'skip':
             x = x + top.fromrgb(img.to(torch.float32))
         if top.mbstd is not None:
-            x = top.mbstd(x)
+            order = order_by_class(c, top.mbstd.group_size)
+            x = top.mbstd(x[order])[order.argsort()]
         return top.fc(top.conv(x).flatten(1))
 
     def logits(self, h: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
@@ -358,4 +373,4 @@ class HyperDiscriminator(host.Discriminator):
         return self.b4.out(h) + inner.sum(dim=1, keepdim=True) / np.sqrt(h.shape[1])
 
     def forward(self, img: torch.Tensor, c: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
-        return self.logits(self.features(img, **block_kwargs), c)
+        return self.logits(self.features(img, c, **block_kwargs), c)

@@ -90,7 +90,9 @@ def distill(source: nn.Module, hyper: nn.Module, device: torch.device, kimg: flo
     measurements (one every thousand images) without a better one, and the end is SMALLEST_RATE. The best state is kept.
     report(images, error) is called after every measurement.
     """
-    learned = [parameter.requires_grad_(True) for parameter in hyper.parameters()]
+    of_source = dict(source.named_parameters())  # with finetune, some of these are parameters of hyper too
+    hyper.requires_grad_(False)
+    learned = [parameter.requires_grad_(True) for name, parameter in hyper.named_parameters() if name not in of_source]
     optimizer = torch.optim.Adam(learned, lr=rate, betas=(0.9, 0.99), eps=1e-8)
     schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=PATIENCE - 1, threshold=0.01)
     curve = [(0, relative_error(source, hyper, device))]

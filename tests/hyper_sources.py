@@ -51,7 +51,7 @@ def make_hyper_D(source, c_dim=NUM_CLASSES, **kwargs):
 
 def labels(*classes, c_dim=NUM_CLASSES):
     """One-hot float32 [N, c_dim]."""
-    return torch.eye(c_dim)[list(classes)]
+    return torch.eye(c_dim)[torch.tensor(classes)]
 
 
 def tensors(module):

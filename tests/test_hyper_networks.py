@@ -11,7 +11,7 @@ from tests.hyper_sources import labels, randomise_
 O, I, K_SIZE, CODE = 5, 4, 3, 6
 
 
-def lrelu(x, gain=np.sqrt(2)):
+def lrelu(x, gain=2 ** 0.5):
     return np.where(x > 0, x, 0.2 * x) * gain
 
 
@@ -117,7 +117,7 @@ def test_kernels_equal_a_loop_over_output_channels(rank, side):
                 np.testing.assert_allclose(numbers(kernels[u, o, i]), want, rtol=1e-4, atol=1e-5)
                 gamma, beta = sigma * (1 + dg[u, o, i]), mu + sigma * db_w[u, o, i]  # the paper's AdaFM
                 np.testing.assert_allclose(numbers(kernels[u, o, i]), gamma * (taps - mu) / sigma + beta, rtol=1e-4, atol=1e-5)
-                np.testing.assert_allclose(float(power[u, o, i]), np.square(want).sum(), rtol=1e-4, atol=1e-5)
+                np.testing.assert_allclose(power[u, o, i].item(), np.square(want).sum(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(numbers(offsets), linear(modulation.bias, numbers(v)), rtol=1e-5, atol=1e-6)
 
 
@@ -188,7 +188,7 @@ def test_layer_equals_the_formulas_image_by_image(rank, up, gain):
         kernel = kernel * linear(layer.affine, numbers(w[n]))[None, :, None, None]
         kernel /= np.sqrt(np.square(kernel).sum(axis=(1, 2, 3), keepdims=True) + 1e-8)
         bias = numbers(layer.bias) + linear(layer.hyper.bias, numbers(v))[0]
-        y = convolve(numbers(x[n]), kernel, up) + bias[:, None, None] + numbers(layer.noise_const) * float(layer.noise_strength)
+        y = convolve(numbers(x[n]), kernel, up) + bias[:, None, None] + numbers(layer.noise_const) * layer.noise_strength.item()
         y = lrelu(y, np.sqrt(2) * gain)
         clamped += (np.abs(y) > 1.5 * gain).sum()
         np.testing.assert_allclose(got[n], y.clip(-1.5 * gain, 1.5 * gain), rtol=1e-4, atol=1e-4)
@@ -218,7 +218,8 @@ def test_layer_gradients(up, rank):
     def call(x, w, codes, *values):
         return torch.func.functional_call(layer, dict(zip(parameters, values, strict=True)), (x, w, (codes, index), 'const'))
 
-    arguments = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in ((3, 2, 4 // up, 4 // up), (3, 2), (2, 2))]
+    shapes = ((3, 2, 4 // up, 4 // up), (3, 2), (2, 2))
+    arguments = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
     assert torch.autograd.gradcheck(call, (*arguments, *parameters.values()))
 
 

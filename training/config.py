@@ -134,10 +134,14 @@ def _check_options(options: TrainingOptions) -> None:
         raise ValueError(f'--p={options.p:g} belongs to --aug=fixed, found --aug={options.aug}: add --aug=fixed or leave out --p')
     if options.target is not None and options.aug != 'ada':
         raise ValueError(f'--target={options.target:g} belongs to --aug=ada, found --aug={options.aug}: leave out one of the two')
-    for field in dataclasses.fields(options):
-        value = getattr(options, field.name)
+    check_finite(vars(options))
+
+
+def check_finite(values: dict[str, Any]) -> None:
+    """ValueError if an option is NaN or infinite."""
+    for name, value in values.items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f'--{field.name.replace("_", "-")}={value}: expected a finite number')
+            raise ValueError(f'--{name.replace("_", "-")}={value}: expected a finite number')
 
 
 def _override(preset: Preset, options: TrainingOptions) -> Preset:

@@ -36,15 +36,15 @@ class StyleGAN2Loss(Loss):
                  pl_batch_shrink: int = 2, pl_decay: float = 0.01, pl_weight: float = 2):
         self.device = device
         self.G_mapping = G_mapping
-        self.G_synthesis = G_synthesis
-        self.D = D
-        self.augment_pipe = augment_pipe
         self.style_mixing_prob = style_mixing_prob
+        self.G_synthesis = G_synthesis
+        self.augment_pipe = augment_pipe
+        self.D = D
         self.r1_gamma = r1_gamma
-        self.pl_batch_shrink = pl_batch_shrink
-        self.pl_decay = pl_decay
         self.pl_weight = pl_weight
+        self.pl_batch_shrink = pl_batch_shrink
         self.pl_mean = torch.zeros([], device=device)
+        self.pl_decay = pl_decay
 
     def run_G(self, z: torch.Tensor, c: torch.Tensor, sync: bool) -> tuple[torch.Tensor, torch.Tensor]:
         """-> images [N, C, H, W] and the (mixed) ws [N, num_ws, w_dim] they were made from."""
@@ -78,10 +78,9 @@ class StyleGAN2Loss(Loss):
                 self._step_path_length(gen_z, gen_c, sync, gain)
             return
         r1 = step in ('reg', 'both') and self.r1_gamma != 0
-        if main:
-            self._step_fake(gen_z, gen_c, gain)
+        fake_loss = self._step_fake(gen_z, gen_c, gain) if main else None
         if main or r1:
-            self._step_real(real_img, real_c, sync, gain, main, r1)
+            self._step_real(real_img, real_c, sync, gain, fake_loss, r1)
 
     def _step_generator(self, z: torch.Tensor, c: torch.Tensor, sync: bool, gain: float) -> None:
         img, _ws = self.run_G(z, c, sync)
@@ -104,23 +103,28 @@ class StyleGAN2Loss(Loss):
         training_stats.report('Loss/pl_penalty', penalty)
         loss = penalty * self.pl_weight
         training_stats.report('Loss/G/reg', loss)
-        backward(loss, gain)
+        backward(loss + reach_all(img), gain)
 
-    def _step_fake(self, z: torch.Tensor, c: torch.Tensor, gain: float) -> None:
+    def _step_fake(self, z: torch.Tensor, c: torch.Tensor, gain: float) -> torch.Tensor:
+        """-> the loss of each generated image, [N, 1], for the report."""
         with torch.no_grad():
             img, _ws = self.run_G(z, c, sync=False)
         logits = self.run_D(img, c, sync=False)
         report_logits('fake', logits)
-        backward(softplus(logits), gain)
+        loss = softplus(logits)
+        backward(loss, gain)
+        return loss.detach()
 
-    def _step_real(self, img: torch.Tensor, c: torch.Tensor, sync: bool, gain: float, main: bool, r1: bool) -> None:
+    def _step_real(self, img: torch.Tensor, c: torch.Tensor, sync: bool, gain: float, fake_loss: torch.Tensor | None,
+                   r1: bool) -> None:
+        """fake_loss: what the main phase's generated images added, or None in a phase of regularisation alone."""
         img = img.detach().requires_grad_(r1)
         logits = self.run_D(img, c, sync)
         report_logits('real', logits)
         losses = []
-        if main:
+        if fake_loss is not None:
             losses.append(softplus(-logits))
-            training_stats.report('Loss/D/loss', losses[0])
+            training_stats.report('Loss/D/loss', fake_loss.mean() + losses[0])
         if r1:
             losses.append(self._r1_penalty(img, logits))
         backward(sum(losses), gain)
@@ -132,13 +136,21 @@ class StyleGAN2Loss(Loss):
         training_stats.report('Loss/r1_penalty', penalty)
         loss = penalty * (self.r1_gamma / 2)
         training_stats.report('Loss/D/reg', loss)
-        return loss[:, None]
+        return loss[:, None] + reach_all(logits)
 
 
 def report_logits(kind: str, logits: torch.Tensor) -> None:
     """kind: 'real' or 'fake'. The ADA heuristic reads Loss/signs/real."""
     training_stats.report(f'Loss/scores/{kind}', logits)
     training_stats.report(f'Loss/signs/{kind}', logits.sign())
+
+
+def reach_all(output: torch.Tensor) -> torch.Tensor:
+    """Zero, with a graph: parameters that a penalty does not depend on get a zero gradient instead of none.
+
+    So Adam's moments decay alike for all parameters, and DistributedDataParallel does not wait for missing ones.
+    """
+    return output.mean() * 0
 
 
 def backward(loss: torch.Tensor, gain: float) -> None:

@@ -28,6 +28,28 @@ def normalize_2nd_moment(x: torch.Tensor, dim: int = 1, eps: float = 1e-8) -> to
     return x * torch.rsqrt(mean_square + eps)
 
 
+class RoundedSqrt(torch.autograd.Function):
+    """Square root of x > 0, correctly rounded on every CPU and twice differentiable.
+
+    In float32 torch.sqrt may miss the nearest number by one unit in the last place (MKL on some processors does, one
+    time in five). The second derivative of a spread over few images cancels almost wholly and shows that error.
+    """
+
+    @staticmethod
+    def forward(x: torch.Tensor) -> torch.Tensor:
+        wide = x.double() if x.device.type == 'cpu' else x
+        return wide.sqrt().to(x.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:
+        root, = ctx.saved_tensors
+        return grad / (2 * root)
+
+
 def limit_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale kernels [..., O, I, k, k] per output channel and styles [N, I] per sample to at most 1.
 
@@ -86,6 +108,18 @@ def _convolve_with_own_kernels(x: torch.Tensor, weight: torch.Tensor, styles: to
     x = x.contiguous().reshape(1, -1, *x.shape[2:])
     y = conv2d_resample.conv2d_resample(x, kernels, groups=count, **resample)
     return y.reshape(count, -1, *y.shape[2:])
+
+
+def _log2_resolution(img_resolution: int, smallest: int) -> int:
+    exponent = int(img_resolution).bit_length() - 1
+    if img_resolution < smallest or img_resolution != 1 << exponent:
+        raise ValueError(f'img_resolution is {img_resolution}; expected a power of two, {smallest} or more')
+    return exponent
+
+
+def _check_architecture(architecture: str) -> None:
+    if architecture not in ('orig', 'skip', 'resnet'):
+        raise ValueError(f"architecture is {architecture!r}; expected 'orig', 'skip' or 'resnet'")
 
 
 def _num_channels(resolution: int, channel_base: int, channel_max: int) -> int:
@@ -286,8 +320,7 @@ class SynthesisBlock(nn.Module):
                  architecture: str = 'skip', resample_filter: list[int] = FIR, conv_clamp: float | None = None,
                  use_fp16: bool = False, fp16_channels_last: bool = False, half_type: str = 'float16', **layer_kwargs: Any):
         super().__init__()
-        if architecture not in ('orig', 'skip', 'resnet'):
-            raise ValueError(f"architecture is {architecture!r}; expected 'orig', 'skip' or 'resnet'")
+        _check_architecture(architecture)
         self.in_channels = in_channels
         self.w_dim = w_dim
         self.resolution = resolution
@@ -300,18 +333,18 @@ class SynthesisBlock(nn.Module):
         self.register_buffer('resample_filter', upfirdn2d.setup_filter(resample_filter))
         common = dict(w_dim=w_dim, conv_clamp=conv_clamp, channels_last=self.channels_last)
         layer = dict(common, resolution=resolution, **layer_kwargs)
+        double = dict(up=2, resample_filter=resample_filter)
         self.num_conv = 1 if in_channels == 0 else 2
         if in_channels == 0:
             self.const = nn.Parameter(torch.randn(out_channels, resolution, resolution))
         else:
-            self.conv0 = SynthesisLayer(in_channels, out_channels, up=2, resample_filter=resample_filter, **layer)
+            self.conv0 = SynthesisLayer(in_channels, out_channels, **layer, **double)
         self.conv1 = SynthesisLayer(out_channels, out_channels, **layer)
         self.num_torgb = int(is_last or architecture == 'skip')
         if self.num_torgb:
             self.torgb = ToRGBLayer(out_channels, img_channels, **common)
         if in_channels != 0 and architecture == 'resnet':
-            self.skip = Conv2dLayer(in_channels, out_channels, kernel_size=1, bias=False, up=2, resample_filter=resample_filter,
-                                    channels_last=self.channels_last)
+            self.skip = Conv2dLayer(in_channels, out_channels, 1, bias=False, channels_last=self.channels_last, **double)
 
     def forward(self, x: torch.Tensor | None, img: torch.Tensor | None, ws: torch.Tensor, force_fp32: bool = False,
                 fused_modconv: bool | None = None, **layer_kwargs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -352,14 +385,11 @@ class SynthesisNetwork(nn.Module):
     def __init__(self, w_dim: int, img_resolution: int, img_channels: int, channel_base: int = 32768, channel_max: int = 512,
                  num_fp16_res: int = 0, **block_kwargs: Any):
         super().__init__()
-        levels = int(img_resolution).bit_length() - 1
-        if img_resolution < 4 or img_resolution != 1 << levels:
-            raise ValueError(f'img_resolution is {img_resolution}; expected a power of two, 4 or more')
         self.w_dim = w_dim
         self.img_resolution = img_resolution
-        self.img_resolution_log2 = levels
+        self.img_resolution_log2 = _log2_resolution(img_resolution, smallest=4)
         self.img_channels = img_channels
-        self.block_resolutions = [1 << i for i in range(2, levels + 1)]
+        self.block_resolutions = [1 << i for i in range(2, self.img_resolution_log2 + 1)]
         self.num_ws = 0
         width = 0
         for res in self.block_resolutions:
@@ -390,11 +420,11 @@ class Generator(nn.Module):
     def __init__(self, z_dim: int, c_dim: int, w_dim: int, img_resolution: int, img_channels: int,
                  mapping_kwargs: dict[str, Any] = {}, synthesis_kwargs: dict[str, Any] = {}):  # noqa: B006
         super().__init__()
+        self.img_resolution = img_resolution
+        self.img_channels = img_channels
         self.z_dim = z_dim
         self.c_dim = c_dim
         self.w_dim = w_dim
-        self.img_resolution = img_resolution
-        self.img_channels = img_channels
         self.synthesis = SynthesisNetwork(w_dim, img_resolution, img_channels, **synthesis_kwargs)
         self.num_ws = self.synthesis.num_ws
         self.mapping = MappingNetwork(z_dim, c_dim, w_dim, num_ws=self.num_ws, **mapping_kwargs)
@@ -416,8 +446,7 @@ class DiscriminatorBlock(nn.Module):
                  resample_filter: list[int] = FIR, conv_clamp: float | None = None, use_fp16: bool = False,
                  fp16_channels_last: bool = False, freeze_layers: int = 0, half_type: str = 'float16'):
         super().__init__()
-        if architecture not in ('orig', 'skip', 'resnet'):
-            raise ValueError(f"architecture is {architecture!r}; expected 'orig', 'skip' or 'resnet'")
+        _check_architecture(architecture)
         self.in_channels = in_channels
         self.resolution = resolution
         self.img_channels = img_channels
@@ -478,7 +507,7 @@ class MinibatchStdLayer(nn.Module):
         # Image i belongs to group i mod (count / group), so the members of a group vary along the first axis.
         y = x.reshape(group, count // group, self.num_channels, channels // self.num_channels, height, width)
         deviation = y - y.mean(dim=0)
-        spread = torch.sqrt(deviation.square().mean(dim=0) + 1e-8)  # [groups, F, channels / F, H, W]
+        spread = RoundedSqrt.apply(deviation.square().mean(dim=0) + 1e-8)  # [groups, F, channels / F, H, W]
         level = spread.mean(dim=(2, 3, 4))  # [groups, F]
         extra = level.repeat(group, 1)[:, :, None, None].expand(-1, -1, height, width)
         return torch.cat([x, extra], dim=1)
@@ -492,11 +521,11 @@ class DiscriminatorEpilogue(nn.Module):
                  mbstd_group_size: int | None = 4, mbstd_num_channels: int = 1, activation: str = 'lrelu',
                  conv_clamp: float | None = None):
         super().__init__()
-        self.in_channels = in_channels
-        self.cmap_dim = cmap_dim
-        self.resolution = resolution
-        self.img_channels = img_channels
         self.architecture = architecture
+        self.resolution = resolution
+        self.in_channels = in_channels
+        self.img_channels = img_channels
+        self.cmap_dim = cmap_dim
         if architecture == 'skip':
             self.fromrgb = Conv2dLayer(img_channels, in_channels, kernel_size=1, activation=activation)
         if mbstd_num_channels > 0:
@@ -528,13 +557,13 @@ class Discriminator(nn.Module):
     """Image [N, img_channels, res, res] and label c [N, c_dim] -> logits [N, 1]; positive means real."""
 
     def __init__(self, c_dim: int, img_resolution: int, img_channels: int, architecture: str = 'resnet',
-                 channel_base: int = 32768, channel_max: int = 512, num_fp16_res: int = 0, conv_clamp: float | None = None, cmap_dim: int | None = None,
-                 block_kwargs: dict[str, Any] = {}, mapping_kwargs: dict[str, Any] = {},  # noqa: B006
+                 channel_base: int = 32768, channel_max: int = 512, num_fp16_res: int = 0, conv_clamp: float | None = None,
+                 cmap_dim: int | None = None, block_kwargs: dict[str, Any] = {}, mapping_kwargs: dict[str, Any] = {},  # noqa: B006
                  epilogue_kwargs: dict[str, Any] = {}):  # noqa: B006
         super().__init__()
         self.c_dim = c_dim
         self.img_resolution = img_resolution
-        self.img_resolution_log2 = int(img_resolution).bit_length() - 1
+        self.img_resolution_log2 = _log2_resolution(img_resolution, smallest=8)
         self.img_channels = img_channels
         self.block_resolutions = [1 << i for i in range(self.img_resolution_log2, 2, -1)]
         widths = {res: _num_channels(res, channel_base, channel_max) for res in [*self.block_resolutions, 4]}
@@ -548,10 +577,10 @@ class Discriminator(nn.Module):
             inputs = 0 if res == img_resolution else widths[res]
             block = DiscriminatorBlock(inputs, widths[res], widths[res // 2], resolution=res, first_layer_idx=layers_so_far,
                                        use_fp16=_uses_half(res, img_resolution, num_fp16_res), **common, **block_kwargs)
-            setattr(self, f'b{res}', block)
             layers_so_far += block.num_layers
+            setattr(self, f'b{res}', block)
         if c_dim > 0:
-            self.mapping = MappingNetwork(z_dim=0, c_dim=c_dim, w_dim=cmap_dim, num_ws=None, w_avg_beta=None, **mapping_kwargs)
+            self.mapping = MappingNetwork(0, c_dim, cmap_dim, num_ws=None, w_avg_beta=None, **mapping_kwargs)
         self.b4 = DiscriminatorEpilogue(widths[4], cmap_dim=cmap_dim, resolution=4, **common, **epilogue_kwargs)
 
     def forward(self, img: torch.Tensor, c: torch.Tensor | None, **block_kwargs: Any) -> torch.Tensor:

@@ -1,5 +1,6 @@
 """Network sizes of a run that starts from a snapshot: those of the snapshot, in place of the preset's."""
 
+import inspect
 import json
 from typing import Any
 
@@ -40,7 +41,8 @@ def use_source_sizes(config: dict[str, Any], options: TrainingOptions, data: Dat
 
 def network_kwargs(network: Any) -> dict[str, Any]:
     """The arguments that built a network, as plain values, without those that follow from the data."""
-    kwargs = {name: value for name, value in network.init_kwargs.items() if name not in FROM_DATA}
+    given = dict(zip(inspect.signature(type(network)).parameters, network.init_args, strict=False)) | network.init_kwargs
+    kwargs = {name: value for name, value in given.items() if name not in FROM_DATA}
     return json.loads(json.dumps(kwargs, default=lambda number: number.item()))
 
 
