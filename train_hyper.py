@@ -34,8 +34,9 @@ Examples:
 @training_options(without=FROM_SOURCE + OWN_DEFAULTS)
 @click.option('--kimg', type=click.FloatRange(min=0, min_open=True), default=200, show_default=True,
               help='Training length in thousands of real images.')
-@click.option('--glr', type=click.FloatRange(min=0), help='Learning rate of the hypernetwork and the class code.  [default: a fifth of '
-                                                          "--cfg's]")
+@click.option('--glr', type=click.FloatRange(min=0),
+              help='Learning rate of the hypernetwork and the class code.  [default: a fifth of '
+                   "--cfg's]")
 @click.option('--selfinit', type=click.Choice(['exact', 'distill']), is_flag=False, flag_value='exact', default=None,
               help='Make every class equal the source before training: exact (the default of the bare option) sets the '
                    'modulations to zero, distill trains a random hypernetwork to that end.  [default: start random]')

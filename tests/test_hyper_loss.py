@@ -1,5 +1,7 @@
 """HyperTransferLoss: closed forms with linear networks, and which network learns from which phase."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,14 @@ class LinearD(nn.Module):
 
     def forward(self, img, c):
         return (self.features(img, c) @ self.a + c @ self.b)[:, None]
+
+
+class MixingD(LinearD):
+    """h = x + phi * (x shifted by one): phi decides how features correlate."""
+
+    def features(self, img, c):
+        x = img.flatten(1)
+        return x + self.phi * x.roll(1, dims=1)
 
 
 class _Call(nn.Module):
@@ -138,15 +148,17 @@ def test_gamma_zero_turns_r1_off():
 # --- contrastive ---
 
 def test_contrastive_part_is_added_for_real_and_generated_images(monkeypatch):
-    monkeypatch.setattr('hyper_plugin.contrastive.make_views', lambda device: nn.Identity())
-    G, D, loss = make(contrastive_loss='barlow', contrastive_weight=0.3)
+    views = itertools.cycle([lambda img: img + img.square(), torch.sin])  # two that differ, in turn
+    monkeypatch.setattr('hyper_plugin.contrastive.make_views', lambda device: _Call(lambda img: next(views)(img)))
+    G, D, loss = make(D=MixingD(), contrastive_loss='barlow', contrastive_weight=0.3)
     data = batch()
-    total = sum(0.3 * barlow_twins(D.features(img, None), D.features(img, None))
+    total = sum(0.3 * barlow_twins(D.features(img + img.square(), None), D.features(img.sin(), None))
                 for img in (data['real_img'], (G.theta.detach() * data['gen_z']).reshape(-1, 1, 2, 2)))
     added, = torch.autograd.grad(total, D.phi)
+    assert added.abs().max() > 1e-4
     plain = gradients(make(D=D)[2], D, 'Dmain', gain=2.0)
     found = gradients(loss, D, 'Dmain', gain=2.0)
-    np.testing.assert_allclose(found['phi'], plain['phi'] + 2 * added.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found['phi'], plain['phi'] + 2 * added.numpy(), rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(found['b'], plain['b'])
 
 

@@ -54,11 +54,14 @@ def test_what_is_frozen():
     assert 'b16.fromrgb.weight' in found['whole'].copied and 'b4.out.weight' in found['heads'].copied
 
 
-def test_what_the_source_alone_has_is_listed():
+def test_what_one_of_the_two_alone_has_is_listed():
     source = make_source()
     G = make_hyper(source)
     source.mapping.fc2 = torch.nn.Linear(5, 5)
-    assert transfer(source, G).unused == ('mapping.fc2.bias', 'mapping.fc2.weight')
+    G.register_buffer('other', torch.zeros(2))
+    report = transfer(source, G)
+    assert report.unused == ('mapping.fc2.bias', 'mapping.fc2.weight')
+    assert 'other' in report.new and 'other' not in report.frozen
 
 
 def test_shapes_that_do_not_fit_are_listed_and_nothing_is_copied():

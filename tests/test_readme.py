@@ -1,0 +1,120 @@
+"""README.md names only what is there: commands with options and values that parse, make targets, files, links."""
+
+import ast
+import importlib
+import json
+import re
+import shlex
+
+import click
+import pytest
+from conftest import REPO
+
+TEXT = (REPO / 'README.md').read_text(encoding='ascii')
+COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'metrics.class_recognition')
+
+
+def blocks(language):
+    """The fenced blocks of a language."""
+    return re.findall(rf'^```{language}\n(.*?)^```$', TEXT, re.MULTILINE | re.DOTALL)
+
+
+def shell_commands():
+    """Every command of the shell blocks as a list of words, continued lines joined and comments dropped."""
+    lines = '\n'.join(blocks('shell')).replace('\\\n', ' ').splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+PYTHON_COMMANDS = [words[1:] for words in shell_commands() if words[0] == 'python']
+MAKE_COMMANDS = [words[1:] for words in shell_commands() if words[0] == 'make']
+
+
+def command_of(words):
+    """['train.py', '--kimg=1'] or ['-m', 'metrics.x', ...] -> (the click command, its arguments)."""
+    name, arguments = (words[1], words[2:]) if words[0] == '-m' else (words[0].removesuffix('.py'), words[1:])
+    return importlib.import_module(name).main, arguments
+
+
+def help_text(name):
+    command = importlib.import_module(name).main
+    return command.get_help(click.Context(command, info_name=name))
+
+
+def options_in(text):
+    return set(re.findall(r'(?<![\w-])--[a-z][a-z0-9-]*', text))
+
+
+def test_every_shell_line_is_of_a_known_kind():
+    assert len(PYTHON_COMMANDS) > 10
+    assert len(PYTHON_COMMANDS) + len(MAKE_COMMANDS) == len(shell_commands())
+
+
+@pytest.mark.parametrize('words', PYTHON_COMMANDS, ids=' '.join)
+def test_command_lines_parse(words):
+    """Names, values and ranges of the options, without running anything."""
+    command, arguments = command_of(words)
+    command.make_context(words[0], list(arguments))
+
+
+@pytest.mark.parametrize('words', PYTHON_COMMANDS, ids=' '.join)
+def test_options_of_command_lines_stand_in_the_help(words):
+    command, arguments = command_of(words)
+    missing = options_in(' '.join(arguments)) - options_in(command.get_help(click.Context(command)))
+    assert not missing
+
+
+def test_an_option_that_is_gone_would_be_noticed():
+    command, _ = command_of(['train_hyper.py'])
+    with pytest.raises(click.NoSuchOption, match='--hyper-rnk'):
+        command.make_context('train_hyper.py', ['--hyper-rnk=16'])
+
+
+def test_options_in_the_prose_exist():
+    """Options in `code` outside of the shell blocks belong to one of the commands."""
+    prose = re.sub(r'^```.*?^```$', '', TEXT, flags=re.MULTILINE | re.DOTALL)
+    known = set().union(*(options_in(help_text(name)) for name in COMMANDS))
+    others = {'--file'}  # of conda
+    mentioned = set().union(*(options_in(code) for code in re.findall(r'`([^`\n]+)`', prose)))
+    assert mentioned - known - others == set()
+
+
+def test_option_table_is_of_the_main_command():
+    table = TEXT.partition('**train_hyper.py**')[2].partition('**train.py**')[0]
+    listed = options_in(table)
+    assert len(listed) > 20
+    assert listed <= options_in(help_text('train_hyper'))
+
+
+def test_make_targets_and_variables_exist():
+    makefile = (REPO / 'Makefile').read_text()
+    for word in [word for words in MAKE_COMMANDS for word in words] + re.findall(r'`make ([a-z]+)`', TEXT):
+        name, is_variable, _ = word.partition('=')
+        pattern = rf'^{name} \?=' if is_variable else rf'^{name}:'
+        assert re.search(pattern, makefile, re.MULTILINE), word
+
+
+def test_layout_names_what_exists():
+    layout, = blocks('text')
+    names = [line.split()[0] for line in layout.splitlines()]
+    assert [name for name in names if not (REPO / name).exists()] == []
+    assert [path.name for path in REPO.glob('*.py') if path.name not in names] == []
+
+
+def test_files_and_modules_in_the_prose_exist():
+    names = re.findall(r'`([\w./]+\.(?:py|toml|txt|yml))`', TEXT)
+    written_by_runs = {'log.txt'}
+    assert [name for name in names if name not in written_by_runs and not (REPO / name).is_file()] == []
+
+
+def test_relative_links_resolve():
+    targets = re.findall(r'\]\(([^)\s]+)\)', TEXT)
+    relative = [target for target in targets if not target.startswith('https://')]
+    assert 'LICENSE' in relative
+    assert [target for target in relative if not (REPO / target).is_file()] == []
+
+
+def test_examples_of_python_and_json_are_well_formed():
+    for block in blocks('python'):
+        ast.parse(block)
+    for block in blocks('json'):
+        assert set(json.loads(block)) == {'labels', 'class_names'}
