@@ -36,7 +36,7 @@ _GENERATOR_ARGUMENTS = {'z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channe
 _SPEED_ARGUMENTS = {'fused_modconv_default'}    # of stylegan3: which of two equal computations runs
 
 _MAX_MESSAGE = 10_000   # characters; the names of all tensors of a network fit
-_TRUST = 'if you trust the author of the file, use --trust-pickle (trust=True), which runs the code in it'
+_TRUST = 'if you trust the author of the file, generate.py --trust-pickle and load_network_pkl(f, trust=True) run the code in it'
 
 _HOST = 'https://nvlabs-fi-cdn.nvidia.com'
 _FOLDER = 'stylegan2-ada-pytorch/pretrained/transfer-learning-source-nets'

@@ -1,5 +1,6 @@
 """Turn an unconditional StyleGAN2 into a class-conditional one: self-initialise, then transfer to labelled images."""
 
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,12 @@ from training.source_sizes import network_kwargs, set_precision
 from training.train_options import options_of, training_options
 
 FROM_SOURCE = ('--cond', '--z-dim', '--w-dim', '--map-depth', '--mapping-lr-mult', '--cbase', '--cmax', '--pl-weight')
-OWN_DEFAULTS = ('--kimg', '--glr')
-# An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. Measured on
-# digits (README): at the full rate of the preset the classes become narrow, at a fifth they keep their variety.
+OWN_OPTIONS = ('--resume', '--kimg', '--glr')
+# Options that shape the networks, and whose constructor argument they are.
+SHAPING = dict(hyper_rank=('G_ema', 'rank'), code_dim=('G_ema', 'code_dim'), finetune=('G_ema', 'finetune'),
+               d_cond=('D', 'd_cond'))
+# An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. On the
+# demo's digits the classes become narrow at the full rate of the preset, and keep their variety at a fifth.
 HYPER_RATE = 0.2
 EPILOG = """\b
 Examples:
@@ -31,7 +35,9 @@ Examples:
 
 
 @click.command(epilog=EPILOG, context_settings=dict(help_option_names=['-h', '--help']))
-@training_options(without=FROM_SOURCE + OWN_DEFAULTS)
+@training_options(without=FROM_SOURCE + OWN_OPTIONS)
+@click.option('--resume', help='Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, ffhq512, ffhq1024, '
+                                'celebahq256, lsundog256; or a snapshot of this command, to go on with it.  [required]')
 @click.option('--kimg', type=click.FloatRange(min=0, min_open=True), default=200, show_default=True,
               help='Training length in thousands of real images.')
 @click.option('--glr', type=click.FloatRange(min=0),
@@ -81,7 +87,7 @@ def main(outdir: str, device: str, dry_run: bool, verbose: bool, cond_transfer: 
         config = hyper_config(build_config(options, data), source, data, values)
         starts_fresh = source['G_ema'].c_dim == 0
         if not starts_fresh:
-            check_goes_on(resume, source['G_ema'], data, values['selfinit'], cond_transfer)
+            check_goes_on(resume, source, data, values, cond_transfer)
 
         def prepare(run_dir: Path, config: dict[str, Any]) -> dict[str, Any]:
             return start_networks(run_dir, config, source, data, values)
@@ -130,26 +136,42 @@ def check_no_classes(classes: str | None) -> None:
         raise ValueError(f'--classes={classes} found beside --data, whose labels say what the classes are: leave out one')
 
 
-def check_goes_on(resume: str, G: torch.nn.Module, data: DataFacts, method: str | None, cond_transfer: bool) -> None:
-    """ValueError if a run that goes on from a hyper-modulated snapshot asks for a fresh start or for other classes."""
-    if method or not cond_transfer:
+def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, values: dict[str, Any], cond_transfer: bool) -> None:
+    """ValueError if a run that goes on from a hyper-modulated snapshot asks for a fresh start, other classes or sizes."""
+    G = source['G_ema']
+    if values['selfinit'] or not cond_transfer:
         raise ValueError(f'{resume} is hyper-modulated already: leave out --selfinit and --no-cond-transfer to go on with it, '
                          'or give an unconditional source')
     if G.c_dim != data.label_dim:
         raise ValueError(f'{resume} has {G.c_dim} classes, {data.path} has {data.label_dim}: give data with the same classes, '
                          'or start from the unconditional source')
+    context = click.get_current_context()
+    for option, (network, name) in SHAPING.items():
+        if network in source and context.get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE:
+            has = argument_of(source[network], name)
+            if has != values[option]:
+                raise ValueError(f'--{option.replace("_", "-")}={values[option]} found, {resume} has {has}: leave the option '
+                                 'out, or start from the unconditional source')
+
+
+def argument_of(network: Any, name: str) -> Any:
+    """What the constructor argument `name` was when network was built."""
+    return network.init_kwargs.get(name, inspect.signature(type(network)).parameters[name].default)
 
 
 def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts, values: dict[str, Any]) -> dict[str, Any]:
     """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure, JSON-ready."""
     half = config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] > 0
-    own = dict(code_dim=values['code_dim'], rank=values['hyper_rank'], init_scale=values['hyper_scale'],
-               finetune=values['finetune'])
+    own: dict[str, Any] = {}
+    own_D: dict[str, Any] = {}
+    if source['G_ema'].c_dim == 0:  # else the networks are hyper-modulated already, and keep their own arguments
+        own = dict(code_dim=values['code_dim'], rank=values['hyper_rank'], init_scale=values['hyper_scale'],
+                   finetune=values['finetune'])
+        own_D = dict(d_cond=values['d_cond'], finetune=values['finetune'])
     G_kwargs = own | network_kwargs(source['G_ema'])
     G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), half)
     sizes = {name: size for name, size in G_kwargs['synthesis_kwargs'].items() if name in ('channel_base', 'channel_max')}
-    D_kwargs = dict(d_cond=values['d_cond'], finetune=values['finetune'])
-    D_kwargs |= network_kwargs(source['D']) if 'D' in source else config['D_kwargs'] | sizes
+    D_kwargs = own_D | (network_kwargs(source['D']) if 'D' in source else config['D_kwargs'] | sizes)
     D_kwargs = set_precision(D_kwargs, half)
     for name in ('block_kwargs', 'epilogue_kwargs'):  # --freezed and --mbstd-group
         D_kwargs[name] = {**D_kwargs.get(name, {}), **config['D_kwargs'][name]}

@@ -75,14 +75,14 @@ class HyperTransferLoss:
                       gain: float) -> None:
         with torch.no_grad():
             fake_img = self.generate(gen_z, gen_c)
-        total = 0.0
+        losses = []
         for kind, sign, img, c in (('fake', 1, fake_img, gen_c), ('real', -1, real_img, real_c)):
             loss = softplus(sign * self.judge(img, c, kind)).mean()
-            total += loss.item()
+            losses.append(loss.detach())
             if self.views is not None:
                 loss = loss + self.compare_views(img, c, kind)
             (loss * gain).backward()  # one kind at a time halves the memory
-        training_stats.report('Loss/D/loss', total)
+        training_stats.report('Loss/D/loss', sum(losses))
 
     def _regularise(self, real_img: torch.Tensor, real_c: torch.Tensor, gain: float) -> None:
         img = real_img.detach().requires_grad_(True)

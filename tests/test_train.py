@@ -10,8 +10,10 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+import legacy
 import train
 from tests.conftest import write_dataset
+from tests.hyper_sources import make_hyper
 
 TINY = ['--device=cpu', '--z-dim=8', '--w-dim=8', '--cbase=64', '--cmax=8', '--batch=4', '--kimg=0.01']
 
@@ -64,6 +66,15 @@ def test_a_run_from_start_to_end(tmp_path, gray_zip):
     assert 'are ignored' in log
 
 
+def test_a_hyper_modulated_source_is_refused(tmp_path, rgb_zip, source_pkl):
+    G = make_hyper(legacy.load_network_pkl(source_pkl)['G_ema'])
+    path = tmp_path / 'hyper.pkl'
+    legacy.save_network_pkl(path, dict(G_ema=G))
+    check_error(call('--data', rgb_zip, '--outdir', tmp_path / 'runs', '--device=cpu', '--cond=1', '--resume', path),
+                'HyperGenerator', 'train_hyper.py')
+    assert not (tmp_path / 'runs').exists()
+
+
 def test_going_on_from_a_snapshot_takes_its_sizes(tmp_path, rgb_zip, source_pkl):
     result = call('--data', rgb_zip, '--outdir', tmp_path / 'runs', '--device=cpu', '--batch=4', '--kimg=0.004',
                   '--resume', source_pkl)
@@ -105,7 +116,7 @@ def check_error(result, *texts, code=2):
     (['--data={rgb}', '--resume={conditional}'], ['3 classes', '--cond=1']),
     (['--data={gray}', '--resume={source}'], ['3 channels', 'the data has 1']),
     (['--data={large}', '--resume={source}'], ['16x16 pixels', '32x32', 'dataset_tool.py']),
-    (['--data={unlabelled}', '--cond=1'], ['no labels', '--cond']),
+    (['--data={unlabelled}', '--cond=1'], ['no labels', 'dataset.json']),
     (['--data={one}', '--cond=1'], ['one class only']),
     (['--data={gap}', '--cond=1'], ['no images of 1 of its 3 classes', 'dog']),
 ])

@@ -17,7 +17,7 @@ from tests.conftest import CLASS_NAMES, REPO
 from torch_utils import misc
 from training.networks import Generator
 
-TINY = ['--device=cpu', '--batch=4', '--kimg=0.2', '--tick=0.1', '--code-dim=4', '--gamma=0.1']
+TINY = ['--device=cpu', '--batch=4', '--kimg=0.1', '--tick=0.05', '--code-dim=4', '--gamma=0.1']
 
 
 def call(*args):
@@ -41,7 +41,7 @@ def tensors(module):
 
 @pytest.fixture(scope='session')
 def hyper_run(tmp_path_factory, rgb_zip, source_pkl):
-    """A run of 200 images from the exact self-initialisation."""
+    """A run of 100 images from the exact self-initialisation."""
     return run(tmp_path_factory.mktemp('hyper'), '--data', rgb_zip, '--resume', source_pkl, '--selfinit')
 
 

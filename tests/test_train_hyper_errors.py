@@ -99,6 +99,9 @@ def networks(canary, tmp_path, source_pkl, conditional_pkl):
         tensorflow=b'\x80\x02cdnnlib.tflib.network\nNetwork\n)\x81}b.',
         picture=b'\x89PNG\r\n\x1a\n' + bytes(100),
         listed=pickle.dumps([1, 2, 3]),
+        swapped=pickle.dumps(dict(G_ema=pickle.loads(content)['D'])),
+        part=pickle.dumps(dict(G_ema=pickle.loads(content)['G'].mapping)),
+        doubled=pickle.dumps(dict(G_ema=pickle.loads(content)['G'], D=pickle.loads(content)['G'])),
     )
     for name, text in written.items():
         (tmp_path / f'{name}.pkl').write_bytes(text)
@@ -125,6 +128,9 @@ def check_refused(outdir, args, texts):
     ('tensorflow', ['TensorFlow', 'convert', 'legacy.py']),
     ('picture', ['a PNG image', 'expected a network pickle']),
     ('listed', ['a pickled list']),
+    ('swapped', ['a Discriminator as G_ema', 'expected a Generator']),
+    ('part', ['a MappingNetwork as G_ema', 'expected a Generator']),
+    ('doubled', ['a Generator as D', 'expected a Discriminator']),
     ('conditional', ['conditional already', '3 label dimensions', 'train.py']),
 ])
 def test_sources_that_are_refused(network, texts, networks, canary, rgb_zip, tmp_path):
@@ -207,6 +213,8 @@ def hyper_pkl(tmp_path_factory, source_pkl):
     (['--data={rgb}', '--no-cond-transfer'], ['hyper-modulated already', '--no-cond-transfer']),
     (['--no-cond-transfer', '--classes=3'], ['hyper-modulated already']),
     (['--data={large}'], ['16x16 pixels', '32x32']),
+    (['--data={rgb}', '--hyper-rank=3'], ['--hyper-rank=3', 'has 0']),
+    (['--data={rgb}', '--code-dim=5'], ['--code-dim=5', 'has 4']),
 ])
 def test_hyper_snapshots_that_cannot_go_on_so(args, texts, hyper_pkl, rgb_zip, data, tmp_path):
     check_refused(tmp_path / 'runs', ['--resume', hyper_pkl, *(arg.format(rgb=rgb_zip, **data) for arg in args)], texts)

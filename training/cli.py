@@ -89,12 +89,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def newest_snapshot(outdir: str | Path = DEFAULT_RUNS_DIR) -> Path:
-    """The most recently written network-snapshot-*.pkl in outdir or in a run directory in it.
+    """The most recently written network-snapshot-*.pkl in outdir, at any depth.
 
     FileNotFoundError if there is none.
     """
     root = Path(outdir)
-    found = [*root.glob(SNAPSHOT_PATTERN), *root.glob(f'*/{SNAPSHOT_PATTERN}')]
+    found = list(root.rglob(SNAPSHOT_PATTERN))
     if not found:
         raise FileNotFoundError(f'no {SNAPSHOT_PATTERN} under {root}: train first, or name a snapshot with --network=PATH')
     return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))

@@ -72,12 +72,12 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
 def _check_labels(dataset: ImageFolderDataset, path: str) -> list[str]:
     """At least two classes, each with images. Continuous label vectors have no classes to count."""
     if not dataset.has_labels:
-        raise ValueError(f'{path} has no labels, which --cond needs: put a dataset.json with labels into it, '
-                         'or one sub-folder per class, or leave out --cond')
+        raise ValueError(f'{path} has no labels, which a class-conditional model needs: put a dataset.json with labels into it, '
+                         'or one sub-folder per class')
     if not dataset.has_onehot_labels:
         return []
     if dataset.label_dim < 2:
-        raise ValueError(f'{path} has one class only: --cond needs two or more; leave out --cond, or label the images')
+        raise ValueError(f'{path} has one class only: a class-conditional model needs two or more; label the images')
     empty = [name for name, count in zip(dataset.class_names, dataset.class_counts(), strict=True) if count == 0]
     if empty:
         raise ValueError(f'{path} has no images of {len(empty)} of its {dataset.label_dim} classes: {", ".join(empty[:10])}'

@@ -38,6 +38,11 @@ def load_source(resume_pkl: str) -> dict[str, Any]:
     present = {name: network for name in ('G', 'D', 'G_ema') if (network := data.get(name)) is not None}
     if 'G' not in present and 'G_ema' not in present:
         raise ValueError(f'{resume_pkl} holds no generator: expected G or G_ema; give a training snapshot')
+    for name, network in present.items():
+        kind = 'Discriminator' if name == 'D' else 'Generator'
+        if type(network).__name__.removeprefix('Hyper') != kind:
+            raise ValueError(f'{resume_pkl} holds a {type(network).__name__} as {name}: expected a {kind}; '
+                             'give a training snapshot')
     return {**present, 'G': present.get('G', present.get('G_ema')), 'G_ema': present.get('G_ema', present.get('G'))}
 
 
@@ -67,8 +72,12 @@ def check_images(resume_pkl: str, source: Any, resolution: int, num_channels: in
                          f'{resolution}x{resolution}: choose another source, or resize the data with dataset_tool.py '
                          f'--width={source.img_resolution} --height={source.img_resolution}')
     if source.img_channels != num_channels:
-        raise ValueError(f'{resume_pkl} makes images of {source.img_channels} channels, the data has {num_channels} '
+        raise ValueError(f'{resume_pkl} makes images of {_channels(source.img_channels)}, the data has {_channels(num_channels)} '
                          '(1 is grey, 3 is colour): choose another source, or convert the data')
+
+
+def _channels(count: int) -> str:
+    return f'{count} channel{"" if count == 1 else "s"}'
 
 
 def _listing(what: str, names: tuple[str, ...]) -> str:

@@ -22,6 +22,9 @@ def use_source_sizes(config: dict[str, Any], options: TrainingOptions, data: Dat
         raise ValueError(f'{", ".join(given)} found beside --resume, which takes the network sizes from the source: leave it out')
     resume_pkl = config['resume_pkl']
     source = load_source(resume_pkl)
+    if type(source['G_ema']).__name__ != 'Generator':
+        raise ValueError(f'{resume_pkl} holds a {type(source["G_ema"]).__name__}, this command trains a plain StyleGAN2 '
+                         'Generator: train_hyper.py goes on with hyper-modulated ones')
     check_images(resume_pkl, source['G_ema'], data.resolution, data.num_channels)
     check_labels(resume_pkl, source['G_ema'].c_dim, data.label_dim)
 
