@@ -12,6 +12,7 @@ from training.dataset_writer import DatasetWriter, check_destination
 from training.image_convert import RESIZE_FILTERS
 
 MAX_CLASSES_SHOWN = 12
+COLOR_MODES = {'gray': 'L', 'rgb': 'RGB'}
 EXAMPLE = 'python dataset_tool.py --source=animals --dest=animals.zip --transform=center-crop --resolution=256'
 
 
@@ -46,21 +47,23 @@ class Resolution(click.ParamType):
               help='Width and height of the result in pixels, a power of two. Default: as they are.')
 @click.option('--width', type=Resolution(), help='The same as --resolution.')
 @click.option('--height', type=Resolution(), help='The same as --resolution.')
+@click.option('--color', type=click.Choice(sorted(COLOR_MODES)),
+              help='Channels of the result: gray has 1, rgb 3. Default: gray if all pictures are, else rgb.')
 @click.option('--seed', type=click.IntRange(min=0), default=0, show_default=True,
               help='Draws the letters, and the images of --max-images.')
 @verbose_option
 def main(source: str, dest: str, max_images: int | None, resize_filter: str, transform: str | None, resolution: int | None,
-         width: int | None, height: int | None, seed: int, verbose: bool) -> None:
+         width: int | None, height: int | None, color: str | None, seed: int, verbose: bool) -> None:
     """Make a training data set: square images of one size as PNGs, with their labels in dataset.json.
 
     Pictures may have any format that Pillow reads. They are turned upright (EXIF), 16 bits are scaled to 8, transparent
-    parts become black. The set is gray if all of them are, else RGB.
+    parts become black.
     """
     with command_errors(verbose):
         side = _one_side(resolution, width, height)
         _check_paths(source, dest)
         pictures = load_pictures(source, max_images, seed)
-        recipe = plan(pictures, side, crop=transform == 'center-crop', resize_filter=resize_filter)
+        recipe = plan(pictures, side, transform == 'center-crop', resize_filter, COLOR_MODES[color] if color else None)
         with DatasetWriter(dest, pictures.class_names) as writer:
             convert(pictures, recipe, writer)
         click.echo(_summary(dest, pictures, recipe))

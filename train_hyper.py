@@ -11,6 +11,7 @@ import tqdm
 import dnnlib
 import legacy
 from hyper_plugin import selfinit, transfer
+from training.class_labels import list_names
 from training.cli import command_errors, resolve_device
 from training.config import build_config, check_finite, run_description
 from training.data_facts import DataFacts, inspect_data
@@ -50,7 +51,7 @@ Examples:
               help='Longest --selfinit=distill, in thousands of generated images; it stops when the error does not fall.')
 @click.option('--hyper-scale', type=click.FloatRange(min=0), default=0.1, show_default=True,
               help='Spread of the modulations of a random hypernetwork, without --selfinit and before distill.')
-@click.option('--hyper-rank', type=click.IntRange(min=0), default=0, show_default=True,
+@click.option('--hyper-rank', type=click.IntRange(0, 512), default=0, show_default=True,
               help="Rank of the hypernetworks' modulations; 0: full, with code-dim times more weights than the generator's "
                    'convolutions have kernels.')
 @click.option('--code-dim', type=click.IntRange(min=1), default=64, show_default=True, help='Dimensions of the class code.')
@@ -77,15 +78,17 @@ def main(outdir: str, device: str, dry_run: bool, verbose: bool, cond_transfer: 
         check_finite(values)
         options = options_of(values, device=resolve_device(device).type, cond=True)
         resume = check_resume(options.resume)
-        source = load_hyper_source(resume)
         if options.data is None and not cond_transfer:
+            source = load_hyper_source(resume)
             data = without_data(source['G_ema'], classes)
         else:
             data = inspect_data(options.data, True, options.subset, options.mirror, options.seed)
             check_no_classes(classes)
+            source = load_hyper_source(resume)  # after the data: it may be a long download
             check_images(resume, source['G_ema'], data.resolution, data.num_channels)
-        config = hyper_config(build_config(options, data), source, data, values)
         starts_fresh = source['G_ema'].c_dim == 0
+        config = hyper_config(build_config(options, data), source, starts_fresh, values)
+        check_views(config)
         if not starts_fresh:
             check_goes_on(resume, source, data, values, cond_transfer)
 
@@ -145,6 +148,11 @@ def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, values: 
     if G.c_dim != data.label_dim:
         raise ValueError(f'{resume} has {G.c_dim} classes, {data.path} has {data.label_dim}: give data with the same classes, '
                          'or start from the unconditional source')
+    names = list(source['class_names'])
+    unnamed = [str(index) for index in range(data.label_dim)]
+    if names and list(data.class_names) not in (names, unnamed, []):
+        raise ValueError(f'{resume} has the classes {list_names(names)}, {data.path} has {list_names(list(data.class_names))}: '
+                         'give data with the same classes in the same order, or start from the unconditional source')
     context = click.get_current_context()
     for option, (network, name) in SHAPING.items():
         if network in source and context.get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE:
@@ -159,12 +167,20 @@ def argument_of(network: Any, name: str) -> Any:
     return network.init_kwargs.get(name, inspect.signature(type(network)).parameters[name].default)
 
 
-def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts, values: dict[str, Any]) -> dict[str, Any]:
+def check_views(config: dict[str, Any]) -> None:
+    """ValueError if the contrastive loss, which compares the images of a pass, gets one image at a time."""
+    loss = config['loss_kwargs']
+    if loss['contrastive_loss'] != 'none' and loss['contrastive_weight'] > 0 and config['batch_gpu'] * config['num_gpus'] < 2:
+        raise ValueError('--contrastive=barlow compares the images of a pass, found passes of 1: give a larger --batch-gpu or '
+                         '--batch, or --contrastive=none')
+
+
+def hyper_config(config: dict[str, Any], source: dict[str, Any], starts_fresh: bool, values: dict[str, Any]) -> dict[str, Any]:
     """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure, JSON-ready."""
     half = config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] > 0
     own: dict[str, Any] = {}
     own_D: dict[str, Any] = {}
-    if source['G_ema'].c_dim == 0:  # else the networks are hyper-modulated already, and keep their own arguments
+    if starts_fresh:  # else the networks are hyper-modulated already, and keep their own arguments
         own = dict(code_dim=values['code_dim'], rank=values['hyper_rank'], init_scale=values['hyper_scale'],
                    finetune=values['finetune'])
         own_D = dict(d_cond=values['d_cond'], finetune=values['finetune'])
@@ -185,7 +201,7 @@ def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts
                          contrastive_weight=values['contrastive_weight']),
         G_opt_kwargs=config['G_opt_kwargs'] | dict(lr=rate),
         G_reg_interval=None,
-        ema_rampup=0.05,  # the average must follow: the classes start far from where they end
+        ema_rampup=0.05 if starts_fresh else None,  # at first the average must follow: the classes start far from their end
     )
 
 

@@ -6,44 +6,14 @@ Runs the commands that a user would type, in turn: dataset_tool.py, train_hyper.
 Leaves in the output directory: the data sets, the run, a labelled grid of pictures, results.json and results.md.
 """
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import click
+from digits_task import OPTIONS, judge_command, make_data, num_gen_option, resume_option, run_command, write_text
 
-ROOT = Path(__file__).resolve().parent.parent
-SOURCES = {'train': 'builtin:digits', 'test': 'builtin:digits-test'}
-# What the demo asks of train_hyper.py besides data, source, length and seed. Small batches make more steps of few images;
-# gamma is the source's; augmentation, which the digits do without at this length, would cost a third of the time. More
-# than two threads only get in each other's way with tensors of this size.
-TRANSFER = ('--selfinit', '--batch=16', '--mbstd-group=4', '--gamma=1', '--aug=noaug', '--threads=2', '--snap=1000')
-
-
-def run_command(*command: str, capture: bool = False) -> str:
-    """Runs a command of this repository with this Python, shows it and its progress. Returns its standard output if capture.
-
-    Raises ClickException (exit code 1) if it fails.
-    """
-    click.secho('$ python ' + ' '.join(command), bold=True, err=True)
-    env = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])))
-    script = [str(ROOT / command[0])] if command[0].endswith('.py') else [command[0]]
-    output = subprocess.PIPE if capture else None
-    done = subprocess.run([sys.executable, *script, *command[1:]], env=env, stdout=output, text=True)
-    if done.returncode:
-        raise click.ClickException(f'{command[0]} failed with exit code {done.returncode}; what it said stands above')
-    return done.stdout or ''
-
-
-def make_data(outdir: Path) -> dict[str, Path]:
-    """The two splits of the built-in digits as data set zips in outdir, made if they are not there yet."""
-    paths = {split: outdir / f'digits-{split}.zip' for split in SOURCES}
-    for split, path in paths.items():
-        if not path.is_file():
-            run_command('dataset_tool.py', f'--source={SOURCES[split]}', f'--dest={path}')
-    return paths
+# More than two threads only get in each other's way with tensors of this size.
+TRANSFER = ('--selfinit', *OPTIONS, '--threads=2', '--snap=1000')
 
 
 def newest_snapshot(outdir: Path) -> Path:
@@ -64,23 +34,15 @@ def summary(results: dict) -> str:
     )
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes beside path, then renames."""
-    part = path.with_name(path.name + '.part')
-    part.write_text(text)
-    os.replace(part, path)
-
-
 @click.command()
-@click.option('--resume', type=click.Path(exists=True, dir_okay=False), default=ROOT / 'models' / 'letters32.pkl',
-              show_default='models/letters32.pkl', help='Unconditional source model, 32x32 with one channel.')
+@resume_option
 @click.option('--kimg', type=click.IntRange(min=1), default=16, show_default=True, help='Thousands of images of the transfer.')
-@click.option('--num-gen', type=click.IntRange(min=2), default=200, show_default=True, help='Images per class that are judged.')
+@num_gen_option
 @click.option('--seed', type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help='Seed of training and judging.')
 @click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/demo'), show_default=True,
               help='Where everything is written.')
 @click.argument('train_hyper_options', nargs=-1)
-def main(resume: str, kimg: int, num_gen: int, seed: int, outdir: Path, train_hyper_options: tuple[str, ...]) -> None:
+def main(resume: Path, kimg: int, num_gen: int, seed: int, outdir: Path, train_hyper_options: tuple[str, ...]) -> None:
     """Transfer a model of letters to the ten digits and judge the result. Options after -- go to train_hyper.py.
 
     Example: python benchmarks/demo.py --kimg=20 -- --hyper-rank=16
@@ -97,8 +59,7 @@ def main(resume: str, kimg: int, num_gen: int, seed: int, outdir: Path, train_hy
 
     run_command('generate.py', f'--network={network}', '--grid', '--seeds=0-15', f'--outdir={outdir}')
     judged = network.with_name('class_recognition.json')
-    table = run_command('-m', 'metrics.class_recognition', f'--network={network}', f'--train={data["train"]}',
-                        f'--test={data["test"]}', f'--num-gen={num_gen}', f'--seed={seed}', f'--json={judged}', capture=True)
+    table = run_command(*judge_command(network, data, num_gen, seed, judged), capture=True)
 
     selfinit = network.with_name('selfinit.json')
     results = dict(

@@ -89,7 +89,9 @@ class HyperTransferLoss:
         logits = self.judge(img, real_c, 'real')
         with conv2d_gradfix.no_weight_gradients():
             slope, = torch.autograd.grad(logits.sum(), img, create_graph=True)
-        penalty = slope.square().sum(dim=(1, 2, 3)).mean() * (self.r1_gamma / 2)
+        norms = slope.square().sum(dim=(1, 2, 3))  # [N]
+        training_stats.report('Loss/r1_penalty', norms)
+        penalty = norms.mean() * (self.r1_gamma / 2)
         training_stats.report('Loss/D/reg', penalty)
         # Logits belong to the graph for parameters that the penalty does not reach (a zero gradient, not none).
         ((penalty + logits.mean() * 0) * gain).backward()

@@ -18,7 +18,7 @@ def test_index(text, names, index):
 
 
 @pytest.mark.parametrize('text, message', [
-    ('dgo', r"'dgo' is unknown: did you mean dog\?"), ('owl', r'did you mean Owl\?'),
+    ('dgo', r"'dgo' is unknown: did you mean dog\?"), ('owl', r'did you mean Owl\?'), ('10', 'choose a number from 0 to'),
     ('3', 'from 0 to 2 or one of cat, dog, Owl'), ('-1', 'unknown'), ('', 'unknown'),
     ('\u00b2', 'unknown'),  # a superscript two is a digit, but no number
 ])

@@ -49,6 +49,16 @@ def first_image(path):
 
 # --- what comes out
 
+@pytest.mark.parametrize('color, channels', [('gray', 1), ('rgb', 3)])
+@pytest.mark.parametrize('mode', ['L', 'RGB'])
+def test_color_as_asked_for(tmp_path, mode, color, channels):
+    (tmp_path / 'a').mkdir()
+    Image.new(mode, (8, 8), 'white').save(tmp_path / 'a' / 'x.png')
+    run(f'--source={tmp_path}/a', f'--dest={tmp_path}/out.zip', f'--color={color}')
+    image = first_image(tmp_path / 'out.zip')
+    assert image.shape == (channels, 8, 8) and (image == 255).all()
+
+
 def test_class_folders_to_zip(tmp_path):
     names = ['cat/x.png', 'cat/y.png', 'dog/x.png']
     source = make_folder(tmp_path / 'animals', names)

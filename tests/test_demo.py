@@ -2,44 +2,15 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-DEMO = Path(__file__).resolve().parent.parent / 'benchmarks' / 'demo.py'
-
-RECORD = """
-import json, os, pathlib, sys
-options = dict(arg.lstrip('-').partition('=')[::2] for arg in sys.argv[1:])
-with open(pathlib.Path(__file__).resolve().parent / 'calls.txt', 'a') as file:
-    print(NAME, *sys.argv[1:], file=file)
-"""
-DATASET_TOOL = "NAME = 'dataset_tool'" + RECORD + "pathlib.Path(options['dest']).write_text('zip')"
-GENERATE = "NAME = 'generate'" + RECORD + "(pathlib.Path(options['outdir']) / 'grid.png').write_text(options['network'])"
-TRAIN_HYPER = "NAME = 'train_hyper'" + RECORD + """
-run = pathlib.Path(options['outdir']) / '00000-digits'
-run.mkdir()
-for kimg in ('000000', '000002'):
-    (run / f'network-snapshot-{kimg}.pkl').write_text('pickle')
-    os.utime(run / f'network-snapshot-{kimg}.pkl', (int(kimg), int(kimg)))
-(run / 'selfinit.json').write_text(json.dumps({'method': 'exact', 'relative_error': 1.5e-7, 'curve': []}))
-"""
-JUDGE = "NAME = 'judge'" + RECORD + """
-pathlib.Path(options['json']).write_text(json.dumps({'recognised': 0.97, 'spread': 0.8, 'seed': int(options['seed'])}))
-print('| the table |')
-"""
+from tests.stand_ins import TRAIN_HYPER, write_repository
 
 
 @pytest.fixture
 def repository(tmp_path):
-    """A folder with the demo itself and stand-ins for everything that it runs."""
-    root = tmp_path / 'repository'
-    for name, text in {'benchmarks/demo.py': DEMO.read_text(), 'dataset_tool.py': DATASET_TOOL, 'train_hyper.py': TRAIN_HYPER,
-                       'generate.py': GENERATE, 'metrics/__init__.py': '', 'models/letters32.pkl': 'source',
-                       'metrics/class_recognition.py': JUDGE.replace('.parent /', '.parent.parent /')}.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return root
+    return write_repository(tmp_path / 'repository')
 
 
 def run_demo(repository, *args):

@@ -94,3 +94,11 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='disk full'):
         save_image(Image.new('L', [4, 4]), path)
     assert path.read_bytes() == b'old' and [p.name for p in tmp_path.iterdir()] == ['grid.png']
+
+
+def test_names_beyond_ascii_are_drawn():
+    """Different letters look different: none is the box that stands for a missing one."""
+    pytest.importorskip('matplotlib')
+    black = np.zeros([1, 32, 32, 1], np.uint8)
+    umlaut, accent = (np.asarray(make_grid(black, 1, [name])) for name in ('gr\u00fcn', 'gr\u00e9n'))
+    assert not np.array_equal(umlaut, accent)

@@ -17,7 +17,7 @@ else:
 
 PYTHONS = ['3.10', '3.11', '3.12', '3.13']
 IMPORT_NAMES = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'mpl_toolkits': 'matplotlib'}
-OWN = {path.stem for path in REPO.iterdir() if path.suffix == '.py' or path.is_dir()}
+OWN = {path.stem for path in [*REPO.iterdir(), *REPO.glob('benchmarks/*')] if path.suffix == '.py' or path.is_dir()}
 
 
 @pytest.fixture(scope='module')

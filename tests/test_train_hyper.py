@@ -77,7 +77,7 @@ def test_a_run_leaves_everything(hyper_run):
     assert selfinit['method'] == 'exact' and selfinit['relative_error'] < 1e-4
     assert 'relative feature error' in (run_dir / 'log.txt').read_text()
     statistics = json.loads((run_dir / 'stats.jsonl').read_text().splitlines()[-1])
-    for name in ('Loss/G/loss', 'Loss/D/loss', 'Loss/D/reg', 'Loss/contrastive/real', 'Loss/contrastive/fake'):
+    for name in ('Loss/G/loss', 'Loss/D/loss', 'Loss/D/reg', 'Loss/r1_penalty', 'Loss/contrastive/real', 'Loss/contrastive/fake'):
         assert np.isfinite(statistics[name]['mean'])
     assert 'frozen' in result.output
 

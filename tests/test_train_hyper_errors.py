@@ -57,6 +57,7 @@ def data(tmp_path_factory):
         odd=write_zip(path('odd'), SIX, sizes=[(18, 18)] * 6),
         mixed=write_zip(path('mixed'), SIX, sizes=[(16, 16)] * 5 + [(32, 32)]),
         two=write_zip(path('two'), [0, 1] * 3),
+        renamed=write_zip(path('renamed'), SIX, ['owl', 'dog', 'cat']),
         damaged=path('damaged'), empty=folder / 'empty', absent=folder / 'no-such.zip',
     )
 
@@ -183,6 +184,10 @@ def test_data_that_is_refused(name, texts, data, gray_zip, source_pkl, tmp_path)
     (['--resume={source}', '--data={rgb}', '--selfinit=magic'], ['--selfinit', 'exact', 'distill']),
     (['--resume={source}', '--data={rgb}', '--selfinit=distill', '--selfinit-kimg=0'], ['--selfinit-kimg']),
     (['--resume={source}', '--data={rgb}', '--hyper-rank=-1'], ['--hyper-rank']),
+    (['--resume={source}', '--data={rgb}', '--hyper-rank=4000'], ['--hyper-rank']),
+    (['--resume={source}', '--data={rgb}', '--batch-gpu=1', '--mbstd-group=1'],
+     ['passes of 1', '--batch-gpu', '--contrastive=none']),
+    (['--resume=http://no.such.host.invalid/source.pkl', '--data=no-such.zip'], ['no-such.zip']),  # before the download
     (['--resume={source}', '--data={rgb}', '--hyper-scale=nan'], ['--hyper-scale=nan', 'finite']),
     (['--resume={source}', '--data={rgb}', '--contrastive-weight=inf'], ['--contrastive-weight=inf', 'finite']),
     (['--resume={source}', '--no-cond-transfer', '--classes=2', '--selfinit=distill', '--selfinit-kimg=inf'],
@@ -209,6 +214,7 @@ def hyper_pkl(tmp_path_factory, source_pkl):
 
 @pytest.mark.parametrize('args, texts', [
     (['--data={two}'], ['has 3 classes', 'has 2']),
+    (['--data={renamed}'], [', '.join(CLASS_NAMES), 'owl, dog, cat', 'same order']),
     (['--data={rgb}', '--selfinit'], ['hyper-modulated already', '--selfinit']),
     (['--data={rgb}', '--no-cond-transfer'], ['hyper-modulated already', '--no-cond-transfer']),
     (['--no-cond-transfer', '--classes=3'], ['hyper-modulated already']),

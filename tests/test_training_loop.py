@@ -285,6 +285,8 @@ def test_run_directories_are_numbered(tmp_path):
     assert make_run_dir(tmp_path / 'runs', 'a b/c').name == '00000-a_b_c'
     (tmp_path / 'runs' / '00007-x').mkdir()
     assert make_run_dir(tmp_path / 'runs', 'pets').name == '00008-pets'
+    (tmp_path / 'runs' / '00009-pets').write_text('a file, not a run')
+    assert make_run_dir(tmp_path / 'runs', 'pets').name == '00010-pets'
 
 
 def test_average_is_a_copy_of_its_own(tmp_path, gray_zip):

@@ -61,6 +61,6 @@ def _parse_share(text: str, mix: str) -> float:
 def _suggest(text: str, names: list[str]) -> str:
     lower = {name.lower(): name for name in names}
     near = [lower[match] for match in difflib.get_close_matches(text.lower(), lower, n=3)]
-    if near:
+    if near and not text.lstrip('-').isdecimal():  # a wrong number is no misspelt name
         return f'did you mean {" or ".join(near)}?'
     return f'choose a number from 0 to {len(names) - 1} or one of {list_names(names)}'

@@ -4,18 +4,9 @@ import dataclasses
 import math
 from typing import Any
 
+from .augment import augpipe_specs
 from .data_facts import DataFacts
 from .presets import PRESET_NAMES, PRESETS, Preset, auto_preset
-
-AUGMENT_PRESETS = ('blit', 'geom', 'color', 'filter', 'noise', 'cutout', 'bg', 'bgc', 'bgcf', 'bgcfn', 'bgcfnc')
-AUGMENT_GROUPS = {
-    'blit': ('xflip', 'rotate90', 'xint'),
-    'geom': ('scale', 'rotate', 'aniso', 'xfrac'),
-    'color': ('brightness', 'contrast', 'lumaflip', 'hue', 'saturation'),
-    'filter': ('imgfilter',),
-    'noise': ('noise',),
-    'cutout': ('cutout',),
-}
 
 
 @dataclasses.dataclass
@@ -124,8 +115,8 @@ def run_description(options: TrainingOptions, data: DataFacts) -> str:
 def _check_options(options: TrainingOptions) -> None:
     if options.cfg not in PRESET_NAMES:
         raise ValueError(f'--cfg={options.cfg} is unknown: choose one of {", ".join(PRESET_NAMES)}')
-    if options.augpipe not in AUGMENT_PRESETS:
-        raise ValueError(f'--augpipe={options.augpipe} is unknown: choose one of {", ".join(AUGMENT_PRESETS)}')
+    if options.augpipe not in augpipe_specs:
+        raise ValueError(f'--augpipe={options.augpipe} is unknown: choose one of {", ".join(augpipe_specs)}')
     if options.aug not in ('noaug', 'ada', 'fixed'):
         raise ValueError(f'--aug={options.aug} is unknown: choose noaug, ada or fixed')
     if options.aug == 'fixed' and options.p is None:
@@ -216,18 +207,12 @@ def _augmentation(options: TrainingOptions) -> dict[str, Any]:
     settings: dict[str, Any] = dict(augment_kwargs=None, augment_p=0, ada_target=None, ada_interval=4, ada_kimg=ada_kimg)
     if options.aug == 'noaug':
         return settings
-    settings['augment_kwargs'] = dict(class_name='training.augment.AugmentPipe', **_augment_multipliers(options.augpipe))
+    settings['augment_kwargs'] = dict(class_name='training.augment.AugmentPipe', **augpipe_specs[options.augpipe])
     if options.aug == 'ada':
         settings['ada_target'] = _given(options.target, 0.6)
     else:
         settings['augment_p'] = options.p
     return settings
-
-
-def _augment_multipliers(name: str) -> dict[str, int]:
-    """'geom' stands for itself, 'bgc' for the first three groups, by their initials. -> {transform: 1}"""
-    groups = [name] if name in AUGMENT_GROUPS else list(AUGMENT_GROUPS)[: len(name)]
-    return {transform: 1 for group in groups for transform in AUGMENT_GROUPS[group]}
 
 
 def _loader_kwargs(options: TrainingOptions) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _check_labels(dataset: ImageFolderDataset, path: str) -> list[str]:
     """At least two classes, each with images. Continuous label vectors have no classes to count."""
     if not dataset.has_labels:
         raise ValueError(f'{path} has no labels, which a class-conditional model needs: put a dataset.json with labels into it, '
-                         'or one sub-folder per class')
+                         'or a sub-folder for each of two or more classes')
     if not dataset.has_onehot_labels:
         return []
     if dataset.label_dim < 2:

@@ -14,7 +14,7 @@ from training import builtin_data
 from training.dataset import BAR_DELAY_SEC, MIN_RESOLUTION
 from training.dataset_writer import DatasetWriter, Label
 from training.image_convert import center_square, is_gray, resize, to_mode, upright_size
-from training.image_files import DECODING_ERRORS, ImageFiles
+from training.image_files import DECODING_ERRORS, ImageFiles, reason
 from training.image_labels import read_labels
 
 BUILTIN_SETS = ('builtin:letters', 'builtin:digits', 'builtin:digits-test')
@@ -48,8 +48,7 @@ class Pictures:
             with self.files.open(self.names[index]) as stream, Image.open(stream) as image:
                 yield image
         except DECODING_ERRORS as error:
-            reason = ' '.join(str(error).split()) or type(error).__name__
-            raise OSError(f'{self.where}: cannot use {self.names[index]} ({reason}); replace or remove it') from error
+            raise OSError(f'{self.where}: cannot use {self.names[index]} ({reason(error)}); replace or remove it') from error
 
 
 @dataclass(frozen=True)
@@ -99,10 +98,11 @@ def _load_files(source: str) -> Pictures:
     return Pictures(source, names, values, labels.class_names, files=files)
 
 
-def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str) -> Recipe:
-    """Look at all headers and decide; the result is gray if every picture is. ValueError or OSError if it would be no data set.
+def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str, mode: str | None = None) -> Recipe:
+    """Look at all headers and decide. ValueError or OSError if it would be no data set.
 
     side: of the result in pixels; None keeps the pictures' own, which must then be equal, square and a power of two.
+    mode: 'L' or 'RGB'; None gives gray if every picture is.
     """
     all_gray = True
     sizes: list[tuple[int, int]] = []
@@ -120,7 +120,7 @@ def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str) -
         raise OSError(f'{errors[0]} ({len(errors)} of {len(pictures.names)} pictures are wrong)')
     if side is None:
         side = _common_side(pictures, sizes)
-    return Recipe(mode='L' if all_gray else 'RGB', side=side, crop=crop, resize_filter=resize_filter)
+    return Recipe(mode=mode or ('L' if all_gray else 'RGB'), side=side, crop=crop, resize_filter=resize_filter)
 
 
 def _common_side(pictures: Pictures, sizes: list[tuple[int, int]]) -> int:

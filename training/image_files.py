@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 try:
     import pyspng  # several times as fast as Pillow
@@ -149,5 +149,11 @@ def _channels(files: ImageFiles, name: str, mode: str) -> int:
 def _unreadable(files: ImageFiles, name: str, error: Exception) -> OSError:
     if isinstance(error, ImageModeError):
         return error
-    reason = ' '.join(str(error).split()) or type(error).__name__
-    return OSError(f'{files.path}: {name} is not a readable image ({reason}); replace or remove it')
+    return OSError(f'{files.path}: {name} is not a readable image ({reason(error)}); replace or remove it')
+
+
+def reason(error: Exception) -> str:
+    """Why an image cannot be used, in one line."""
+    if isinstance(error, UnidentifiedImageError):
+        return 'its content has no known format'  # Pillow's own text shows an object in memory
+    return ' '.join(str(error).split()) or type(error).__name__

@@ -3,7 +3,9 @@
 Shapes: N images, C channels (1 or 3), H x W pixels.
 """
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,7 +33,7 @@ def make_grid(images: np.ndarray, num_columns: int, row_names: list[str] | None 
     num_images, height, width, channels = images.shape
     num_rows = num_images // num_columns
     names = [_shorten(name) for name in row_names or []]
-    font = ImageFont.load_default(size=min(max(height // 3, MIN_FONT_PX), MAX_FONT_PX))
+    font = _font(min(max(height // 3, MIN_FONT_PX), MAX_FONT_PX), ''.join(names))
     row_height = max(height, round(font.getbbox('Ag|')[3]) + 2) if names else height
     gap = max(height // 8, 4)
     margin = gap * 2 + max(round(font.getlength(name)) for name in names) if names else 0
@@ -57,6 +59,16 @@ def save_image(image: Image.Image, path: str | Path) -> None:
     """Write the picture in the format that the name's ending says; the name appears only when the file is whole."""
     with whole_file(path) as part:
         image.save(part)
+
+
+def _font(size_px: int, text: str) -> Any:
+    """Pillow's own font; it has ASCII letters alone, so for others DejaVu Sans, where matplotlib is installed."""
+    if not text.isascii():
+        with contextlib.suppress(ImportError):
+            import matplotlib  # only for its font files
+
+            return ImageFont.truetype(Path(matplotlib.get_data_path(), 'fonts', 'ttf', 'DejaVuSans.ttf'), size_px)
+    return ImageFont.load_default(size=size_px)
 
 
 def _shorten(name: str) -> str:

@@ -27,7 +27,7 @@ def make_run_dir(outdir: str | Path, description: str) -> Path:
     outdir.mkdir(parents=True, exist_ok=True)
     description = re.sub(r'[^\w.,+-]+', '_', description)[:150]
     while True:
-        numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r'(\d+)-', path.name)) and path.is_dir()]
+        numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r'(\d+)-', path.name))]
         run_dir = outdir / f'{max(numbers, default=-1) + 1:05d}-{description}'
         try:
             run_dir.mkdir()

@@ -5,12 +5,15 @@ Each process holds whole networks and a share of every batch; there is no wrappe
 
 import contextlib
 import os
+import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
 from torch_utils import training_stats
+
+PATIENCE_SEC = 10  # for an interrupted process to end
 
 
 @contextlib.contextmanager
@@ -29,12 +32,26 @@ def process_group(rank: int, num_gpus: int, init_file: str, device: torch.device
 def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gpus: int) -> None:
     """Call function(rank, *args) in num_gpus new processes and wait.
 
-    The first failure ends all of them: RuntimeError with its last line.
+    The first failure ends all of them: RuntimeError with its last line. So does an interruption of the wait.
     """
+    processes = torch.multiprocessing.spawn(function, args=args, nprocs=num_gpus, join=False)
     try:
-        torch.multiprocessing.spawn(function, args=args, nprocs=num_gpus)
+        while not processes.join():
+            pass
     except torch.multiprocessing.ProcessRaisedException as error:
         raise RuntimeError(f'process {error.error_index}: {str(error).strip().splitlines()[-1]}') from error
+    finally:
+        _end(processes.processes)
+
+
+def _end(processes: list[Any]) -> None:
+    """Interrupt those that still run, as Ctrl-C does, so that they close their files; by force if that does not help."""
+    for process in processes:
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGINT)
+    for process in processes:
+        process.join(PATIENCE_SEC)
+        process.terminate()
 
 
 def rank_device(device: str, rank: int) -> torch.device:

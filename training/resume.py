@@ -32,7 +32,10 @@ def copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> CopyReport
 
 
 def load_source(resume_pkl: str) -> dict[str, Any]:
-    """The networks of a snapshot (path, URL or NVLabs name); what it lacks of G and G_ema stands in for the other."""
+    """The networks of a snapshot (path, URL or NVLabs name), and its class_names, [] if it has none.
+
+    What it lacks of G and G_ema stands in for the other.
+    """
     with dnnlib.util.open_url(legacy.resolve_resume(resume_pkl)) as file:
         data = legacy.load_network_pkl(file)
     present = {name: network for name in ('G', 'D', 'G_ema') if (network := data.get(name)) is not None}
@@ -43,7 +46,8 @@ def load_source(resume_pkl: str) -> dict[str, Any]:
         if type(network).__name__.removeprefix('Hyper') != kind:
             raise ValueError(f'{resume_pkl} holds a {type(network).__name__} as {name}: expected a {kind}; '
                              'give a training snapshot')
-    return {**present, 'G': present.get('G', present.get('G_ema')), 'G_ema': present.get('G_ema', present.get('G'))}
+    return {**present, 'G': present.get('G', present.get('G_ema')), 'G_ema': present.get('G_ema', present.get('G')),
+            'class_names': data.get('class_names') or []}
 
 
 def resume_networks(resume_pkl: str, networks: dict[str, Any]) -> dict[str, CopyReport]:
@@ -70,10 +74,11 @@ def check_images(resume_pkl: str, source: Any, resolution: int, num_channels: in
     if source.img_resolution != resolution:
         raise ValueError(f'{resume_pkl} makes images of {source.img_resolution}x{source.img_resolution} pixels, the data has '
                          f'{resolution}x{resolution}: choose another source, or resize the data with dataset_tool.py '
-                         f'--width={source.img_resolution} --height={source.img_resolution}')
+                         f'--resolution={source.img_resolution}')
     if source.img_channels != num_channels:
         raise ValueError(f'{resume_pkl} makes images of {_channels(source.img_channels)}, the data has {_channels(num_channels)} '
-                         '(1 is grey, 3 is colour): choose another source, or convert the data')
+                         '(1 is gray, 3 is colour): choose another source, or convert the data with dataset_tool.py '
+                         f'--color={"gray" if source.img_channels == 1 else "rgb"}')
 
 
 def _channels(count: int) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
+from .augment import augpipe_specs
 from .cli import DEFAULT_RUNS_DIR, device_option, verbose_option
-from .config import AUGMENT_PRESETS, TrainingOptions
+from .config import TrainingOptions
 from .presets import PRESET_NAMES
 
 DEFAULTS = TrainingOptions()
@@ -31,7 +32,7 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--aug', click.Choice(['noaug', 'ada', 'fixed']), 'Augmentation of all that the discriminator sees; fixed needs --p.'),
     ('--p', click.FloatRange(0, 1), 'Probability of augmentation for --aug=fixed.'),
     ('--target', click.FloatRange(-1, 1), 'Mean sign of D(real) that --aug=ada holds.  [default: 0.6]'),
-    ('--augpipe', click.Choice(AUGMENT_PRESETS), 'Which transforms augment: one group, or the first groups by their initials.'),
+    ('--augpipe', click.Choice(list(augpipe_specs)), 'Which transforms augment: one group, or the first ones by their initials.'),
     ('--resume', str, 'Start from this snapshot, with its network sizes: a path, a URL, or ffhq256, ffhq512, ffhq1024, '
                       'celebahq256, lsundog256.  [default: from scratch]'),
     ('--freezed', click.IntRange(min=0), 'Layers of the discriminator that stay as they are, counted from the image.'),
