@@ -1,5 +1,6 @@
 """Turn an unconditional StyleGAN2 into a class-conditional one: self-initialise, then transfer to labelled images."""
 
+import dataclasses
 import inspect
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from training.source_sizes import network_kwargs, set_precision
 from training.train_options import options_of, training_options
 
 FROM_SOURCE = ('--cond', '--z-dim', '--w-dim', '--map-depth', '--mapping-lr-mult', '--cbase', '--cmax', '--pl-weight')
-OWN_OPTIONS = ('--resume', '--kimg', '--glr')
+OWN_OPTIONS = ('--resume', '--kimg', '--glr', '--snap')
 # Options that shape the networks, and whose constructor argument they are.
 SHAPING = dict(hyper_rank=('G_ema', 'rank'), code_dim=('G_ema', 'code_dim'), finetune=('G_ema', 'finetune'),
                d_cond=('D', 'd_cond'))
@@ -41,6 +42,8 @@ Examples:
                                 'celebahq256, lsundog256; or a snapshot of this command, to go on with it.  [required]')
 @click.option('--kimg', type=click.FloatRange(min=0, min_open=True), default=200, show_default=True,
               help='Training length in thousands of real images.')
+@click.option('--snap', type=click.IntRange(min=1), default=10, show_default=True,
+              help='Ticks between pictures and snapshots; the last state is always saved.')
 @click.option('--glr', type=click.FloatRange(min=0),
               help='Learning rate of the hypernetwork and the class code.  [default: a fifth of '
                    "--cfg's]")
@@ -213,8 +216,12 @@ def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any]
     sizes: dict[str, Any] = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
     G = dnnlib.util.construct_class_by_name(**config['G_kwargs'], **sizes).eval().to(device)
     D = dnnlib.util.construct_class_by_name(**config['D_kwargs'], **sizes).eval().to(device)
-    print('\n'.join(transfer.transfer(source['G_ema'], G).lines('G')))
-    print('\n'.join(transfer.transfer(source['D'], D).lines('D') if 'D' in source else ['D   not in the source, starts anew']))
+    reports = {name: transfer.transfer(source[origin], network)
+               for name, origin, network in (('G', 'G_ema', G), ('D', 'D', D)) if origin in source}
+    for name in ('G', 'D'):
+        print('\n'.join(reports[name].lines(name) if name in reports else [f'{name}   not in the source, starts anew']))
+    found = {name: dataclasses.asdict(report) for name, report in reports.items()}
+    save_json(run_dir / 'transfer.json', dict(options=values, **found))
     method = values['selfinit']
     if method:
         result = self_initialise(method, source['G_ema'].to(device), G, device, values['selfinit_kimg'], config['random_seed'])

@@ -67,7 +67,7 @@ def test_a_run_leaves_everything(hyper_run):
     assert run_dir.name.startswith('00000-rgb-cond-') and run_dir.name.endswith('-exact')
     left = {path.name for path in run_dir.iterdir()}
     assert {'training_options.json', 'log.txt', 'stats.jsonl', 'reals.png', 'fakes_init.png', 'fakes000000.png', 'selfinit.pkl',
-            'selfinit.json', 'network-snapshot-000000.pkl'} <= left
+            'selfinit.json', 'transfer.json', 'network-snapshot-000000.pkl'} <= left
     assert not any('.part' in name for name in left)
     options = json.loads((run_dir / 'training_options.json').read_text())
     assert options['G_kwargs']['class_name'] == 'hyper_plugin.networks.HyperGenerator'
@@ -76,6 +76,9 @@ def test_a_run_leaves_everything(hyper_run):
     selfinit = json.loads((run_dir / 'selfinit.json').read_text())
     assert selfinit['method'] == 'exact' and selfinit['relative_error'] < 1e-4
     assert 'relative feature error' in (run_dir / 'log.txt').read_text()
+    report = json.loads((run_dir / 'transfer.json').read_text())
+    assert report['options']['selfinit'] == 'exact' and report['options']['resume'].endswith('.pkl')
+    assert 'synthesis.b4.conv1.weight' in report['G']['frozen'] and 'heads' in report['D']['new']
     statistics = json.loads((run_dir / 'stats.jsonl').read_text().splitlines()[-1])
     for name in ('Loss/G/loss', 'Loss/D/loss', 'Loss/D/reg', 'Loss/r1_penalty', 'Loss/contrastive/real', 'Loss/contrastive/fake'):
         assert np.isfinite(statistics[name]['mean'])
@@ -175,7 +178,8 @@ def test_a_source_without_discriminator(tmp_path, rgb_zip, source_pkl):
 ])
 def test_selfinit_needs_no_data(tmp_path, source_pkl, classes, names):
     run_dir, _result = run(tmp_path, '--resume', source_pkl, '--selfinit', '--no-cond-transfer', f'--classes={classes}')
-    assert {path.name for path in run_dir.iterdir()} == {'selfinit.pkl', 'selfinit.json', 'training_options.json', 'log.txt'}
+    assert {path.name for path in run_dir.iterdir()} == {
+        'transfer.json', 'selfinit.pkl', 'selfinit.json', 'training_options.json', 'log.txt'}
     start = load(run_dir / 'selfinit.pkl')
     assert start['class_names'] == names and start['G_ema'].c_dim == len(names)
 

@@ -26,8 +26,8 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--gamma', WEIGHT, 'Weight of the R1 penalty; 0 turns it off.  [default: by --cfg]'),
     ('--kimg', POSITIVE, 'Training length in thousands of real images.'),
     ('--batch', COUNT, 'Images per step, all processes together.  [default: by --cfg]'),
-    ('--batch-gpu', COUNT, 'Images per pass of one process; smaller needs less memory, with the same result up to the minibatch '
-                           'deviation.  [default: --batch / --gpus]'),
+    ('--batch-gpu', COUNT, 'Images per pass of one process; smaller needs less memory. What compares images of a pass, minibatch '
+                           'deviation and contrastive loss, then sees fewer.  [default: --batch / --gpus]'),
     ('--gpus', COUNT, 'Number of processes, each with a GPU of its own on CUDA.'),
     ('--aug', click.Choice(['noaug', 'ada', 'fixed']), 'Augmentation of all that the discriminator sees; fixed needs --p.'),
     ('--p', click.FloatRange(0, 1), 'Probability of augmentation for --aug=fixed.'),
