@@ -26,8 +26,8 @@ OWN_OPTIONS = ('--resume', '--kimg', '--glr', '--snap')
 # Options that shape the networks, and whose constructor argument they are.
 SHAPING = dict(hyper_rank=('G_ema', 'rank'), code_dim=('G_ema', 'code_dim'), finetune=('G_ema', 'finetune'),
                d_cond=('D', 'd_cond'))
-# An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. On the
-# demo's digits the classes become narrow at the full rate of the preset, and keep their variety at a fifth.
+# An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. At the full
+# rate of the preset classes are recognised sooner, but have less variety on the way (benchmarks/selfinit.py, full-rate).
 HYPER_RATE = 0.2
 EPILOG = """\b
 Examples:

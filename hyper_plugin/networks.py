@@ -6,7 +6,7 @@ A frozen pretrained generator; per convolution a hypernetwork turns the class co
 
 mu, sigma [O, I]: mean and standard deviation of W over its taps. With gamma = sigma (1 + dg) and
 beta = mu + sigma db_w this is AdaFM, gamma (W - mu) / sigma + beta, written around the identity: dg, db_w and db
-all zero mean the source network, bit for bit.
+all zero give the source's kernels and biases, bit for bit.
 
 Frozen weights are buffers under the names that they have in the source, so copying by name is the whole transfer.
 The class code travels in ws: the last code_dim entries of every copy.
