@@ -32,7 +32,7 @@ MAKE_COMMANDS = [words[1:] for words in shell_commands() if words[0] == 'make']
 def command_of(words):
     """['train.py', '--kimg=1'] or ['-m', 'metrics.x', ...] -> (the click command, its arguments)."""
     name, arguments = (words[1], words[2:]) if words[0] == '-m' else (words[0].removesuffix('.py'), words[1:])
-    return importlib.import_module(name).main, arguments
+    return importlib.import_module(name.removeprefix('benchmarks/')).main, arguments
 
 
 def help_text(name):
