@@ -99,7 +99,7 @@ def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, outdir
     images = sampler.images(seeds, np.tile(label, [len(seeds), 1]))
     for seed, image in zip(seeds, images, strict=True):
         save_image(to_picture(image), outdir / f'{prefix}seed{seed:04d}.png')
-    click.echo(f'Saved {len(seeds)} pictures in {outdir}')
+    click.echo(f'Saved {len(seeds)} picture{"s" if len(seeds) > 1 else ""} in {outdir}')
 
 
 def save_class_grid(sampler: Sampler, seeds: list[int], outdir: Path) -> None:

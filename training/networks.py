@@ -133,7 +133,7 @@ def _uses_half(resolution: int, img_resolution: int, num_fp16_res: int) -> bool:
 
 
 def _memory_format(device: torch.device, channels_last: bool) -> torch.memory_format:
-    """oneDNN convolves channels-last 1.4 times faster than NCHW, so a CPU always uses it."""
+    """oneDNN convolves channels-last faster than NCHW, so a CPU always uses it."""
     return torch.channels_last if channels_last or device.type == 'cpu' else torch.contiguous_format
 
 
