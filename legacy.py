@@ -7,6 +7,8 @@ the constructor arguments that the file records, and every tensor is then copied
 the arguments are not read. Networks written by stylegan2-ada-pytorch and the StyleGAN2 ones of stylegan3 are known.
 """
 import copy
+import difflib
+import glob
 import io
 import os
 import pickle
@@ -60,8 +62,17 @@ def resolve_resume(name: str) -> str:
         return RESUME_NAMES[name]
     if os.path.exists(name) or re.match(r'(https?|file)://', name):
         return name
-    raise ValueError(f'--resume: there is no file {name!r}; give the path or URL of a network pickle, '
+    raise ValueError(f'--resume: there is no file {name!r}; {_nearest_names(name)}give the path or URL of a network pickle, '
                      f'or one of {", ".join(RESUME_NAMES)}')
+
+
+def _nearest_names(name: str) -> str:
+    """'did you mean ...? ' with names and files that read alike; '' if there are none."""
+    folder, base = os.path.split(name)
+    known = {os.path.basename(path): path for path in glob.glob(os.path.join(glob.escape(folder), '*.pkl'))}
+    known |= {} if folder else {name: name for name in RESUME_NAMES}
+    near = [known[match] for match in difflib.get_close_matches(base, known, n=2)]
+    return f'did you mean {" or ".join(near)}? ' if near else ''
 
 
 def save_network_pkl(path: str | os.PathLike[str], data: dict[str, Any]) -> None:

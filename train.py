@@ -4,18 +4,23 @@ from typing import Any
 
 import click
 
-from training.cli import command_errors, resolve_device
+from training.cli import check_outdir, check_precision, command_errors, given_options, resolve_device
 from training.config import build_config, run_description
 from training.data_facts import inspect_data
-from training.launch import launch
+from training.going_on import merged_options, plan_to_go_on
+from training.launch import Plan, follow, launch, process_count
+from training.processes import watched_member
+from training.run_dir import find_run
 from training.source_sizes import use_source_sizes
 from training.train_options import options_of, training_options
 
+COMMAND = 'train.py'
 EPILOG = """\b
 Examples:
   python train.py --data=images.zip --gpus=2
   python train.py --data=letters.zip --kimg=200 --device=cpu --batch=32 --gamma=1 --aug=noaug
       --z-dim=128 --w-dim=128 --cbase=1024 --cmax=64 --mapping-lr-mult=0.1
+  python train.py --resume=latest
 """
 
 
@@ -24,15 +29,27 @@ Examples:
 def main(outdir: str, device: str, dry_run: bool, verbose: bool, **values: Any) -> None:
     """Train a StyleGAN2-ADA generator on a folder or zip of images.
 
-    Writes pictures, statistics and network-snapshot-*.pkl into a new directory under --outdir.
+    Writes pictures, statistics and network-snapshot-*.pkl into a new directory under --outdir. A run that stopped goes on
+    exactly where it was with --resume=latest, --resume=RUNDIR, or the same command with --outdir=RUNDIR.
     """
-    with command_errors(verbose):
-        options = options_of(values, device=resolve_device(device).type)
+    with command_errors(verbose), watched_member() as member:
+        if member is not None and member.rank > 0:
+            return follow(member)
+        run = find_run(values['resume'], outdir, COMMAND)
+        if run is not None:
+            values = merged_options(run, given_options())
+        check_outdir(outdir if run is None else run.path)
+        options = options_of(values, device=resolve_device(device).type, gpus=process_count(values['gpus'], member))
+        check_precision(options.device)
         data = inspect_data(options.data, options.cond, options.subset, options.mirror, options.seed)
-        config = build_config(options, data)
-        if options.resume:
-            config = use_source_sizes(config, options, data)
-        launch(config, data, outdir, run_description(options, data), dry_run)
+        if run is not None and run.config is not None:
+            plan = plan_to_go_on(run, run.config, data, values, options.gpus, options.device)
+        else:
+            config = build_config(options, data)
+            if options.resume:
+                config, data = use_source_sizes(config, options, data)
+            plan = Plan(COMMAND, values, config, data, outdir, run_description(options, data), run)
+        launch(plan, dry_run, member)
 
 
 if __name__ == '__main__':

@@ -7,20 +7,26 @@ from typing import Any
 
 import click
 import torch
-import tqdm
 
 import dnnlib
 import legacy
 from hyper_plugin import selfinit, transfer
-from training.class_labels import list_names
-from training.cli import command_errors, resolve_device
-from training.config import build_config, check_finite, run_description
-from training.data_facts import DataFacts, inspect_data
-from training.launch import launch, make_run_dir, save_json
+from training.cli import check_outdir, check_precision, command_errors, given_options, resolve_device
+from training.config import TrainingOptions, build_config, check_finite, run_description
+from training.data_facts import DataFacts, check_classes, inspect_data
+from training.going_on import merged_options, plan_to_go_on
+from training.launch import Plan, follow, launch, process_count
+from training.processes import watched_member
 from training.resume import check_images, load_source
-from training.source_sizes import network_kwargs, set_precision
+from training.run_dir import Run, find_run, save_json
+from training.source_sizes import network_kwargs, set_precision, set_training_options
+from training.stop_signals import StopSignals
+from training.terminal_bar import open_bar
 from training.train_options import options_of, training_options
+from training.training_state import read_state, write_state
 
+COMMAND = 'train_hyper.py'
+SELFINIT_STATE = 'selfinit-state.pt'
 FROM_SOURCE = ('--cond', '--z-dim', '--w-dim', '--map-depth', '--mapping-lr-mult', '--cbase', '--cmax', '--pl-weight')
 OWN_OPTIONS = ('--resume', '--kimg', '--glr', '--snap')
 # Options that shape the networks, and whose constructor argument they are.
@@ -33,13 +39,15 @@ EPILOG = """\b
 Examples:
   python train_hyper.py --data=animals.zip --resume=ffhq256 --selfinit
   python train_hyper.py --resume=ffhq.pkl --selfinit=distill --no-cond-transfer --classes=cat,dog,wild
+  python train_hyper.py --resume=latest
 """
 
 
 @click.command(epilog=EPILOG, context_settings=dict(help_option_names=['-h', '--help']))
 @training_options(without=FROM_SOURCE + OWN_OPTIONS)
 @click.option('--resume', help='Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, ffhq512, ffhq1024, '
-                                'celebahq256, lsundog256; or a snapshot of this command, to go on with it.  [required]')
+                                'celebahq256, lsundog256; or a snapshot of this command, to start from its classes. Or go on '
+                                'exactly with a run that stopped: its directory, or latest.  [required]')
 @click.option('--kimg', type=click.FloatRange(min=0, min_open=True), default=200, show_default=True,
               help='Training length in thousands of real images.')
 @click.option('--snap', type=click.IntRange(min=1), default=10, show_default=True,
@@ -70,42 +78,55 @@ Examples:
               help='Train on the labelled images, or stop after the self-initialisation.')
 @click.option('--classes', metavar='N|NAMES', help='Number of classes, or their names with commas, where --no-cond-transfer has '
                                                    'no --data.')
-def main(outdir: str, device: str, dry_run: bool, verbose: bool, cond_transfer: bool, classes: str | None, **values: Any) -> None:
+def main(outdir: str, device: str, dry_run: bool, verbose: bool, **values: Any) -> None:
     """Turn an unconditional StyleGAN2 (--resume) into a class-conditional one for labelled images (--data).
 
     The source's weights stay frozen; a hypernetwork learns how each class changes its convolution kernels. Writes
-    pictures, statistics, selfinit.pkl and network-snapshot-*.pkl into a new directory under --outdir. A snapshot of this
-    command as --resume goes on with its classes.
+    pictures, statistics, selfinit.pkl and network-snapshot-*.pkl into a new directory under --outdir. A run that stopped
+    goes on exactly where it was with --resume=latest, --resume=RUNDIR, or the same command with --outdir=RUNDIR.
     """
-    with command_errors(verbose):
+    with command_errors(verbose), watched_member() as member:
+        if member is not None and member.rank > 0:
+            return follow(member)
         check_finite(values)
-        options = options_of(values, device=resolve_device(device).type, cond=True)
-        resume = check_resume(options.resume)
-        if options.data is None and not cond_transfer:
-            source = load_hyper_source(resume)
-            data = without_data(source['G_ema'], classes)
-        else:
+        run = find_run(values['resume'], outdir, COMMAND)
+        if run is not None:
+            values = merged_options(run, given_options())
+        check_outdir(outdir if run is None else run.path)
+        options = options_of(values, device=resolve_device(device).type, cond=True, gpus=process_count(values['gpus'], member))
+        check_precision(options.device)
+        if run is None or run.config is None:
+            launch(plan_transfer(options, values, outdir, run), dry_run, member)
+        elif values['cond_transfer']:
             data = inspect_data(options.data, True, options.subset, options.mirror, options.seed)
-            check_no_classes(classes)
-            source = load_hyper_source(resume)  # after the data: it may be a long download
-            check_images(resume, source['G_ema'], data.resolution, data.num_channels)
-        starts_fresh = source['G_ema'].c_dim == 0
-        config = hyper_config(build_config(options, data), source, starts_fresh, values)
-        check_views(config)
-        if not starts_fresh:
-            check_goes_on(resume, source, data, values, cond_transfer)
-
-        def prepare(run_dir: Path, config: dict[str, Any]) -> dict[str, Any]:
-            return start_networks(run_dir, config, source, data, values)
-
-        description = run_description(options, data) + (f'-{values["selfinit"]}' if values['selfinit'] else '')
-        if cond_transfer or dry_run:
-            launch(config, data, outdir, description, dry_run, prepare if starts_fresh else None)
+            launch(plan_to_go_on(run, run.config, data, values, options.gpus, options.device), dry_run, member)
         else:
-            run_dir = make_run_dir(outdir, description)
-            with dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a'):
-                save_json(run_dir / 'training_options.json', prepare(run_dir, config))
-                print(f'Done: {run_dir}')
+            click.echo(f'Done: {run.path} is self-initialised, and --no-cond-transfer asks for no more')
+
+
+def plan_transfer(options: TrainingOptions, values: dict[str, Any], outdir: str, run: Run | None) -> Plan:
+    """The plan of a run whose training has not begun. ValueError or OSError if options, data and source do not fit."""
+    resume = check_resume(options.resume)
+    if options.data is None and not values['cond_transfer']:
+        source = load_hyper_source(resume)
+        data = without_data(source['G_ema'], values['classes'])
+    else:
+        data = inspect_data(options.data, True, options.subset, options.mirror, options.seed)
+        check_no_classes(values['classes'])
+        source = load_hyper_source(resume)  # after the data: it may be a long download
+        check_images(resume, source['G_ema'], data.resolution, data.num_channels)
+    starts_fresh = source['G_ema'].c_dim == 0
+    config = hyper_config(build_config(options, data), source, starts_fresh, values)
+    check_views(config)
+    if not starts_fresh:
+        check_goes_on(resume, source, data, values)
+
+    def prepare(run_dir: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+        return start_networks(run_dir, config, source, data, values)
+
+    description = run_description(options, data) + (f'-{values["selfinit"]}' if values['selfinit'] else '')
+    return Plan(COMMAND, values, config, data, outdir, description, run, prepare if starts_fresh else None,
+                values['cond_transfer'])
 
 
 def check_resume(resume: str | None) -> str:
@@ -142,20 +163,12 @@ def check_no_classes(classes: str | None) -> None:
         raise ValueError(f'--classes={classes} found beside --data, whose labels say what the classes are: leave out one')
 
 
-def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, values: dict[str, Any], cond_transfer: bool) -> None:
+def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, values: dict[str, Any]) -> None:
     """ValueError if a run that goes on from a hyper-modulated snapshot asks for a fresh start, other classes or sizes."""
-    G = source['G_ema']
-    if values['selfinit'] or not cond_transfer:
+    if values['selfinit'] or not values['cond_transfer']:
         raise ValueError(f'{resume} is hyper-modulated already: leave out --selfinit and --no-cond-transfer to go on with it, '
                          'or give an unconditional source')
-    if G.c_dim != data.label_dim:
-        raise ValueError(f'{resume} has {G.c_dim} classes, {data.path} has {data.label_dim}: give data with the same classes, '
-                         'or start from the unconditional source')
-    names = list(source['class_names'])
-    unnamed = [str(index) for index in range(data.label_dim)]
-    if names and list(data.class_names) not in (names, unnamed, []):
-        raise ValueError(f'{resume} has the classes {list_names(names)}, {data.path} has {list_names(list(data.class_names))}: '
-                         'give data with the same classes in the same order, or start from the unconditional source')
+    check_classes(resume, source, data)
     context = click.get_current_context()
     for option, (network, name) in SHAPING.items():
         if network in source and context.get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE:
@@ -191,9 +204,7 @@ def hyper_config(config: dict[str, Any], source: dict[str, Any], starts_fresh: b
     G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), half)
     sizes = {name: size for name, size in G_kwargs['synthesis_kwargs'].items() if name in ('channel_base', 'channel_max')}
     D_kwargs = own_D | (network_kwargs(source['D']) if 'D' in source else config['D_kwargs'] | sizes)
-    D_kwargs = set_precision(D_kwargs, half)
-    for name in ('block_kwargs', 'epilogue_kwargs'):  # --freezed and --mbstd-group
-        D_kwargs[name] = {**D_kwargs.get(name, {}), **config['D_kwargs'][name]}
+    D_kwargs = set_training_options(set_precision(D_kwargs, half), config['D_kwargs'])
     loss = config['loss_kwargs']
     rate = config['G_opt_kwargs']['lr'] * (HYPER_RATE if values['glr'] is None else 1)
     return config | dict(
@@ -209,8 +220,11 @@ def hyper_config(config: dict[str, Any], source: dict[str, Any], starts_fresh: b
 
 
 def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any], data: DataFacts,
-                   values: dict[str, Any]) -> dict[str, Any]:
-    """Build the networks, transfer the source, self-initialise, save; returns the config that trains from there."""
+                   values: dict[str, Any]) -> dict[str, Any] | None:
+    """Build the networks, transfer the source, self-initialise, save; returns the config that trains from there.
+
+    A self-initialisation that was stopped goes on. None: it was stopped again.
+    """
     torch.manual_seed(config['random_seed'])
     device = torch.device(config['device'])
     sizes: dict[str, Any] = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
@@ -224,26 +238,34 @@ def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any]
     save_json(run_dir / 'transfer.json', dict(options=values, **found))
     method = values['selfinit']
     if method:
-        result = self_initialise(method, source['G_ema'].to(device), G, device, values['selfinit_kimg'], config['random_seed'])
+        result = self_initialise(method, source['G_ema'].to(device), G, device, values['selfinit_kimg'], config['random_seed'],
+                                 run_dir)
+        if result is None:
+            return None
         print(f'Self-initialisation ({method}): relative feature error {result.relative_error:.3g} after {result.images} images')
         save_json(run_dir / 'selfinit.json', result.as_dict())
     path = run_dir / ('selfinit.pkl' if method else 'transfer.pkl')
     legacy.save_network_pkl(path, dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=config['training_set_kwargs'],
                                        class_names=list(data.class_names)))
+    (run_dir / SELFINIT_STATE).unlink(missing_ok=True)
     return config | dict(resume_pkl=str(path))
 
 
 def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,
-                    seed: int) -> selfinit.SelfInitResult:
-    """Exact, or distilled with a progress bar and a line per measurement."""
+                    seed: int, run_dir: Path) -> selfinit.SelfInitResult | None:
+    """Exact, or distilled with a progress bar, a line per measurement, and a state to go on from; None if it was stopped."""
     if method == 'exact':
         return selfinit.exact(source, G, device)
-    with tqdm.tqdm(total=round(kimg * 1000), unit='img', desc='Self-initialisation', dynamic_ncols=True) as bar:
+    path = run_dir / SELFINIT_STATE
+    saved = read_state(path) if path.is_file() else None
+    with StopSignals() as stop, open_bar(round(kimg * 1000), saved['images'] if saved else 0) as bar:
         def report(images: int, error: float) -> None:
             bar.update(images - bar.n)
-            bar.set_postfix(error=f'{error:.4f}')
+            bar.clear()
             print(f'selfinit   kimg {images / 1000:<8.1f} relative error {error:.4f}')
-        return selfinit.distill(source, G, device, kimg, torch.Generator().manual_seed(seed), report=report)
+
+        return selfinit.distill(source, G, device, kimg, torch.Generator().manual_seed(seed), report=report, saved=saved,
+                                save=lambda state: write_state(path, state), stop=lambda: stop.asked)
 
 
 if __name__ == '__main__':

@@ -1,20 +1,135 @@
-"""Files that are whole or absent."""
+"""Files that are whole or absent, whatever stops the writer, and files to append to that outlive a full disk."""
 import contextlib
+import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+import psutil
+
+FULL_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
+_PART_NAME = re.compile(r'\..+\.(\d+)\.part(\.[^.]*)?')
+_CLOCK_SLACK_SEC = 1    # between the clock of files and that of processes
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """True for the error of a disk or a quota without space."""
+    return isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
+
+
+@contextlib.contextmanager
+def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Tell the error of a full disk in the block, which comes from a write to an open file, the path that was to be written."""
+    try:
+        yield
+    except OSError as error:
+        if is_disk_full(error) and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Give a name beside `path` to write to. Without an error in the block that file becomes `path`, else it goes.
 
-    The name has the same ending, for writers that choose the format by it.
+    The name has the same ending, for writers that choose the format by it. The content is on the disk before the name
+    is, so that a power cut leaves the old file or the new one. Raises OSError.
     """
     path = Path(path)
     part = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
     try:
-        yield part
+        with naming_full_disk(path):
+            yield part
+            _to_disk(part)
         os.replace(part, path)
+        if os.name != 'nt':     # there a directory cannot be opened
+            with contextlib.suppress(OSError):      # some network file systems refuse it
+                _to_disk(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def remove_parts(directory: str | os.PathLike[str]) -> list[Path]:
+    """Delete what `whole_file` left in `directory` where its process was killed; returns the paths.
+
+    Files of running processes stay. A process that started after the file was written only has the same number. For a
+    directory into which processes of this machine write.
+    """
+    stale = [path for path in Path(directory).iterdir()
+             if (match := _PART_NAME.fullmatch(path.name)) and not _may_be_written(path, int(match[1]))]
+    for path in stale:
+        path.unlink(missing_ok=True)
+    return stale
+
+
+class PatientFile:
+    """A file to append to. What a full disk does not take waits in memory for the next write, flush or close.
+
+    `mode` is 'w' (start anew) or 'a'. `on_full` is told in one line when the disk is full, once until it takes everything
+    again, and at the end if something was lost. Other errors than a full disk are raised.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], mode: str = 'a', on_full: Callable[[str], None] | None = None) -> None:
+        self.path = Path(path)
+        self._file = open(path, f'{mode}b', buffering=0)    # noqa: SIM115, closed by close()
+        self._on_full = on_full or (lambda text: None)
+        self._waiting = bytearray()
+        self._is_full = False
+
+    @property
+    def num_waiting(self) -> int:
+        """Bytes that wait for space."""
+        return len(self._waiting)
+
+    def write(self, content: str | bytes) -> int:
+        """Add text, as UTF-8, or bytes; returns the length of `content`."""
+        self._waiting += content.encode('utf-8', 'backslashreplace') if isinstance(content, str) else content
+        self.flush()
+        return len(content)
+
+    def flush(self) -> None:
+        """Write what waits, as far as there is space."""
+        if self._file.closed:
+            return
+        try:
+            while self._waiting:
+                del self._waiting[:self._file.write(self._waiting)]
+            self._is_full = False
+        except OSError as error:
+            if not is_disk_full(error):
+                raise
+            was_full, self._is_full = self._is_full, True   # first, since on_full may write here
+            if not was_full:
+                self._on_full(f'No space left in {self.path.parent}: the run goes on, and {self.path.name} is kept in memory '
+                              'until it can be written; make space')
+
+    def close(self) -> None:
+        """Write what waits, and close. Idempotent."""
+        if not self._file.closed:
+            self.flush()
+            self._file.close()
+            if self._waiting:
+                self._on_full(f'No space left in {self.path.parent}: the last {len(self._waiting)} bytes of {self.path.name} '
+                              'are lost')
+
+
+def _to_disk(path: Path) -> None:
+    handle = os.open(path, os.O_RDWR if os.name == 'nt' else os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _may_be_written(path: Path, pid: int) -> bool:
+    try:
+        started = psutil.Process(pid).create_time()
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
+    try:
+        return path.stat().st_mtime >= started - _CLOCK_SLACK_SEC
+    except FileNotFoundError:       # finished in this moment
+        return True

@@ -13,6 +13,8 @@ from typing import Any, BinaryIO
 import requests
 from tqdm import tqdm
 
+from .files import naming_full_disk
+
 _TIMEOUT_SEC = (10, 60)     # to connect; between two pieces of the body
 _MAX_PAUSE_SEC = 5          # the pause before attempt n + 1 is n seconds, at most this
 _PIECE_BYTES = 1 << 18
@@ -81,7 +83,7 @@ def _cached(url: str, cache_dir: str, num_attempts: int, verbose: bool) -> str:
     advice = f'check the connection, or fetch the file by other means and put it at {path}'
     handle, part = tempfile.mkstemp(dir=cache_dir, prefix='part_')
     try:
-        with open(handle, 'wb') as file:
+        with naming_full_disk(path), open(handle, 'wb') as file:
             _download(url, file, num_attempts, verbose, advice)
         os.replace(part, path)
     except BaseException:

@@ -2,17 +2,23 @@
 import importlib
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from types import ModuleType, TracebackType
 from typing import Any, TextIO
 
+from .files import PatientFile
 from .urls import is_url, make_cache_dir_path, open_url
 
 __all__ = [
     'EasyDict', 'Logger', 'call_func_by_name', 'construct_class_by_name', 'format_time', 'get_module_from_obj_name',
     'get_obj_by_name', 'get_top_level_function_name', 'is_pickleable', 'is_url', 'make_cache_dir_path', 'open_url',
 ]
+
+# Colours, moves of the cursor, titles (ECMA-48); and what is left of control characters but tab and line feed.
+_TERMINAL_CODES = re.compile(r'\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\^_])')
+_CONTROL_CHARACTERS = re.compile(r'[\x00-\x08\x0b-\x1f\x7f-\x9f]')
 
 
 class EasyDict(dict[str, Any]):
@@ -108,13 +114,16 @@ class Logger:
     """Copies what is written to stdout and stderr to a file as well, from construction until close().
 
     Also a context manager. `file_mode` 'w' starts anew, 'a' appends. `should_flush` makes every write visible at once.
+    The file holds plain lines: no redrawn progress bars, no colours. On a full disk the console still shows everything,
+    and the file gets it when there is space again.
     """
 
     def __init__(self, file_name: str | None = None, file_mode: str = 'w', should_flush: bool = True) -> None:
         if file_mode not in ('w', 'a'):
             raise ValueError(f'file_mode must be {"w"!r} (start anew) or {"a"!r} (append), got {file_mode!r}')
-        self.file = None if file_name is None else open(file_name, file_mode, encoding='utf-8')     # noqa: SIM115, closed by close()
+        self.file = None if file_name is None else PatientFile(file_name, file_mode, self._keep_news)
         self.should_flush = should_flush
+        self._news = ''     # what the console is to be told of the file, at its next line
         self._streams = sys.stdout, sys.stderr
         self._tees = _Tee(sys.stdout, self), _Tee(sys.stderr, self)
         sys.stdout, sys.stderr = self._tees
@@ -145,6 +154,16 @@ class Logger:
         if self.file is not None:
             self.file.close()
             self.file = None
+        self._tell_news()
+
+    def _keep_news(self, text: str) -> None:
+        self._news += f'{text}\n'
+
+    def _tell_news(self) -> None:
+        if self._news:
+            news, self._news = self._news, ''
+            self._streams[1].write(news)
+            self._streams[1].flush()
 
 
 class _Tee:
@@ -152,6 +171,7 @@ class _Tee:
 
     def __init__(self, stream: TextIO, logger: Logger) -> None:
         self._stream, self._logger = stream, logger
+        self._after_bar = False     # the file lacks the line that the console is in
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -159,16 +179,31 @@ class _Tee:
     def write(self, text: str | bytes) -> int:
         text = text.decode() if isinstance(text, bytes) else text
         self._stream.write(text)
-        if self._logger.file is not None and not text.startswith('\r'):      # a redrawn progress bar
-            self._logger.file.write(text)
+        if self._logger.file is not None and (plain := self._plain(text)):
+            self._logger.file.write(plain)
         if self._logger.should_flush:
             self.flush()
+        if text.endswith('\n'):
+            self._logger._tell_news()
         return len(text)
 
     def flush(self) -> None:
         self._stream.flush()
         if self._logger.file is not None:
             self._logger.file.flush()
+
+    def _plain(self, text: str) -> str:
+        """Without the lines that a carriage return draws over, their ends, and control characters."""
+        kept = []
+        for line in re.findall(r'[^\n]*\n|[^\n]+', _TERMINAL_CODES.sub('', text.replace('\r\n', '\n'))):
+            if '\r' in line:
+                self._after_bar = not line.endswith('\n')
+            elif self._after_bar and line == '\n':
+                self._after_bar = False
+            else:
+                self._after_bar = False
+                kept.append(_CONTROL_CHARACTERS.sub('', line))
+        return ''.join(kept)
 
 
 def format_time(seconds: float) -> str:

@@ -19,6 +19,10 @@ class HyperTransferLoss:
     """The training loop's loss. Images [N, C, H, W] in [-1, 1], one-hot labels [N, K], latents [N, z_dim].
 
     D must have features(img, c) and logits(h, c). contrastive: 'barlow' or 'none'.
+
+    Several processes whose gradients are averaged do as one process with all their images: the contrastive loss takes its
+    statistics over all of them. Two things stay with the images of one process and one call: HyperDiscriminator groups
+    them by class for the minibatch deviation, and a batch in parts has a correlation for each part.
     """
 
     def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,

@@ -11,7 +11,7 @@ distill  the paper's: from a random hypernetwork by gradient descent.
 """
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -83,44 +83,109 @@ def exact(source: nn.Module, hyper: nn.Module, device: torch.device) -> SelfInit
 
 
 def distill(source: nn.Module, hyper: nn.Module, device: torch.device, kimg: float, generator: torch.Generator, batch: int = 16,
-            rate: float = 0.0025, report: Callable[[int, float], None] = lambda images, error: None) -> SelfInitResult:
+            rate: float = 0.0025, report: Callable[[int, float], None] = lambda images, error: None,
+            saved: dict[str, Any] | None = None, save: Callable[[dict[str, Any]], None] = lambda state: None,
+            stop: Callable[[], bool] = lambda: False) -> SelfInitResult | None:
     """Train the hypernetwork of `hyper`, which holds the source's weights, from where it is. Both in evaluation mode.
 
     Ends after `kimg` thousand images, or when the error has stopped improving: the rate is halved after PATIENCE
     measurements (one every thousand images) without a better one, and the end is SMALLEST_RATE. The best state is kept.
-    report(images, error) is called after every measurement.
+    report(images, error) is called after every measurement, and save(state) with what `saved` takes to go on exactly.
+    When stop() says so, the state is saved and None returned.
     """
-    of_source = dict(source.named_parameters())  # with finetune, some of these are parameters of hyper too
-    hyper.requires_grad_(False)
-    learned = [parameter.requires_grad_(True) for name, parameter in hyper.named_parameters() if name not in of_source]
-    optimizer = torch.optim.Adam(learned, lr=rate, betas=(0.9, 0.99), eps=1e-8)
-    schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=PATIENCE - 1, threshold=0.01)
-    curve = [(0, relative_error(source, hyper, device))]
-    report(*curve[0])
-    best_error, best = curve[0][1], [parameter.detach().clone() for parameter in learned]
-    for images in _batches(kimg, batch):
-        loss = feature_errors(source, hyper, *draw(batch, hyper, generator, device)).sum()
-        optimizer.zero_grad(set_to_none=True)
+    work = Distillation(source, hyper, device, generator, batch, rate)
+    if saved is None:
+        report(*work.measure())
+    else:
+        work.load_state_dict(saved)
+    total_images = math.ceil(kimg * 1000 / batch) * batch
+    while work.images < total_images and work.rate >= rate * SMALLEST_RATE:
+        if stop():
+            save(work.state_dict())
+            return None
+        work.step()
+        if work.images // 1000 > (work.images - batch) // 1000 or work.images >= kimg * 1000:
+            report(*work.measure())
+            save(work.state_dict())
+    return work.finish()
+
+
+class Distillation:
+    """The distillation between two steps. source and hyper as distill() takes them."""
+
+    def __init__(self, source: nn.Module, hyper: nn.Module, device: torch.device, generator: torch.Generator, batch: int,
+                 rate: float):
+        self.source, self.hyper, self.device = source, hyper, device
+        self.generator, self.batch = generator, batch
+        of_source = dict(source.named_parameters())  # with finetune, some of these are parameters of hyper too
+        hyper.requires_grad_(False)
+        self.learned = {name: parameter.requires_grad_(True) for name, parameter in hyper.named_parameters()
+                        if name not in of_source}
+        self.optimizer = torch.optim.Adam(self.learned.values(), lr=rate, betas=(0.9, 0.99), eps=1e-8)
+        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(self.optimizer, factor=0.5, patience=PATIENCE - 1,
+                                                                   threshold=0.01)
+        self.images = 0
+        self.curve: list[tuple[int, float]] = []
+        self.best_error = math.inf
+        self.best = self._copy_learned()
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of now."""
+        return self.optimizer.param_groups[0]['lr']
+
+    def step(self) -> None:
+        """One batch."""
+        loss = feature_errors(self.source, self.hyper, *draw(self.batch, self.hyper, self.generator, self.device)).sum()
+        self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimizer.step()
-        if images // 1000 > (images - batch) // 1000 or images >= kimg * 1000:
-            error = relative_error(source, hyper, device)
-            curve.append((images, error))
-            report(images, error)
-            schedule.step(error)
-            if error < best_error:
-                best_error, best = error, [parameter.detach().clone() for parameter in learned]
-            if not math.isfinite(error):
-                raise FloatingPointError(f'self-initialisation diverged: error {error} after {images} images; '
-                                         'lower --hyper-scale')
-            if optimizer.param_groups[0]['lr'] < rate * SMALLEST_RATE:
-                break
-    with torch.no_grad():
-        for parameter, value in zip(learned, best, strict=True):
-            parameter.copy_(value)
-    return SelfInitResult('distill', best_error, curve[-1][0], curve)
+        self.optimizer.step()
+        self.images += self.batch
 
+    def measure(self) -> tuple[int, float]:
+        """Images so far and the error, which the schedule and the best state follow. FloatingPointError if it is not finite."""
+        error = relative_error(self.source, self.hyper, self.device)
+        if not math.isfinite(error):
+            raise FloatingPointError(f'self-initialisation diverged: error {error} after {self.images} images; '
+                                     'lower --hyper-scale')
+        if self.curve:  # the error of the start is no result of a rate
+            self.schedule.step(error)
+        self.curve.append((self.images, error))
+        if error < self.best_error:
+            self.best_error, self.best = error, self._copy_learned()
+        return self.curve[-1]
 
-def _batches(kimg: float, batch: int) -> Iterator[int]:
-    """Images seen after each batch, until there are kimg thousand."""
-    return iter(range(batch, math.ceil(kimg * 1000 / batch) * batch + 1, batch))
+    @torch.no_grad()
+    def finish(self) -> SelfInitResult:
+        """Leave the best state in the network."""
+        for name, parameter in self.learned.items():
+            parameter.copy_(self.best[name])
+        return SelfInitResult('distill', self.best_error, self.curve[-1][0], self.curve)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+        return dict(
+            learned=self._copy_learned(),
+            best=self.best,
+            best_error=self.best_error,
+            images=self.images,
+            curve=self.curve,
+            optimizer=self.optimizer.state_dict(),
+            schedule=self.schedule.state_dict(),
+            generator=self.generator.get_state(),
+        )
+
+    @torch.no_grad()
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state of the same networks."""
+        for name, parameter in self.learned.items():
+            parameter.copy_(state['learned'][name])
+        self.best = {name: tensor.to(self.device) for name, tensor in state['best'].items()}
+        self.best_error, self.images = state['best_error'], state['images']
+        self.curve = [(images, error) for images, error in state['curve']]
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.schedule.load_state_dict(state['schedule'])
+        self.generator.set_state(state['generator'])
+
+    def _copy_learned(self) -> dict[str, torch.Tensor]:
+        return {name: parameter.detach().clone() for name, parameter in self.learned.items()}

@@ -85,6 +85,12 @@ def test_config_survives_json(options):
     assert json.loads(json.dumps(config)) == config
 
 
+def test_labels_that_fade_in():
+    classes = facts(label_dim=2, class_names=('a', 'b'))
+    assert config_of(classes, cond=True)['cond_ramp'] is None
+    assert json.dumps(config_of(classes, cond=True, cond_ramp='2.0,30.5', kimg=30.5)['cond_ramp']) == '[2, 30.5]'
+
+
 def test_half_precision_belongs_to_cuda():
     assert config_of(device='cuda')['G_kwargs']['synthesis_kwargs']['num_fp16_res'] == 4
     assert config_of(device='cuda')['D_kwargs']['conv_clamp'] == 256
@@ -144,6 +150,9 @@ def test_data_facts_open_the_same_data_again():
     (dict(aug='some'), '--aug=some is unknown'),
     (dict(gamma=float('nan')), '--gamma=nan: expected a finite number'),
     (dict(ema_kimg=float('inf')), '--ema-kimg=inf'),
+    (dict(cond_ramp='2,4'), '--cond-ramp=2,4 fades classes in, which --cond=0 leaves out: add --cond=1'),
+    (dict(cond_ramp='4,2', cond=True), '--cond-ramp=4,2: expected START,END'),
+    (dict(cond_ramp='200,400', cond=True, kimg=300), '--cond-ramp=200,400 ends after the 300 thousand images of --kimg'),
 ])
 def test_what_cannot_train_together_is_said(options, message):
     with pytest.raises(ValueError) as error:
@@ -154,9 +163,9 @@ def test_what_cannot_train_together_is_said(options, message):
 
 def test_description_names_the_run():
     assert run_description(TrainingOptions(), facts()) == 'pets-auto'
-    options = TrainingOptions(cond=True, mirror=True, cfg='cifar', gpus=2, subset=50, gamma=0.5, batch=16, aug='noaug',
-                              resume='x', desc='try1')
-    assert run_description(options, facts()) == 'pets-cond-mirror-cifar2-subset50-gamma0.5-batch16-noaug-resume-try1'
+    options = TrainingOptions(cond=True, cond_ramp='5,9', mirror=True, cfg='cifar', gpus=2, subset=50, gamma=0.5, batch=16,
+                              aug='noaug', resume='x', desc='try1')
+    assert run_description(options, facts()) == 'pets-cond-ramp5,9-mirror-cifar2-subset50-gamma0.5-batch16-noaug-resume-try1'
 
 
 def test_every_preset_splits_into_deviation_groups():

@@ -10,9 +10,9 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from dataset_files import SIDE, assert_one_line, make_folder, png, to_zip
 from PIL import Image
 
+from tests.dataset_files import SIDE, assert_one_line, make_folder, png, to_zip
 from training import image_files
 from training.dataset import Dataset, ImageFolderDataset, check_dataset
 

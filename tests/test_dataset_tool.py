@@ -8,10 +8,10 @@ import zipfile
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from dataset_files import SIDE, make_folder, png, to_zip
 from PIL import Image
 
 from dataset_tool import main
+from tests.dataset_files import SIDE, make_folder, png, to_zip
 from training.builtin_data import digits, letters
 from training.dataset import ImageFolderDataset
 from training.dataset_writer import DatasetWriter

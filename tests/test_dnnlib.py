@@ -2,6 +2,7 @@
 import copy
 import fractions
 import inspect
+import io
 import json
 import math
 import pickle
@@ -23,6 +24,7 @@ from dnnlib.util import (
     get_top_level_function_name,
     is_pickleable,
 )
+from tests.small_disk import FullFile, fill_disk, small_disk
 
 
 def test_dnnlib_imports_without_torch():
@@ -192,6 +194,53 @@ def test_logger_closes_when_the_body_fails(tmp_path):
     with pytest.raises(RuntimeError), Logger(str(tmp_path / 'log.txt')):
         raise RuntimeError
     assert sys.stdout is before
+
+
+@pytest.mark.parametrize('written, kept', [
+    (['\r  0%|  |', '\r 50%|# |', '\r100%|##|', '\n', 'done', '\n'], 'done\n'),     # a bar that stays, as tqdm writes it
+    (['\r 50%|# |', '\r        \r', 'tick 1', '\n', '\r 60%|# |'], 'tick 1\n'),       # a line above a bar
+    (['a\n', '\n', 'b\r\n', 'c\n'], 'a\n\nb\nc\n'),       # empty lines, and those of Windows, are no bars
+    (['\x1b[1;31mred\x1b[0m \x1b]0;title\x07text\x1b[2K\n'], 'red text\n'),
+    (['bell \x07, tab \t, null \x00, C1 \x9b\n'], 'bell , tab \t, null , C1 \n'),
+    (['line 1\nline 2\n 10%|\r 20%|\nline 3\n'], 'line 1\nline 2\nline 3\n'),
+])
+def test_logger_writes_plain_lines(tmp_path, capsys, written, kept):
+    path = tmp_path / 'log.txt'
+    with Logger(str(path)):
+        for text in written:
+            sys.stderr.write(text)
+    assert path.read_text() == kept
+    assert capsys.readouterr().err == ''.join(written)      # the console gets it as it is
+
+
+def test_logger_tells_of_a_full_disk_between_lines(tmp_path, monkeypatch):
+    console = io.StringIO()
+    monkeypatch.setattr(sys, 'stdout', console)
+    monkeypatch.setattr(sys, 'stderr', console)
+    with Logger(str(tmp_path / 'log.txt')) as logger:
+        logger.file._file.close()
+        logger.file._file = FullFile()
+        print('first', 'line')
+        print('second line')
+    first, said, second, lost = console.getvalue().splitlines()
+    assert (first, second) == ('first line', 'second line')
+    assert said.startswith('No space left in') and lost.startswith('No space left in') and 'are lost' in lost
+
+
+def test_logger_outlives_a_full_disk(tmp_path, capsys):
+    with small_disk(tmp_path / 'disk', kib=64) as disk:
+        with Logger(str(disk / 'log.txt')):
+            print('first')
+            filler = fill_disk(disk)
+            for number in range(20):
+                print(f'{number} {"x" * 1000}')
+            print('to err', file=sys.stderr)
+            filler.unlink()
+        lines = (disk / 'log.txt').read_text().splitlines()
+    out, err = capsys.readouterr()
+    assert lines == [*out.splitlines(), 'to err'] and len(lines) == 22      # nothing is lost, and the order is kept
+    said, other = err.splitlines()
+    assert f'No space left in {disk}' in said and 'log.txt' in said and 'goes on' in said and other == 'to err'
 
 
 # --- time ---

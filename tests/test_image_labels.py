@@ -4,8 +4,8 @@ import pickle
 
 import numpy as np
 import pytest
-from dataset_files import assert_one_line, make_folder, png
 
+from tests.dataset_files import assert_one_line, make_folder, png
 from training.dataset import ImageFolderDataset, check_dataset
 
 

@@ -7,12 +7,12 @@ import types
 import numpy as np
 import pytest
 import torch
-from pickle_opcodes import Evil
-from snapshots import SIZES, assert_same, described, load, make_networks, pickled, refused
 
 import legacy
 from dnnlib import EasyDict
 from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
+from tests.pickle_opcodes import Evil
+from tests.snapshots import SIZES, assert_same, described, load, make_networks, pickled, refused
 
 
 @pytest.fixture(scope='module')

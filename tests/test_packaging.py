@@ -5,10 +5,11 @@ import re
 import sys
 
 import pytest
-from conftest import REPO
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
+
+from tests.conftest import REPO
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -8,7 +8,8 @@ import shlex
 
 import click
 import pytest
-from conftest import REPO
+
+from tests.conftest import REPO
 
 TEXT = (REPO / 'README.md').read_text(encoding='ascii')
 COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'metrics.class_recognition')

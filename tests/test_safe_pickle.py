@@ -9,9 +9,9 @@ import struct
 import numpy as np
 import pytest
 import torch
-from pickle_opcodes import called, storage_bytes, storage_call, text
 
 from dnnlib import EasyDict
+from tests.pickle_opcodes import called, storage_bytes, storage_call, text
 from torch_utils import safe_pickle, safe_values
 
 

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from pickle_opcodes import Evil, called, storage_bytes, storage_call, text
 
+from tests.pickle_opcodes import Evil, called, storage_bytes, storage_call, text
 from torch_utils import safe_pickle, safe_values
 
 

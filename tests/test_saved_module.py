@@ -1,7 +1,8 @@
 """torch_utils.saved_module: a description becomes the same network, or an error that says what does not fit."""
 import pytest
 import torch
-from snapshots import SIZES, Described, described, make_networks, pickled, refused
+
+from tests.snapshots import SIZES, Described, described, make_networks, pickled, refused
 
 
 def arguments(state, **changes):

@@ -14,6 +14,7 @@ import legacy
 import train
 from tests.conftest import write_dataset
 from tests.hyper_sources import make_hyper
+from training.training_loop import run_phase
 
 TINY = ['--device=cpu', '--z-dim=8', '--w-dim=8', '--cbase=64', '--cmax=8', '--batch=4', '--kimg=0.01']
 
@@ -85,6 +86,50 @@ def test_going_on_from_a_snapshot_takes_its_sizes(tmp_path, rgb_zip, source_pkl)
     assert '0 new, 0 not used' in result.output
 
 
+@pytest.mark.parametrize('classes, cond, note, misfits', [
+    (0, 1, 'is unconditional, the data has 3 classes', dict(G=['mapping.fc0.weight'], D=['b4.out.bias', 'b4.out.weight'])),
+    (5, 1, 'has 5 classes, the data has 3 classes', dict(G=['mapping.embed.weight'], D=['mapping.embed.weight'])),
+    (5, 0, 'has 5 classes, the data is used without labels', dict(G=['mapping.fc0.weight'], D=['b4.out.bias', 'b4.out.weight'])),
+])
+def test_a_source_of_other_labels(tmp_path, rgb_zip, make_snapshot, classes, cond, note, misfits):
+    source = make_snapshot(c_dim=classes, class_names=tuple('abcde'[:classes]))
+    result = call('--data', rgb_zip, '--outdir', tmp_path / 'runs', '--device=cpu', '--batch=4', '--kimg=0.008', '--freezed=2',
+                  '--aug=noaug', f'--cond={cond}', '--resume', source)
+    assert result.exit_code == 0, result.output
+    log = next(tmp_path.glob('runs/*/log.txt')).read_text()
+    assert any(line.startswith('Note:') and note in line for line in log.splitlines())
+    for name, found in misfits.items():
+        line, = (line for line in log.splitlines() if line.startswith(f'{name} from '))
+        _, _, listed = line.partition('of another shape start anew: ')
+        assert all(f'{key} [' in listed for key in found)
+    assert ('starts with the logit of the source' in log) == (classes == 0)
+    path, = tmp_path.glob('runs/*/network-snapshot-*.pkl')
+    trained, start = (legacy.load_network_pkl(io.BytesIO(file.read_bytes())) for file in (path, source))
+    assert trained['G_ema'].c_dim == trained['D'].c_dim == 3 * cond
+    assert trained['class_names'] == ['cat', 'dog', 'owl'][:3 * cond]
+    assert torch.equal(trained['D'].b16.fromrgb.weight, start['D'].b16.fromrgb.weight)
+    assert not torch.equal(trained['D'].b8.conv0.weight, start['D'].b8.conv0.weight)
+    assert torch.allclose(trained['D'].b8.conv0.weight, start['D'].b8.conv0.weight, atol=0.05)  # two steps from the source
+
+
+def test_classes_fade_in(tmp_path, rgb_zip, source_pkl, monkeypatch):
+    seen = []
+
+    def note(phase, loss, real_img, real_c, gen_z, gen_c, *rest):
+        seen.append(torch.cat([real_c, gen_c]))
+        run_phase(phase, loss, real_img, real_c, gen_z, gen_c, *rest)
+
+    monkeypatch.setattr('training.training_loop.run_phase', note)
+    result = call('--data', rgb_zip, '--outdir', tmp_path / 'runs', '--device=cpu', '--batch=4', '--kimg=0.016', '--cond=1',
+                  '--aug=noaug', '--cond-ramp=0.004,0.012', '--resume', source_pkl)
+    assert result.exit_code == 0, result.output
+    # After 0, 4, 8 and 12 images; the first step has the two regularising phases too.
+    strengths = [0] * 4 + [0] * 2 + [0.5] * 2 + [1] * 2
+    for c, strength in zip(seen, strengths, strict=True):
+        torch.testing.assert_close(c.max(dim=1).values, torch.full([8], 1 / 3 + strength * 2 / 3))
+        torch.testing.assert_close(c.sum(dim=1), torch.ones(8))
+
+
 def test_a_small_data_set_is_said(rgb_zip):
     result = call('--data', rgb_zip, '--device=cpu', '--batch=32', '-n')
     assert '18 images are fewer than a batch of 32' in result.stderr
@@ -112,8 +157,8 @@ def check_error(result, *texts, code=2):
     (['--data={rgb}', '--resume=no-such-source'], ['no-such-source']),
     (['--data={rgb}', '--resume={rgb}'], ['rgb.zip']),
     (['--data={rgb}', '--resume={source}', '--cbase=64'], ['--cbase', '--resume']),
-    (['--data={rgb}', '--resume={source}', '--cond=1'], ['unconditional', '3 classes', 'train_hyper.py']),
-    (['--data={rgb}', '--resume={conditional}'], ['3 classes', '--cond=1']),
+    (['--data={rgb}', '--cond-ramp=1,2'], ['--cond-ramp=1,2', 'add --cond=1']),
+    (['--data={rgb}', '--cond=1', '--cond-ramp=2,1'], ['--cond-ramp=2,1', 'START,END']),
     (['--data={gray}', '--resume={source}'], ['3 channels', 'the data has 1']),
     (['--data={large}', '--resume={source}'], ['16x16 pixels', '32x32', 'dataset_tool.py']),
     (['--data={unlabelled}', '--cond=1'], ['no labels', 'dataset.json']),

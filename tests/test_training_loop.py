@@ -15,13 +15,13 @@ from training.averaging import ema_beta, next_augment_p, update_ema
 from training.config import TrainingOptions, build_config
 from training.data_facts import inspect_data
 from training.dataset import ImageFolderDataset
-from training.launch import launch, make_run_dir
-from training.optimizer_phases import Phase, begin_phase, check_phases, finish_phase, lazy_opt_kwargs, make_phases
+from training.launch import Plan, launch
+from training.optimizer_phases import Phase
 from training.preparation import build_networks
+from training.run_output import is_due
 from training.source_sizes import use_source_sizes
-from training.training_loop import is_due, run_phase, training_loop
+from training.training_loop import run_phase, training_loop
 
-ADAM = dict(class_name='torch.optim.Adam', lr=0.1, betas=[0.0, 0.99])
 TINY = dict(z_dim=8, w_dim=8, map_depth=2, cbase=64, cmax=8, batch=4, mbstd_group=2, gamma=1.0, kimg=0.02, tick=0.008, snap=1)
 
 
@@ -52,7 +52,7 @@ def conditional_run(tmp_path_factory, rgb_zip):
     outdir = tmp_path_factory.mktemp('runs')
     options = TrainingOptions(**TINY, data=str(rgb_zip), cond=True)
     data = inspect_data(options.data, options.cond)
-    return launch(build_config(options, data), data, outdir, 'pets')
+    return launch(Plan('train.py', vars(options), build_config(options, data), data, str(outdir), 'pets'))
 
 
 def test_ema_halves_at_the_half_life():
@@ -84,52 +84,6 @@ def test_augmentation_stays_above_zero_and_knows_no_upper_limit():
     assert next_augment_p(1.0, 1, 0.6, 128, 1) == pytest.approx(1.128)
 
 
-@pytest.mark.parametrize('interval', [4, 16])
-def test_lazy_regularisation_corrects_adam(interval):
-    got = lazy_opt_kwargs(dict(class_name='torch.optim.Adam', lr=0.002, betas=[0, 0.99], eps=1e-8), interval)
-    ratio = interval / (interval + 1)
-    assert got['lr'] == pytest.approx(0.002 * ratio)
-    assert got['betas'] == [0, pytest.approx(math.exp(math.log(0.99) * ratio))]
-    assert got['eps'] == 1e-8
-
-
-def test_phases_share_an_optimiser_and_leave_frozen_parameters_out():
-    module = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 1))
-    module[0].requires_grad_(False)
-    main, reg = make_phases('D', module, ADAM, 16)
-    assert [(main.name, main.interval), (reg.name, reg.interval)] == [('Dmain', 1), ('Dreg', 16)]
-    assert main.opt is reg.opt
-    assert {id(param) for param in main.params} == {id(param) for param in module[1].parameters()}
-    both, = make_phases('G', torch.nn.Linear(2, 1), ADAM, None)
-    assert (both.name, both.interval, both.opt.defaults['lr']) == ('Gboth', 1, 0.1)
-
-
-def sgd_phase(param, name='Dmain'):
-    return Phase(name, [param], torch.optim.SGD([param], lr=1.0), interval=1)
-
-
-def test_non_finite_gradients_are_replaced():
-    param = torch.nn.Parameter(torch.zeros(4))
-    phase = sgd_phase(param)
-    begin_phase(phase)
-    param.grad = torch.tensor([math.nan, math.inf, -math.inf, 3.0])
-    finish_phase(phase, num_gpus=1)
-    assert param.tolist() == [0, -1e5, 1e5, -3]
-    assert not param.requires_grad
-    check_phases([phase])  # one sound gradient is enough
-
-
-def test_a_phase_without_finite_gradients_is_named():
-    param = torch.nn.Parameter(torch.zeros(2))
-    phase = sgd_phase(param, 'Greg')
-    for value in (1.0, math.nan, 1.0):
-        begin_phase(phase)
-        param.grad = torch.full([2], value)
-        finish_phase(phase, num_gpus=1)
-    with pytest.raises(FloatingPointError, match='Greg'):
-        check_phases([phase])
-
-
 class SquareLoss:
     """gain * mean over images of param * x, whose gradient is gain * mean(x)."""
 
@@ -145,22 +99,21 @@ class SquareLoss:
 @pytest.mark.parametrize('batch_gpu', [8, 4, 1])
 def test_passes_gather_the_gradient_of_the_whole_batch(batch_gpu):
     param, x = torch.nn.Parameter(torch.zeros(())), torch.arange(8.0)
-    phase, loss = sgd_phase(param), SquareLoss(param)
-    phase.interval = 16
+    phase, loss = Phase('Dreg', [param], torch.optim.SGD([param], lr=1.0), 16, ['weight']), SquareLoss(param)
     run_phase(phase, loss, x, x, x, x, batch_gpu, num_gpus=1)
     assert param.item() == pytest.approx(-16 * 3.5)
     assert loss.syncs == [False] * (8 // batch_gpu - 1) + [True]
 
 
 def test_what_is_due():
-    assert [is_due(tick, 2, done=False) for tick in range(5)] == [False, False, True, False, True]
-    assert is_due(1, 2, done=True) and is_due(0, None, done=True) and not is_due(4, None, done=False)
+    assert [is_due(tick, 2, last=False) for tick in range(5)] == [False, False, True, False, True]
+    assert is_due(1, 2, last=True) and is_due(0, None, last=True) and not is_due(4, None, last=False)
 
 
 def test_run_directory(conditional_run):
-    names = {re.sub(r'\d{6}', 'N', path.name) for path in conditional_run.iterdir() if 'tfevents' not in path.name}
+    names = {re.sub(r'\d{6,9}', 'N', path.name) for path in conditional_run.iterdir() if 'tfevents' not in path.name}
     assert names == {'training_options.json', 'log.txt', 'stats.jsonl', 'reals.png', 'fakes_init.png', 'fakesN.png',
-                     'network-snapshot-N.pkl'}
+                     'network-snapshot-N.pkl', 'training-state-N.pt', 'run.json', 'report.html'}
     options = json.loads((conditional_run / 'training_options.json').read_text())
     assert options['batch_size'] == 4
     stats = [json.loads(line) for line in (conditional_run / 'stats.jsonl').read_text().splitlines()]
@@ -216,7 +169,7 @@ def test_both_networks_learn(tmp_path, rgb_zip, source_pkl):
 def source_sizes(data_path, pkl, **options):
     options = TrainingOptions(data=str(data_path), resume=str(pkl), batch=4, mbstd_group=2, **options)
     data = inspect_data(options.data, options.cond)
-    config = use_source_sizes(build_config(options, data), options, data)
+    config, _data = use_source_sizes(build_config(options, data), options, data)
     return {key: config[key] for key in ('G_kwargs', 'D_kwargs', 'resume_pkl')}
 
 
@@ -264,10 +217,19 @@ class NanLoss:
         sum(value * param.sum() for param in self.modules[phase[0]].parameters()).backward()
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_leaves_no_snapshot(tmp_path, gray_zip):
-    with pytest.raises(FloatingPointError, match='phase Dmain'):
-        train(tmp_path / 'run', gray_zip, dict(loss_kwargs=dict(class_name=f'{__name__}.NanLoss')))
-    assert not list((tmp_path / 'run').glob('*.pkl'))
+@pytest.mark.parametrize('kimg, batches', [(0.02, 5), (0.2, 17)])
+def test_a_loss_that_stays_non_finite_stops_the_run(tmp_path, gray_zip, kimg, batches):
+    """At the end, or at the first tick after 16 such steps. The gradients were zeroed, so what was saved before is sound."""
+    text = f'phase Dmain has not been finite since batch 0 .*bad steps in a row: {batches}'
+    with pytest.raises(FloatingPointError, match=text) as caught:
+        train(tmp_path / 'run', gray_zip, dict(loss_kwargs=dict(class_name=f'{__name__}.NanLoss')), kimg=kimg)
+    assert 'gradients of b16.' in str(caught.value)
+    snapshot = load(max((tmp_path / 'run').glob('network-snapshot-*.pkl')))
+    assert all(tensor.isfinite().all() for tensor in weights(snapshot['D']).values())
+    stats = [json.loads(line) for line in (tmp_path / 'run' / 'stats.jsonl').read_text().splitlines()]
+    counts = [line['Gradients/nonfinite/Dmain'] for line in stats]
+    assert sum(count['num'] for count in counts) == batches and all(count['mean'] > 1000 for count in counts)
+    assert all(line['Gradients/nonfinite/Gmain']['mean'] == 0 for line in stats)
 
 
 def test_a_source_with_the_average_only_fills_the_generator(tmp_path, rgb_zip, source_pkl, capsys):
@@ -279,14 +241,6 @@ def test_a_source_with_the_average_only_fills_the_generator(tmp_path, rgb_zip, s
     trained = train(tmp_path / 'run', rgb_zip, config)
     assert torch.equal(trained['G'].synthesis.b4.const, data['G_ema'].synthesis.b4.const)
     assert 'D from' in (said := capsys.readouterr().out) and 'starts anew' in said
-
-
-def test_run_directories_are_numbered(tmp_path):
-    assert make_run_dir(tmp_path / 'runs', 'a b/c').name == '00000-a_b_c'
-    (tmp_path / 'runs' / '00007-x').mkdir()
-    assert make_run_dir(tmp_path / 'runs', 'pets').name == '00008-pets'
-    (tmp_path / 'runs' / '00009-pets').write_text('a file, not a run')
-    assert make_run_dir(tmp_path / 'runs', 'pets').name == '00010-pets'
 
 
 def test_average_is_a_copy_of_its_own(tmp_path, gray_zip):

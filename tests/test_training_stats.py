@@ -1,6 +1,8 @@
 """torch_utils.training_stats against numpy over the same numbers."""
 import gc
+import json
 import math
+import weakref
 
 import numpy as np
 import pytest
@@ -146,6 +148,7 @@ def test_default_collector_sees_everything():
 
 
 def test_forgotten_collectors_go():
+    gc.collect()  # those of other tests
     before = len(training_stats._collectors)
     collector = Collector()
     assert len(training_stats._collectors) == before + 1
@@ -163,6 +166,80 @@ def test_report0_counts_in_the_first_process_only():
     assert moments(collector, 'x') == (1, 1, 0) and collector.num('y') == 0 and collector.names() == ['x', 'y']
 
 
+# --- going on ---
+
+def reports(seed):
+    """Three rounds of reports; the values of 'signs' are whole numbers."""
+    rng = np.random.default_rng(seed)
+    for _ in range(3):
+        report('loss', torch.from_numpy(rng.normal(size=5)))
+        report('signs', np.sign(rng.normal(size=8)))
+        report('empty', [])
+
+
+def test_going_on_from_a_state_gives_the_same_numbers(monkeypatch):
+    whole, parts = Collector(), Collector()
+    reports(0)
+    whole.update()
+    parts.update()
+    report('early', 3)      # pending when the state is taken
+    reports(1)
+    state = json.loads(json.dumps(parts.state_dict()))      # plain values
+
+    monkeypatch.setattr(training_stats, '_counters', {})      # as in a new process
+    monkeypatch.setattr(training_stats, '_collectors', weakref.WeakSet())
+    parts = Collector()
+    report('loss', 10**6)       # before the state is loaded: forgotten
+    parts.load_state_dict(state)
+    assert sorted(parts.names()) == ['early', 'empty', 'loss', 'signs']
+    assert moments(parts, 'loss') == moments(whole, 'loss')     # shown now
+    reports(2)
+    parts.update()
+
+    monkeypatch.setattr(training_stats, '_collectors', weakref.WeakSet([whole]))
+    reports(2)
+    whole.update()
+    for name in ('early', 'empty', 'loss', 'signs'):
+        np.testing.assert_allclose(moments(parts, name), moments(whole, name), rtol=1e-12)
+    assert moments(parts, 'signs') == moments(whole, 'signs')   # sums of whole numbers are exact
+    assert parts.num('loss') == 30 and parts.num('early') == 1
+
+
+def test_taking_a_state_loses_nothing():
+    collector, other = Collector(), Collector()
+    report('x', [1, 2])
+    assert collector.state_dict() == dict(pending=dict(x=[2, 3, 5]), visible={})
+    assert collector.num('x') == 0      # not visible before an update
+    report('x', 3)
+    for c in (collector, other):
+        c.update()
+        assert moments(c, 'x')[:2] == (3, 2)
+    assert collector.state_dict() == dict(pending=dict(x=[0, 0, 0]), visible=dict(x=[3, 6, 14]))
+
+
+@pytest.mark.parametrize('keep, expected', [(True, (1, 7, 0)), (False, (0, math.nan, math.nan))])
+def test_a_name_without_news_before_and_after_a_state(keep, expected):
+    collector, later = Collector(keep_previous=keep), Collector(keep_previous=keep)
+    report('x', 7)
+    collector.update()
+    later.load_state_dict(collector.state_dict())
+    assert moments(later, 'x') == (1, 7, 0)
+    later.update()
+    np.testing.assert_equal(moments(later, 'x'), expected)
+
+
+def test_states_of_numbers_that_are_not_finite():
+    collector, later = Collector(), Collector()
+    report('x', [1, math.inf])
+    report('y', math.nan)
+    collector.update()
+    later.load_state_dict(collector.state_dict())
+    for name in 'xy':
+        np.testing.assert_equal(moments(later, name), moments(collector, name))
+
+
+# --- several processes ---
+
 def two_processes(rank, init_file, out_file):
     torch.distributed.init_process_group('gloo', init_method=f'file://{init_file}', rank=rank, world_size=2)
     training_stats.init_multiprocessing(rank=rank, sync_device='cpu')
@@ -171,6 +248,9 @@ def two_processes(rank, init_file, out_file):
     for name in names:
         report(name, torch.arange(3) + 10 * rank)
     report0('first', rank + 1)
+    state = collector.state_dict()
+    collector = Collector()
+    collector.load_state_dict(state)        # pending is what both processes reported, in each of them once
     collector.update()
     torch.save({name: moments(collector, name) for name in collector.names()}, f'{out_file}{rank}')
     torch.distributed.destroy_process_group()

@@ -8,7 +8,9 @@ import time
 import pytest
 import requests
 
+from dnnlib.files import is_disk_full
 from dnnlib.util import is_url, make_cache_dir_path, open_url
+from tests.small_disk import small_disk
 
 BODY = bytes(range(256)) * 40
 
@@ -125,6 +127,15 @@ def test_interrupted_download_leaves_nothing(server, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         open_url(server.url + '/whole.pkl', cache_dir=str(tmp_path), verbose=False)
     assert os.listdir(tmp_path) == []
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(server, tmp_path):
+    with small_disk(tmp_path / 'disk', kib=8) as disk:
+        with pytest.raises(OSError) as info:
+            open_url(server.url + '/whole.pkl', cache_dir=str(disk), verbose=False)
+        assert is_disk_full(info.value)
+        assert info.value.filename.startswith(str(disk)) and info.value.filename.endswith('_whole.pkl')
+        assert os.listdir(disk) == [] and len(server.paths) == 1      # asking again would not help
 
 
 def test_without_cache_the_file_stays_in_memory(server, tmp_path, monkeypatch):

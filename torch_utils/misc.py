@@ -123,19 +123,23 @@ class InfiniteSampler(torch.utils.data.Sampler[int]):
 
     The order is shuffled once. Position i of the endless stream takes element i mod size, which replica
     i mod num_replicas gets; afterwards that element changes places with one up to `window_size` (a share of the set)
-    before it, so that every pass differs, yet an image does not come again at once. Same seed, same stream.
+    before it, so that every pass differs, yet an image does not come again at once. Same seed, same stream; `start` is
+    its first position that is dealt out, for a run that goes on.
     """
 
     def __init__(self, dataset: Sized, rank: int = 0, num_replicas: int = 1, shuffle: bool = True, seed: int = 0,
-                 window_size: float = 0.5) -> None:
+                 window_size: float = 0.5, start: int = 0) -> None:
         if len(dataset) == 0:
             raise ValueError('InfiniteSampler needs a data set with at least one item, got an empty one')
         if not 0 <= rank < num_replicas:
             raise ValueError(f'rank must be at least 0 and less than num_replicas, got {rank} and {num_replicas}')
         if not 0 <= window_size <= 1:
             raise ValueError(f'window_size is a share of the data set from 0 to 1, got {window_size}')
+        if start < 0:
+            raise ValueError(f'start is a position in the stream, at least 0, got {start}')
         super().__init__()
         self.size = len(dataset)
+        self.start = start
         self.rank, self.num_replicas = rank, num_replicas
         self.shuffle, self.seed, self.window_size = shuffle, seed, window_size
 
@@ -149,7 +153,7 @@ class InfiniteSampler(torch.utils.data.Sampler[int]):
         position = 0
         while True:
             here = position % self.size
-            if position % self.num_replicas == self.rank:
+            if position >= self.start and position % self.num_replicas == self.rank:
                 yield int(order[here])
             if window >= 2:
                 there = (here - rnd.randint(window)) % self.size

@@ -105,12 +105,33 @@ class Collector:
         """collector[name] is the mean."""
         return self.mean(name)
 
+    def state_dict(self) -> dict[str, dict[str, list[float]]]:
+        """The moments that the next update will show ('pending') and those shown now ('visible'), by name, as plain numbers.
+
+        A name without news is pending with zeros. Gathers the counters first, so every process calls it, like `update`.
+        """
+        _distribute()
+        pending = {name: self._pending.get(name, _NO_MOMENTS) for name in self.names()}
+        return {'pending': _plain(pending), 'visible': _plain(self._visible)}
+
+    def load_state_dict(self, state: dict[str, dict[str, list[float]]]) -> None:
+        """Go on from a `state_dict`; what this collector has counted so far is forgotten. Every process calls it."""
+        _distribute()
+        for name in state['pending']:
+            _counters.setdefault(name, {})
+        self._pending = {name: np.array(moments) for name, moments in state['pending'].items() if moments[0] > 0}
+        self._visible = {name: np.array(moments) for name, moments in state['visible'].items()}
+
     def _moments(self, name: str) -> np.ndarray:
         return self._visible.get(name, _NO_MOMENTS)
 
     def _receive(self, name: str, moments: np.ndarray) -> None:
         if self._regex.fullmatch(name):
             self._pending[name] = self._pending.get(name, _NO_MOMENTS) + moments
+
+
+def _plain(moments: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    return {name: values.tolist() for name, values in moments.items()}
 
 
 def _distribute() -> None:

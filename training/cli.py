@@ -6,9 +6,11 @@ Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 import contextlib
 import errno
 import re
+import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -68,11 +70,16 @@ def _describe_os_error(error: OSError) -> str:
     """'no/such.zip: No such file or directory' in place of Python's '[Errno 2] ...'."""
     if error.filename is None or error.strerror is None:
         return _one_line(error)
-    return f'{error.filename}: {error.strerror}'
+    return _printable(f'{error.filename}: {error.strerror}')
 
 
 def _one_line(error: Exception) -> str:
-    return ' '.join(str(error).split()) or type(error).__name__
+    return _printable(' '.join(str(error).split())) or type(error).__name__
+
+
+def _printable(text: str) -> str:
+    """Names from files may hold what a terminal takes for commands, or cannot encode."""
+    return ''.join(char if char.isprintable() else '?' for char in text)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -86,6 +93,47 @@ def resolve_device(name: str) -> torch.device:
         usable = ', '.join(kind for kind, present in available.items() if present)
         raise ValueError(f'--device={name} is not usable here: torch {torch.__version__} finds {usable}; use that or auto')
     return torch.device(name)
+
+
+def check_precision(device: str) -> None:
+    """ValueError if the current command's --fp32=0 asks for half precision on a kind of device where training has none."""
+    if device != 'cuda' and given_options().get('fp32') is False:
+        raise ValueError(f'--fp32=0 asks for half precision, which is used on CUDA only, and the device is {device}: '
+                         'leave out --fp32, or train on CUDA')
+
+
+def check_outdir(outdir: str | Path) -> None:
+    """ValueError unless directories can be made in outdir, or it can be made itself. Leaves nothing behind.
+
+    OSError if that is the fault of a full or broken disk.
+    """
+    place = Path(outdir).absolute()
+    try:
+        while not _exists(place):
+            place = place.parent
+        with tempfile.TemporaryDirectory(dir=place, prefix='.try-'):
+            pass
+    except OSError as error:
+        if error.errno in MACHINE_ERRNOS:
+            raise
+        what = 'is not a directory' if isinstance(error, NotADirectoryError) else f'cannot be written to ({error.strerror})'
+        raise ValueError(f'--outdir={outdir}: {place} {what}; choose another place, or change its permissions') from error
+
+
+def _exists(path: Path) -> bool:
+    """Path.exists() of some Python versions takes what may not be looked at for absent."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def given_options() -> dict[str, Any]:
+    """The options of the current command that stand on the command line, by argument name."""
+    context = click.get_current_context()
+    return {name: value for name, value in context.params.items()
+            if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
 
 
 def newest_snapshot(outdir: str | Path = DEFAULT_RUNS_DIR) -> Path:

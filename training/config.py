@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from .augment import augpipe_specs
+from .cond_ramp import parse_ramp
 from .data_facts import DataFacts
 from .presets import PRESET_NAMES, PRESETS, Preset, auto_preset
 
@@ -15,6 +16,7 @@ class TrainingOptions:
 
     data: str | None = None
     cond: bool = False
+    cond_ramp: str | None = None
     subset: int | None = None
     mirror: bool = False
     cfg: str = 'auto'
@@ -44,6 +46,7 @@ class TrainingOptions:
     fp32: bool = False
     seed: int = 0
     snap: int = 50
+    keep_snapshots: int | None = None
     tick: float = 4
     workers: int | None = None
     device: str = 'cpu'
@@ -61,7 +64,7 @@ def build_config(options: TrainingOptions, data: DataFacts) -> dict[str, Any]:
     _check_options(options)
     preset = auto_preset(data.resolution, options.gpus, options.batch) if options.cfg == 'auto' else PRESETS[options.cfg]
     preset = _override(preset, options)
-    batch_gpu = _share_batch(preset, options)
+    batch_gpu = share_batch(preset.batch, options.gpus, options.batch_gpu, preset.mbstd_group)
     half_precision = options.device == 'cuda' and not options.fp32
     return dict(
         training_set_kwargs=data.dataset_kwargs(),
@@ -87,8 +90,10 @@ def build_config(options: TrainingOptions, data: DataFacts) -> dict[str, Any]:
         D_reg_interval=16,
         total_kimg=_plain(options.kimg),
         kimg_per_tick=_plain(options.tick),
+        cond_ramp=_label_ramp(options),
         image_snapshot_ticks=options.snap,
         network_snapshot_ticks=options.snap,
+        keep_snapshots=options.keep_snapshots,
         resume_pkl=options.resume,
         cudnn_benchmark=not options.nobench,
         allow_tf32=options.allow_tf32,
@@ -101,6 +106,7 @@ def run_description(options: TrainingOptions, data: DataFacts) -> str:
     """What the run directory is called after its number: data set, preset, and the choices that most shape a run."""
     parts = [data.name]
     parts += ['cond'] if options.cond else []
+    parts += [f'ramp{options.cond_ramp}'] if options.cond_ramp else []
     parts += ['mirror'] if options.mirror else []
     parts += [f'{options.cfg}{options.gpus}' if options.gpus > 1 else options.cfg]
     parts += [f'subset{options.subset}'] if options.subset else []
@@ -149,17 +155,16 @@ def _override(preset: Preset, options: TrainingOptions) -> Preset:
     return dataclasses.replace(preset, **{name: value for name, value in chosen.items() if value is not None})
 
 
-def _share_batch(preset: Preset, options: TrainingOptions) -> int:
-    """Images per process and pass. The batch must split evenly into processes, passes and deviation groups."""
-    batch, gpus = preset.batch, options.gpus
+def share_batch(batch: int, gpus: int, batch_gpu: int | None, mbstd_group: int) -> int:
+    """Images per process and pass. ValueError unless the batch splits evenly into processes, passes and deviation groups."""
     if batch % gpus:
         raise ValueError(f'--batch must be a multiple of --gpus: found {batch} and {gpus}; '
                          f'try --batch={math.ceil(batch / gpus) * gpus}')
     per_process = batch // gpus
-    batch_gpu = options.batch_gpu or per_process
+    batch_gpu = batch_gpu or per_process
     if batch_gpu > per_process or per_process % batch_gpu:
         raise ValueError(f'--batch-gpu must divide the {per_process} images that each process has of a batch: found {batch_gpu}')
-    group = min(preset.mbstd_group, batch_gpu)
+    group = min(mbstd_group, batch_gpu)
     if batch_gpu % group:
         raise ValueError(f'images per pass must be a multiple of the minibatch deviation group: found {batch_gpu} and {group}; '
                          f'try --mbstd-group={math.gcd(batch_gpu, group)} or another --batch')
@@ -213,6 +218,19 @@ def _augmentation(options: TrainingOptions) -> dict[str, Any]:
     else:
         settings['augment_p'] = options.p
     return settings
+
+
+def _label_ramp(options: TrainingOptions) -> list[float] | None:
+    """Thousands of images between which the classes fade in; None: they are there from the start."""
+    if options.cond_ramp is None:
+        return None
+    ramp = parse_ramp(options.cond_ramp)
+    if not options.cond:
+        raise ValueError(f'--cond-ramp={options.cond_ramp} fades classes in, which --cond=0 leaves out: add --cond=1')
+    if ramp[1] > options.kimg:
+        raise ValueError(f'--cond-ramp={options.cond_ramp} ends after the {options.kimg:g} thousand images of --kimg, before '
+                         'which no class would have its full strength: end it earlier, or raise --kimg')
+    return [_plain(kimg) for kimg in ramp]
 
 
 def _loader_kwargs(options: TrainingOptions) -> dict[str, Any]:

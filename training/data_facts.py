@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+from .class_labels import list_names
 from .dataset import ImageFolderDataset, check_dataset
 
 
@@ -37,6 +38,11 @@ class DataFacts:
             random_seed=self.seed,
         )
 
+    def record(self) -> dict[str, Any]:
+        """What must be the same when a run goes on, as plain values."""
+        return dict(resolution=self.resolution, num_channels=self.num_channels, num_images=self.num_images,
+                    label_dim=self.label_dim, class_names=list(self.class_names))
+
 
 def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror: bool = False, seed: int = 0) -> DataFacts:
     """Open the data set, check it and its labels, close it.
@@ -49,7 +55,7 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
     try:
         check_dataset(dataset)
         labelled = dataset.has_labels
-        warnings = _check_labels(dataset, path) if cond else _say_ignored(dataset) if labelled else []
+        warnings = _check_labels(dataset, path, mirror) if cond else _say_ignored(dataset) if labelled else []
         if subset is not None and len(dataset) < subset * (2 if mirror else 1):
             warnings.append(f'--subset={subset} asks for more than the {len(dataset)} images that {path} has: all are used')
         return DataFacts(
@@ -69,8 +75,22 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
         dataset.close()
 
 
-def _check_labels(dataset: ImageFolderDataset, path: str) -> list[str]:
-    """At least two classes, each with images. Continuous label vectors have no classes to count."""
+def check_classes(resume_pkl: str, source: dict[str, Any], data: DataFacts) -> None:
+    """ValueError if the conditional networks of a snapshot, as load_source() gives them, are for other classes than the data."""
+    names, found = list(source['class_names']), list(data.class_names)
+    for key in ('G_ema', 'D'):
+        if key in source and source[key].c_dim != data.label_dim:
+            known = f' ({list_names(names)})' if len(names) == source[key].c_dim else ''
+            raise ValueError(f'{resume_pkl} has {source[key].c_dim} classes{known}, {data.path} has {data.label_dim}: '
+                             'give data with the same classes in the same order, or start from the unconditional source')
+    unnamed = [str(index) for index in range(data.label_dim)]
+    if names and found not in (names, unnamed, []):
+        raise ValueError(f'{resume_pkl} has the classes {list_names(names)}, {data.path} has {list_names(found)}: '
+                         'give data with the same classes in the same order, or start from the unconditional source')
+
+
+def _check_labels(dataset: ImageFolderDataset, path: str, mirror: bool) -> list[str]:
+    """At least two classes, each with images; returns notes. Continuous label vectors have no classes to count."""
     if not dataset.has_labels:
         raise ValueError(f'{path} has no labels, which a class-conditional model needs: put a dataset.json with labels into it, '
                          'or a sub-folder for each of two or more classes')
@@ -78,10 +98,15 @@ def _check_labels(dataset: ImageFolderDataset, path: str) -> list[str]:
         return []
     if dataset.label_dim < 2:
         raise ValueError(f'{path} has one class only: a class-conditional model needs two or more; label the images')
-    empty = [name for name, count in zip(dataset.class_names, dataset.class_counts(), strict=True) if count == 0]
+    counts = dict(zip(dataset.class_names, dataset.class_counts(), strict=True))
+    empty = [name for name, count in counts.items() if count == 0]
     if empty:
-        raise ValueError(f'{path} has no images of {len(empty)} of its {dataset.label_dim} classes: {", ".join(empty[:10])}'
-                         f'{" ..." if len(empty) > 10 else ""}; add images, number the classes without gaps, or raise --subset')
+        raise ValueError(f'{path} has no images of {len(empty)} of its {dataset.label_dim} classes: {list_names(empty)}; '
+                         'add images, number the classes without gaps, or raise --subset')
+    single = [name for name, count in counts.items() if count == (2 if mirror else 1)]
+    if single:
+        return [f'{len(single)} of {dataset.label_dim} classes {"has" if len(single) == 1 else "have"} a single image: '
+                f'{list_names(single)}; what varies within such a class can be neither learnt nor measured: add images']
     return []
 
 

@@ -59,7 +59,7 @@ def _parse(text: bytes, where: str) -> tuple[list[tuple[str, Any]], list[str]]:
     """-> entries (name, label) and class names, each [] if absent."""
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f'{where} is not JSON ({error}); write it again with dataset_tool.py') from error
     if not isinstance(content, dict) or 'labels' not in content:
         raise ValueError(f'{where} has no entry "labels"; expected {{"labels": [["a.png", 0], ...]}} or "labels": null')

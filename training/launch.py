@@ -1,9 +1,8 @@
 """From a configuration to a finished run: the run directory, the log, the processes."""
 
+import contextlib
+import dataclasses
 import json
-import os
-import re
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,64 +10,92 @@ from typing import Any
 import click
 
 import dnnlib
-from dnnlib.files import whole_file
 
 from .data_facts import DataFacts
-from .processes import check_devices, process_group, rank_device, start_processes
+from .processes import Member, check_devices, from_environment, join, rank_device, share_plan, start_processes
+from .report import refresh_report
+from .run_dir import OPTIONS, Run, make_run_dir, record_run, save_json
 from .training_loop import training_loop
 
 Config = dict[str, Any]
-Prepare = Callable[[Path, Config], Config]
+Prepare = Callable[[Path, Config], Config | None]
 
 
-def make_run_dir(outdir: str | Path, description: str) -> Path:
-    """Make outdir/00000-description, with the number that follows the highest there."""
-    outdir = Path(outdir)
-    outdir.mkdir(parents=True, exist_ok=True)
-    description = re.sub(r'[^\w.,+-]+', '_', description)[:150]
-    while True:
-        numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r'(\d+)-', path.name))]
-        run_dir = outdir / f'{max(numbers, default=-1) + 1:05d}-{description}'
-        try:
-            run_dir.mkdir()
-            return run_dir
-        except FileExistsError:  # another run took the number in the same moment
-            continue
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a command is about to do: train as config says, in the directory of `run` or in a new one under outdir.
+
+    options: the command's options by name, for the record of a new run. prepare(run_dir, config) does work of its own first,
+    with its output in the log, and returns the config to train with, or None if it was asked to stop. trains: whether there
+    is more to do than to prepare.
+    """
+
+    command: str
+    options: dict[str, Any]
+    config: Config
+    data: DataFacts
+    outdir: str = ''
+    description: str = ''
+    run: Run | None = None
+    prepare: Prepare | None = None
+    trains: bool = True
 
 
-def save_json(path: Path, value: Any) -> None:
-    """Write value as indented JSON; the file is whole or absent."""
-    with whole_file(path) as part:
-        part.write_text(json.dumps(value, indent=2) + '\n', encoding='ascii')
+def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> Path | None:
+    """Do what the plan says; returns the run directory. A dry run prints the config as JSON instead.
 
-
-def launch(
-    config: Config, data: DataFacts, outdir: str | Path, description: str, dry_run: bool = False, prepare: Prepare | None = None
-) -> Path | None:
-    """Train as config says, in a new run directory under outdir; returns it. A dry run prints the config as JSON instead.
-
-    prepare(run_dir, config) may do work of its own in the run directory first, with its output in the log, and returns the
-    config to train with.
+    member: this process's place where a launcher started several; the others follow().
     """
     if dry_run:
-        click.echo(describe_run(config, data), err=True)
-        click.echo(json.dumps(config, indent=2))
+        click.echo(describe_run(plan.config, plan.data), err=True)
+        click.echo(json.dumps(plan.config, indent=2))
         return None
-    check_devices(config['device'], config['num_gpus'])
-    run_dir = make_run_dir(outdir, description)
-    with dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a'):
-        print(describe_run(config, data))
-        print(f'Directory:   {run_dir}')
-        save_json(run_dir / 'training_options.json', config)
-        if prepare is not None:
-            config = prepare(run_dir, config)
-            save_json(run_dir / 'training_options.json', config)
-        if config['num_gpus'] == 1:
-            _train(run_dir, config)
-    if config['num_gpus'] > 1:
-        with tempfile.TemporaryDirectory() as temp_dir:
-            start_processes(_run_process, (run_dir, config, os.path.join(temp_dir, 'init')), config['num_gpus'])
-    return run_dir
+    if member is None:
+        check_devices(plan.config['device'], plan.config['num_gpus'])
+    run = plan.run or _new_run(plan)
+    with dnnlib.util.Logger(file_name=str(run.path / 'log.txt'), file_mode='a'):
+        if plan.trains:
+            print(describe_run(plan.config, plan.data))
+        print(f'Directory:   {run.path}')
+        prepared = plan.prepare(run.path, plan.config) if plan.prepare else plan.config
+        if prepared is None:
+            print(_say_stopped(run.path, run.command))
+            return run.path
+        config = prepared
+        save_json(run.path / OPTIONS, config)
+        if not plan.trains:
+            print(f'Done: {run.path}')
+            return run.path
+        if member is not None:
+            share_plan(member, dict(run_dir=str(run.path), config=config))
+            _train_as_member(member, run.path, config, run.command)
+        elif config['num_gpus'] == 1:
+            _train(run.path, config, run.command)
+    if member is None and config['num_gpus'] > 1:
+        start_processes(_run_process, (run.path, config, run.command), config['num_gpus'])
+    return run.path
+
+
+def follow(member: Member) -> None:
+    """The part of every process but the first, where a launcher started them: wait for what the first one plans, and train."""
+    shared = share_plan(member, None)
+    _train_as_member(member, Path(shared['run_dir']), shared['config'], '')
+
+
+def process_count(gpus: int, member: Member | None) -> int:
+    """How many processes train: as many as a launcher started, else --gpus. ValueError if both say something else."""
+    if member is None:
+        return gpus
+    if gpus not in (1, member.world_size):
+        raise ValueError(f'--gpus={gpus} found, but the launcher started {member.world_size} processes (WORLD_SIZE): '
+                         'leave --gpus out')
+    return member.world_size
+
+
+def _new_run(plan: Plan) -> Run:
+    run = Run(make_run_dir(plan.outdir, plan.description), plan.command, plan.options, plan.data.record())
+    record_run(run)
+    return run
 
 
 def describe_run(config: Config, data: DataFacts) -> str:
@@ -107,21 +134,38 @@ def _describe_augmentation(config: Config) -> str:
     return f'with p = {config["augment_p"]:g}' if config['ada_target'] is None else f'adaptive, target {config["ada_target"]:g}'
 
 
-def _run_process(rank: int, run_dir: Path, config: Config, init_file: str) -> None:
-    device = rank_device(config['device'], rank)
-    with process_group(rank, config['num_gpus'], init_file, device):
+def _run_process(rank: int, run_dir: Path, config: Config, command: str) -> None:
+    member = from_environment()
+    assert member is not None
+    with contextlib.ExitStack() as stack:
         if rank == 0:
-            with dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a'):
-                _train(run_dir, config)
+            stack.enter_context(dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a'))
+        _train_as_member(member, run_dir, config, command)
+
+
+def _train_as_member(member: Member, run_dir: Path, config: Config, command: str) -> None:
+    with join(member, rank_device(config['device'], member.local_rank)):
+        if member.rank == 0:
+            _train(run_dir, config, command)
         else:
-            training_loop(run_dir, rank=rank, **config)
+            training_loop(run_dir, rank=member.rank, **_on_device(config, member.local_rank))
 
 
-def _train(run_dir: Path, config: Config) -> None:
+def _train(run_dir: Path, config: Config, command: str) -> None:
     """The first process's part; what ended it early stands in the log."""
     try:
-        training_loop(run_dir, **config)
+        finished = training_loop(run_dir, **_on_device(config, 0))
     except BaseException as error:
         print(f'Stopped: {type(error).__name__}: {error}'.rstrip(': '))
+        refresh_report(run_dir, print)
         raise
-    print(f'Done: {run_dir}')
+    print(f'Done: {run_dir}' if finished else _say_stopped(run_dir, command))
+    refresh_report(run_dir, print)  # again, now that the log tells how it ended
+
+
+def _on_device(config: Config, index: int) -> Config:
+    return config | dict(device=str(rank_device(config['device'], index)))
+
+
+def _say_stopped(run_dir: Path, command: str) -> str:
+    return f'Stopped, with everything saved. To go on: python {command} --resume={run_dir}'

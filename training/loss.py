@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from torch_utils import misc, training_stats
+from torch_utils import collectives, misc, training_stats
 from torch_utils.ops import conv2d_gradfix
 
 PHASES = {'Gmain', 'Greg', 'Gboth', 'Dmain', 'Dreg', 'Dboth'}
@@ -29,6 +29,10 @@ class StyleGAN2Loss(Loss):
     """Real and generated images [N, C, H, W] in [-1, 1]; labels [N, c_dim]; latents [N, z_dim].
 
     Lazy regularisation passes its interval as `gain`. `sync` says whether this is the last part of a batch.
+
+    Several processes whose gradients are averaged do as one process with all their images, if what a process has per call is
+    a multiple of pl_batch_shrink and of the discriminator's minibatch deviation groups. A batch in parts (of batch_gpu
+    images) is another thing in one process too: each part has its own deviation groups, and moves pl_mean.
     """
 
     def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,
@@ -97,7 +101,7 @@ class StyleGAN2Loss(Loss):
         with conv2d_gradfix.no_weight_gradients():
             grad, = torch.autograd.grad([(img * direction).sum()], [ws], create_graph=True)
         lengths = grad.square().sum(dim=2).mean(dim=1).sqrt()  # [M]
-        mean = self.pl_mean.lerp(lengths.mean(), self.pl_decay)
+        mean = self.pl_mean.lerp(collectives.mean_over_processes(lengths.mean()), self.pl_decay)
         self.pl_mean.copy_(mean.detach())
         penalty = (lengths - mean).square()
         training_stats.report('Loss/pl_penalty', penalty)

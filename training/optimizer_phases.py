@@ -3,18 +3,29 @@
 Lazy regularisation (Karras et al. 2020, arXiv:1912.04958, appendix B): the regulariser runs every k-th batch with k times the
 weight. Adam then takes k + 1 steps where it took k, so with r = k / (k + 1) the learning rate is r * lr and the decays are
 beta^r. Both phases of a network share one optimiser.
+
+A gradient that is not finite is replaced, counted, and forgotten if it passes: mixed precision overflows now and then. A
+phase whose steps stay without a sound gradient learns nothing more, and check_phases() says so.
 """
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 import dnnlib
+from torch_utils import training_stats
 
 from .processes import average_over_processes
 
 GRADIENT_LIMIT = 1e5  # stands in for infinite gradients
+MAX_BAD_RUN = 16  # steps: overflows of half precision pass sooner
+# A non-finite loss spoils the gradients of all that it depends on. What it does not depend on is 0, or, where two losses are
+# added, a few biases: a step is bad if no more than this share of its non-zero gradients is finite.
+MAX_SOUND_SHARE = 0.01
+MAX_NAMES = 3  # tensors in an error message
 
 
 @dataclasses.dataclass
@@ -25,7 +36,17 @@ class Phase:
     params: list[torch.nn.Parameter]
     opt: torch.optim.Optimizer
     interval: int
-    diverged: torch.Tensor | None = None  # bool on the device: some step had no finite gradient at all
+    names: list[str]  # of params
+    bad_run: torch.Tensor = dataclasses.field(default_factory=lambda: torch.zeros([], dtype=torch.int64))  # latest bad steps
+    nonfinite: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # last step: name -> bool, by element
+
+    def state_dict(self) -> dict[str, int]:
+        """What a training that goes on needs to know, beside the optimiser."""
+        return dict(bad_run=int(self.bad_run))
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from state_dict()."""
+        self.bad_run = torch.tensor(state['bad_run'], device=self.bad_run.device)
 
 
 def lazy_opt_kwargs(opt_kwargs: dict[str, Any], interval: int) -> dict[str, Any]:
@@ -39,13 +60,14 @@ def make_phases(name: str, module: torch.nn.Module, opt_kwargs: dict[str, Any], 
 
     The others require none from here on either, but between begin_phase() and finish_phase().
     """
-    params = [param for param in module.parameters() if param.requires_grad]
+    learning = {param_name: param for param_name, param in module.named_parameters() if param.requires_grad}
+    names, params = list(learning), list(learning.values())
     set_learning(params, False)
     if reg_interval is None:
         opt = dnnlib.util.construct_class_by_name(params, **opt_kwargs)
-        return [Phase(f'{name}both', params, opt, interval=1)]
+        return [Phase(f'{name}both', params, opt, 1, names)]
     opt = dnnlib.util.construct_class_by_name(params, **lazy_opt_kwargs(opt_kwargs, reg_interval))
-    return [Phase(f'{name}main', params, opt, interval=1), Phase(f'{name}reg', params, opt, interval=reg_interval)]
+    return [Phase(f'{name}main', params, opt, 1, names), Phase(f'{name}reg', params, opt, reg_interval, names)]
 
 
 def begin_phase(phase: Phase) -> None:
@@ -55,29 +77,67 @@ def begin_phase(phase: Phase) -> None:
 
 
 def finish_phase(phase: Phase, num_gpus: int) -> None:
-    """Average the gradients over the processes, replace what is not finite, and step. Without gradients nothing happens."""
+    """Average the gradients over the processes, count and replace what is not finite, and step. No gradients: nothing happens.
+
+    Does not wait for the device. The average makes all processes see the same.
+    """
     set_learning(phase.params, False)
-    params = [param for param in phase.params if param.grad is not None]
-    if not params:
+    learning = {name: param for name, param in zip(phase.names, phase.params, strict=True) if param.grad is not None}
+    if not learning:
         return
-    flat = torch.cat([param.grad.flatten() for param in params if param.grad is not None])
+    flat = torch.cat([param.grad.flatten() for param in learning.values() if param.grad is not None])
     if num_gpus > 1:
         average_over_processes(flat, num_gpus)
-    diverged = torch.isfinite(flat).logical_not().all()
-    phase.diverged = diverged if phase.diverged is None else phase.diverged | diverged
+    sizes = [param.numel() for param in learning.values()]
+    nonfinite = flat.isfinite().logical_not()
+    _count_nonfinite(phase, flat, nonfinite)
+    phase.nonfinite = dict(zip(learning, nonfinite.split(sizes), strict=True))
     flat = torch.nan_to_num(flat, nan=0.0, posinf=GRADIENT_LIMIT, neginf=-GRADIENT_LIMIT)
-    for param, grad in zip(params, flat.split([param.numel() for param in params]), strict=True):
+    for param, grad in zip(learning.values(), flat.split(sizes), strict=True):
         param.grad = grad.view_as(param)
     phase.opt.step()
 
 
-def check_phases(phases: list[Phase]) -> None:
-    """FloatingPointError if a phase had nothing but non-finite gradients since the last call: its loss is not finite."""
+def _count_nonfinite(phase: Phase, flat: torch.Tensor, nonfinite: torch.Tensor) -> None:
+    """flat, nonfinite: [number of gradients]. Report the count, and lengthen or end the run of bad steps."""
+    count = nonfinite.count_nonzero()
+    training_stats.report0(f'Gradients/nonfinite/{phase.name}', count)  # the same in all processes
+    sound = flat.count_nonzero() - count  # NaN is not zero
+    bad = (count > 0) & (sound <= MAX_SOUND_SHARE * (sound + count))
+    phase.bad_run = (phase.bad_run.to(flat.device) + 1) * bad
+
+
+def check_phases(phases: list[Phase], batch_index: int, images_done: int, last: bool = False,
+                 losses: dict[str, float] | None = None) -> None:
+    """FloatingPointError, naming step, phase and tensors, if the loss of a phase stays non-finite.
+
+    That is: MAX_BAD_RUN bad steps in a row up to now; at the end of a training, with last=True, a single one. batch_index,
+    images_done: batches and images so far. losses: means of what was reported of late, by name. Waits for the device.
+    """
     for phase in phases:
-        if phase.diverged is not None and bool(phase.diverged):
-            raise FloatingPointError(f'training diverged: the loss of phase {phase.name} is not finite; '
-                                     'lower the learning rate (--glr, --dlr), raise --gamma, or try --fp32=1')
-        phase.diverged = None
+        bad_run = int(phase.bad_run)
+        if bad_run >= (1 if last else MAX_BAD_RUN):
+            last_step = (batch_index - 1) // phase.interval * phase.interval
+            first_bad = last_step - (bad_run - 1) * phase.interval
+            kimg = first_bad * images_done / batch_index / 1000
+            raise FloatingPointError(
+                f'training diverged: the loss of phase {phase.name} has not been finite since batch {first_bad} ({kimg:.1f} '
+                f'thousand images; bad steps in a row: {bad_run}); not finite are {_culprits(phase, losses or {})}; '
+                'lower the learning rate (--glr, --dlr), raise --gamma, or try --fp32=1')
+
+
+def _culprits(phase: Phase, losses: dict[str, float]) -> str:
+    """What is not finite, causes before their effects."""
+    params = [name for name, param in zip(phase.names, phase.params, strict=True) if not bool(param.isfinite().all())]
+    reported = [name for name, mean in losses.items() if name.startswith('Loss/') and not math.isfinite(mean)]
+    gradients = [name for name, nonfinite in phase.nonfinite.items() if bool(nonfinite.any())]
+    found = (('parameters', params), ('statistics', reported), ('gradients of', gradients))
+    return ', '.join(f'{kind} {_some(names)}' for kind, names in found if names)
+
+
+def _some(names: Sequence[str]) -> str:
+    rest = len(names) - MAX_NAMES
+    return ', '.join(names[:MAX_NAMES]) + (f' and {rest} more' if rest > 0 else '')
 
 
 def set_learning(params: list[torch.nn.Parameter], learns: bool) -> None:

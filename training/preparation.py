@@ -1,18 +1,24 @@
 """What is built before the first step: torch's settings, networks, augmentation, and the stream of real images."""
 
 import copy
+import random
+import signal
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 import dnnlib
+from dnnlib.files import remove_parts
 from torch_utils import misc
 from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
 
+from .exchange import from_first_process
 from .progress import Progress
 from .resume import resume_networks
+from .training_state import find_state, read_state
 
 Networks = dict[str, Any]  # 'G', 'D', 'G_ema': modules with the attributes of training.networks
 
@@ -28,6 +34,7 @@ def set_up_torch(device: torch.device, seed: int, cudnn_benchmark: bool, allow_t
     torch.backends.cudnn.benchmark = cudnn_benchmark
     torch.manual_seed(seed)
     np.random.seed(seed)
+    random.seed(seed)
 
 
 def build_networks(dataset: Any, G_kwargs: dict[str, Any], D_kwargs: dict[str, Any], device: torch.device) -> Networks:
@@ -65,9 +72,31 @@ def build_augment_pipe(augment_kwargs: dict[str, Any] | None, augment_p: float, 
 
 
 def real_batches(
-    dataset: Any, batch: int, seed: int, rank: int, num_gpus: int, loader_kwargs: dict[str, Any], device: torch.device
+    dataset: Any, batch: int, seed: int, rank: int, num_gpus: int, start: int, loader_kwargs: dict[str, Any], device: torch.device
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless batches of one process: images float [N, C, H, W] in [-1, 1], labels float [N, label_dim]."""
-    sampler = misc.InfiniteSampler(dataset, rank=rank, num_replicas=num_gpus, seed=seed)
-    for images, labels in torch.utils.data.DataLoader(dataset, batch_size=batch, sampler=sampler, **loader_kwargs):
+    """Endless batches of one process: images float [N, C, H, W] in [-1, 1], labels float [N, label_dim].
+
+    start: images that all processes together have had before.
+    """
+    sampler = misc.InfiniteSampler(dataset, rank=rank, num_replicas=num_gpus, seed=seed, start=start)
+    # With a generator of its own the loader leaves the global one, from which training draws, alone.
+    loader = torch.utils.data.DataLoader(dataset, batch_size=batch, sampler=sampler, worker_init_fn=leave_signals_to_parent,
+                                         generator=torch.Generator(), **loader_kwargs)
+    for images, labels in loader:
         yield images.to(device).to(torch.float32) / 127.5 - 1, labels.to(device)
+
+
+def leave_signals_to_parent(_worker: int) -> None:
+    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def read_start(run_dir: Path, rank: int, num_gpus: int) -> dict[str, Any] | None:
+    """The training state to go on from, None for a fresh start. What processes that died left half-written goes."""
+    saved = None
+    if rank == 0:
+        remove_parts(run_dir)
+        path = find_state(run_dir)
+        saved = None if path is None else read_state(path)
+    return from_first_process(saved, num_gpus)

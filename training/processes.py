@@ -1,66 +1,93 @@
 """Several training processes as one: the same weights at the start, gradients averaged before every step.
 
-Each process holds whole networks and a share of every batch; there is no wrapper around the modules.
+Each process holds whole networks and a share of every batch; there is no wrapper around the modules. A launcher such as
+torchrun starts the processes, on any number of machines, and each joins the others; or start_processes() does, on this one.
 """
 
+from __future__ import annotations
+
 import contextlib
-import os
-import signal
-from collections.abc import Callable, Iterator
+import datetime
+import json
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from torch_utils import training_stats
+from torch_utils import collectives, training_stats
 
-PATIENCE_SEC = 10  # for an interrupted process to end
+from . import watch
+from .environment import Member, from_environment
+from .spawning import start_processes as start_processes
+from .stop_signals import StopSignals
+
+# In a collective all wait for the slowest, and process 0 may write a snapshot and compute metrics. The dead are found by others.
+COLLECTIVE_TIMEOUT = datetime.timedelta(hours=12)
+POLL_SEC = 0.5
 
 
 @contextlib.contextmanager
-def process_group(rank: int, num_gpus: int, init_file: str, device: torch.device) -> Iterator[None]:
-    """Join the group through a shared file (NCCL for CUDA, else gloo); leave it at the end."""
-    backend = 'nccl' if device.type == 'cuda' else 'gloo'
-    init_method = 'file:///' + os.path.abspath(init_file).replace(os.sep, '/').lstrip('/')
-    torch.distributed.init_process_group(backend, init_method=init_method, rank=rank, world_size=num_gpus)
-    training_stats.init_multiprocessing(rank=rank, sync_device=device)
+def watched_member() -> Iterator[Member | None]:
+    """This process's place among those that a launcher started, watched to the end of the block; None if it is alone.
+
+    If process 0 comes to the end without having shared a plan, the others' plan is None.
+    """
+    member = from_environment()
+    if member is None:
+        yield None
+        return
+    with watch.watching(member):
+        yield member
+        if member.rank == 0 and not member.store.check(['plan']):
+            share_plan(member, None)
+
+
+def share_plan(member: Member, plan: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Process 0's plan, of plain values, in every process. The others give None and wait as long as it takes.
+
+    Meanwhile a signal that asks to stop is left to process 0, which may have work of its own to save. KeyboardInterrupt in
+    a process that got one where process 0 did not.
+    """
+    if member.rank == 0:
+        member.store.set('plan', json.dumps(plan))
+        return json.loads(member.store.get('plan'))
+    with StopSignals() as stop:
+        while not member.store.check(['plan']):
+            time.sleep(POLL_SEC)
+    plan = json.loads(member.store.get('plan'))
+    if stop.asked and plan is not None:
+        raise KeyboardInterrupt
+    return plan
+
+
+@contextlib.contextmanager
+def join(member: Member, device: torch.device) -> Iterator[None]:
+    """Within the block the members exchange tensors on their devices: by NCCL on CUDA, else by gloo."""
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
+    store = torch.distributed.PrefixStore('group', member.store)
+    torch.distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo', store=store, rank=member.rank,
+                                         world_size=member.world_size, timeout=COLLECTIVE_TIMEOUT)
+    training_stats.init_multiprocessing(rank=member.rank, sync_device=device)
     try:
         yield
+    except BaseException as error:
+        if not watch.is_of_communication(error):  # before leaving the group, which makes the others' exchange fail
+            watch.report(watch.connect(member.address, member.port), member.rank, error)
+        raise
     finally:
+        training_stats.init_multiprocessing(rank=0, sync_device=None)
         torch.distributed.destroy_process_group()
 
 
-def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gpus: int) -> None:
-    """Call function(rank, *args) in num_gpus new processes and wait.
-
-    The first failure ends all of them: RuntimeError with its last line. So does an interruption of the wait.
-    """
-    processes = torch.multiprocessing.spawn(function, args=args, nprocs=num_gpus, join=False)
-    try:
-        while not processes.join():
-            pass
-    except torch.multiprocessing.ProcessRaisedException as error:
-        raise RuntimeError(f'process {error.error_index}: {str(error).strip().splitlines()[-1]}') from error
-    finally:
-        _end(processes.processes)
-
-
-def _end(processes: list[Any]) -> None:
-    """Interrupt those that still run, as Ctrl-C does, so that they close their files; by force if that does not help."""
-    for process in processes:
-        if process.is_alive():
-            os.kill(process.pid, signal.SIGINT)
-    for process in processes:
-        process.join(PATIENCE_SEC)
-        process.terminate()
-
-
 def rank_device(device: str, rank: int) -> torch.device:
-    """The device of a process: CUDA devices are counted, the others are shared."""
+    """The device of a process, by its number on the machine: CUDA devices are counted, the others are shared."""
     return torch.device('cuda', rank) if device == 'cuda' else torch.device(device)
 
 
 def check_devices(device: str, num_gpus: int) -> None:
-    """ValueError if there are fewer CUDA devices than processes."""
+    """ValueError if this machine has fewer CUDA devices than processes."""
     if device == 'cuda' and num_gpus > torch.cuda.device_count():
         raise ValueError(f'--gpus={num_gpus} asks for more CUDA devices than the {torch.cuda.device_count()} found: lower --gpus')
 
@@ -76,3 +103,28 @@ def average_over_processes(tensor: torch.Tensor, num_gpus: int) -> None:
     """In place: the mean of all processes' tensors."""
     torch.distributed.all_reduce(tensor)
     tensor /= num_gpus
+
+
+@torch.no_grad()
+def average_buffers(module: torch.nn.Module, num_gpus: int) -> None:
+    """Make the running means of w (buffers called w_avg) those of one process that saw the batches of all.
+
+    They move by decay * w_avg + (1 - decay) * mean(w), which is linear in the means: so once after any number of moves is
+    enough. In float64, where the mean of equal float32 numbers is that number, so that frozen ones stay.
+    """
+    if num_gpus == 1:
+        return
+    for name, buffer in module.named_buffers():
+        if name.rpartition('.')[2] == 'w_avg':
+            mean = buffer.double()
+            average_over_processes(mean, num_gpus)
+            buffer.copy_(mean)
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set in any process. All must ask at the same time; waits for the device."""
+    if collectives.num_processes() == 1:
+        return flag
+    any_flag = torch.tensor(int(flag), device=device)
+    torch.distributed.all_reduce(any_flag, torch.distributed.ReduceOp.MAX)
+    return bool(any_flag)

@@ -20,6 +20,8 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--data', click.Path(), 'Training images: folder or zip, as dataset_tool.py makes it.'),
     ('--cond', click.BOOL, 'Use the labels of the data: a conditional model.'),
+    ('--cond-ramp', str, 'START,END in thousands of images: train without classes up to START, with them in full from END on; '
+                         'against collapse on few images. In train.py with --cond=1.  [default: classes from the first image]'),
     ('--subset', COUNT, 'Train on so many images only, drawn by --seed.  [default: all]'),
     ('--mirror', click.BOOL, 'Add a mirrored copy of every image.'),
     ('--cfg', click.Choice(PRESET_NAMES), 'Preset of batch, rates, gamma and network sizes; auto goes by the resolution.'),
@@ -34,7 +36,8 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--target', click.FloatRange(-1, 1), 'Mean sign of D(real) that --aug=ada holds.  [default: 0.6]'),
     ('--augpipe', click.Choice(list(augpipe_specs)), 'Which transforms augment: one group, or the first ones by their initials.'),
     ('--resume', str, 'Start from this snapshot, with its network sizes: a path, a URL, or ffhq256, ffhq512, ffhq1024, '
-                      'celebahq256, lsundog256.  [default: from scratch]'),
+                      'celebahq256, lsundog256. Or go on exactly with a run that stopped: its directory, or latest.  '
+                      '[default: from scratch]'),
     ('--freezed', click.IntRange(min=0), 'Layers of the discriminator that stay as they are, counted from the image.'),
     ('--z-dim', COUNT, 'Dimensions of the latent z.'),
     ('--w-dim', COUNT, 'Dimensions of the intermediate latent w.'),
@@ -52,6 +55,8 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--fp32', click.BOOL, 'No half precision; it is used on CUDA only.'),
     ('--seed', click.IntRange(min=0, max=2**31 - 1), 'Seed of everything random.'),
     ('--snap', COUNT, 'Ticks between pictures and snapshots; the last state is always saved.'),
+    ('--keep-snapshots', COUNT, 'Keep only so many of the newest snapshots; the training state is always the newest one.  '
+                                '[default: all]'),
     ('--tick', POSITIVE, 'Thousands of images between status lines.'),
     ('--workers', click.IntRange(min=0), 'Processes that load images; 0 is the training process.  [default: 3 on CUDA, else 0]'),
     ('--threads', COUNT, "CPU threads of each process.  [default: torch's choice]"),

@@ -1,7 +1,8 @@
 """The training loop of StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676).
 
 Networks and loss are built by class name. Parameters that require gradients learn; everything else, buffers included, is
-left to the networks. With several processes each one takes an equal share of every batch.
+left to the networks. With several processes each one takes an equal share of every batch. A run directory that holds a
+training state goes on from it exactly.
 """
 
 import contextlib
@@ -14,15 +15,27 @@ import numpy as np
 import torch
 
 import dnnlib
-import legacy
-from torch_utils import misc, training_stats
+from torch_utils import training_stats
 
 from .averaging import ema_beta, next_augment_p, update_ema
-from .optimizer_phases import Phase, begin_phase, check_phases, finish_phase, make_phases
-from .preparation import build_augment_pipe, build_networks, fill_networks, print_summaries, real_batches, set_up_torch
-from .processes import copy_from_first_process, rank_device
+from .cond_ramp import fade_labels, mean_label, ramp_strength
+from .diversity import DiversityAlarm
+from .optimizer_phases import Phase, begin_phase, finish_phase, make_phases
+from .preparation import (
+    build_augment_pipe,
+    build_networks,
+    fill_networks,
+    print_summaries,
+    read_start,
+    real_batches,
+    set_up_torch,
+)
+from .processes import any_process, average_buffers, copy_from_first_process
 from .progress import Progress
-from .sample_grid import choose_samples, save_fakes, save_reals
+from .run_output import RunOutput
+from .sample_grid import choose_samples
+from .stop_signals import StopSignals
+from .training_state import TrainingState
 
 
 def training_loop(
@@ -55,74 +68,87 @@ def training_loop(
     resume_pkl: str | None,
     cudnn_benchmark: bool,
     allow_tf32: bool,
-    device: str,  # 'cpu', 'cuda' or 'mps'
+    device: str,  # of this process: 'cpu', 'cuda:0', 'mps'
     num_threads: int | None = None,  # torch's threads on the CPU; None: its own choice
+    cond_ramp: list[float] | None = None,  # thousand images: labels fade in from the first to the second number
+    keep_snapshots: int | None = None,  # None: all
     rank: int = 0,
     abort_fn: Callable[[], bool] | None = None,  # asked at every tick
     progress_fn: Callable[[float, float], None] | None = None,  # told thousands of images: done, total
-) -> None:
-    """Train and write everything into run_dir: pictures, statistics and network-snapshot-*.pkl.
+) -> bool:
+    """Train and write everything into run_dir: pictures, statistics, network-snapshot-*.pkl and training-state-*.pt.
 
-    FloatingPointError, naming the phase, if a loss stops being finite.
+    Returns whether all images are done; SIGINT or SIGTERM end the loop before, with everything saved. FloatingPointError if
+    a loss stays non-finite, OSError if the last state cannot be written.
     """
-    run_dir, torch_device = Path(run_dir), rank_device(device, rank)
+    run_dir, torch_device = Path(run_dir), torch.device(device)
     set_up_torch(torch_device, random_seed * num_gpus + rank, cudnn_benchmark, allow_tf32, num_threads)
     with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(StopSignals())
         dataset = stack.enter_context(contextlib.closing(dnnlib.util.construct_class_by_name(**training_set_kwargs)))
         total_images = math.ceil(total_kimg * 1000 / batch_size) * batch_size
-        progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_images, torch_device, rank)))
+        saved = read_start(run_dir, rank, num_gpus)
+        images_before = saved['images_done'] if saved else 0
+        progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_images, torch_device, rank, images_before)))
         networks = build_networks(dataset, G_kwargs, D_kwargs, torch_device)
         G, D, G_ema = networks['G'], networks['D'], networks['G_ema']
-        if rank == 0 and resume_pkl is not None:
+        if rank == 0 and saved is None and resume_pkl is not None:
             fill_networks(networks, resume_pkl, progress)
         if num_gpus > 1:
             copy_from_first_process(list(networks.values()))
-        if rank == 0:
-            print_summaries(networks, batch_gpu, torch_device)
         augment_pipe = build_augment_pipe(augment_kwargs, augment_p, torch_device)
         loss = dnnlib.util.construct_class_by_name(device=torch_device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D,
                                                    augment_pipe=augment_pipe, **loss_kwargs)
         phases = make_phases('G', G, G_opt_kwargs, G_reg_interval) + make_phases('D', D, D_opt_kwargs, D_reg_interval)
-        samples = choose_samples(dataset, G.z_dim, random_seed, torch_device)
-        if rank == 0:
-            save_reals(samples, dataset, run_dir / 'reals.png')
-            save_fakes(samples, G_ema, batch_gpu, run_dir / 'fakes_init.png')
-        progress.say(f'Training for {total_kimg:g} thousand images')
+        state = TrainingState(networks, phases, augment_pipe, loss, training_stats.Collector(regex='Loss/signs/real'), progress,
+                              DiversityAlarm(dataset, G.z_dim, random_seed, torch_device), torch_device)
+        labels_mean = mean_label(dataset).to(torch_device)
 
-        batches = real_batches(dataset, batch_size // num_gpus, random_seed, rank, num_gpus, data_loader_kwargs, torch_device)
-        real_signs = training_stats.Collector(regex='Loss/signs/real')
-        images_done = batch_index = 0
-        done = False
-        while not done:
+        def faded(c: torch.Tensor) -> torch.Tensor:
+            return fade_labels(c, labels_mean, ramp_strength(state.images_done, cond_ramp))
+
+        output = RunOutput(run_dir, state, dataset, choose_samples(dataset, G.z_dim, random_seed, torch_device),
+                           lambda z, c, **kwargs: G_ema(z, faded(c), **kwargs), batch_gpu, training_set_kwargs, keep_snapshots,
+                           rank, num_gpus, stop)
+        if saved is None:
+            if rank == 0:
+                print_summaries(networks, batch_gpu, torch_device)
+            output.save_start()
+        else:
+            progress.say(f'Going on after {images_before / 1000:g} thousand images')
+        batches = real_batches(dataset, batch_size // num_gpus, random_seed, rank, num_gpus, images_before, data_loader_kwargs,
+                               torch_device)
+        progress.say(f'Training for {total_kimg:g} thousand images')
+        if saved is not None:
+            state.load_state_dict(saved, rank, num_gpus)  # last: the random numbers go on from here
+            del saved
+
+        done, stopping = state.images_done >= total_images, False
+        while not done and not stopping:
             real_img, real_c = next(batches)
+            real_c = faded(real_c)
             for phase in phases:
-                if batch_index % phase.interval == 0:
+                if state.batch_index % phase.interval == 0:
                     gen_z, gen_c = draw_latents(len(real_img), G.z_dim, dataset, torch_device)
-                    run_phase(phase, loss, real_img, real_c, gen_z, gen_c, batch_gpu, num_gpus)
-            update_ema(G_ema, G, ema_beta(batch_size, ema_kimg, images_done, ema_rampup))
-            images_done += batch_size
-            batch_index += 1
-            if augment_pipe is not None and ada_target is not None and batch_index % ada_interval == 0:
-                update_augment_p(augment_pipe, real_signs, ada_target, batch_size * ada_interval, ada_kimg)
+                    run_phase(phase, loss, real_img, real_c, gen_z, faded(gen_c), batch_gpu, num_gpus)
+            average_buffers(G, num_gpus)
+            update_ema(G_ema, G, ema_beta(batch_size, ema_kimg, state.images_done, ema_rampup))
+            state.images_done += batch_size
+            state.batch_index += 1
+            if augment_pipe is not None and ada_target is not None and state.batch_index % ada_interval == 0:
+                update_augment_p(augment_pipe, state.real_signs, ada_target, batch_size * ada_interval, ada_kimg)
             progress.advance(batch_size)
 
-            done = images_done >= total_images
-            if not done and not progress.tick_is_over(images_done, kimg_per_tick):
-                continue
-            check_phases(phases)
-            done = done or (abort_fn is not None and abort_fn())
-            tick, kimg = progress.tick, images_done // 1000
-            progress.end_tick(images_done, float(augment_pipe.p) if augment_pipe is not None else 0.0)
-            if rank == 0 and is_due(tick, image_snapshot_ticks, done):
-                save_fakes(samples, G_ema, batch_gpu, run_dir / f'fakes{kimg:06d}.png')
-            if num_gpus > 1 and is_due(tick, network_snapshot_ticks, done):
-                misc.check_ddp_consistency(D)
-            if rank == 0 and is_due(tick, network_snapshot_ticks, done):
-                legacy.save_network_pkl(run_dir / f'network-snapshot-{kimg:06d}.pkl', dict(
-                    **networks, augment_pipe=augment_pipe, training_set_kwargs=dict(training_set_kwargs),
-                    class_names=list(dataset.class_names)))
-            if progress_fn is not None:
-                progress_fn(images_done / 1000, total_kimg)
+            done = state.images_done >= total_images
+            stopping = any_process(stop.asked, torch_device)
+            if done or progress.tick_is_over(state.images_done, kimg_per_tick):
+                done = done or (abort_fn is not None and abort_fn())
+                output.end_tick(image_snapshot_ticks, network_snapshot_ticks, done, stopping)
+                if progress_fn is not None:
+                    progress_fn(state.images_done / 1000, total_kimg)
+            elif stopping:
+                output.save_networks(last=True)
+    return done
 
 
 def draw_latents(num_images: int, z_dim: int, dataset: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
@@ -149,8 +175,3 @@ def update_augment_p(pipe: Any, real_signs: training_stats.Collector, target: fl
     """Adaptive augmentation: move the pipe's p by what the discriminator made of the real images."""
     real_signs.update()
     pipe.p.fill_(next_augment_p(float(pipe.p), real_signs['Loss/signs/real'], target, num_images, ada_kimg))
-
-
-def is_due(tick: int, every: int | None, done: bool) -> bool:
-    """Pictures and snapshots: every so many ticks, not before the first whole one, and always at the end."""
-    return done or (every is not None and tick > 0 and tick % every == 0)

@@ -1,0 +1,1 @@
+"""A package of its own name here: some test dependencies install one called tests, too."""

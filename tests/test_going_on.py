@@ -1,0 +1,204 @@
+"""What may change when a run goes on, what may not, and what a full disk does to it."""
+
+import json
+import os
+import time
+
+import pytest
+from click.testing import CliRunner
+
+import legacy
+import train
+import train_hyper
+from tests.conftest import REPO
+from tests.small_disk import fill_disk, small_disk
+from tests.test_exact_resume import COMMAND, assert_same_end, finish, only_run, start_command, wait_for
+from training.run_dir import read_json
+from training.training_state import find_state, read_state
+
+TINY = ['--kimg=0.016', '--tick=0.008', '--snap=1', *COMMAND]
+
+
+def call(*args, main=train.main):
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture
+def run(tmp_path, rgb_zip):
+    """(directory, arguments) of a run of 16 images."""
+    args = ['--data', rgb_zip, '--cond=1', *TINY]
+    result = call('--outdir', tmp_path / 'runs', *args)
+    assert result.exit_code == 0, result.output
+    return only_run(tmp_path / 'runs'), args
+
+
+def images_done(run_dir):
+    return read_state(find_state(run_dir))['images_done']
+
+
+@pytest.mark.parametrize('options', [
+    ['--kimg=0.032'],
+    ['--kimg=0.032', '--snap=2', '--tick=0.004'],
+    ['--kimg=0.032', '--batch-gpu=2', '--workers=1', '--keep-snapshots=1'],
+])
+def test_length_and_passes_may_change(run, options):
+    run_dir, _args = run
+    result = call('--resume', run_dir, *options)
+    assert result.exit_code == 0, result.output
+    assert images_done(run_dir) == 32
+    config = read_json(run_dir / 'training_options.json')
+    assert config['total_kimg'] == 0.032 and config['batch_gpu'] == (2 if '--batch-gpu=2' in options else 4)
+    assert len(list(run_dir.glob('network-snapshot-*.pkl'))) == 1  # all are of thousand number 0
+    kimgs = [json.loads(line)['Progress/kimg']['mean'] for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
+    assert kimgs == sorted(set(kimgs)) and kimgs[-1] == pytest.approx(0.032)
+
+
+FIXED = ['--gamma=2', '--cond=0', '--seed=1', '--batch=8', '--aug=noaug', '--glr=0.1', '--z-dim=16', '--mirror=1']
+
+
+@pytest.mark.parametrize('option', FIXED)
+def test_what_is_learnt_may_not_change(run, option):
+    run_dir, _args = run
+    before = find_state(run_dir).read_bytes()
+    result = call('--resume', run_dir, option)
+    assert result.exit_code == 2 and result.stderr.count('\n') == 1
+    assert result.stderr.startswith(f'Error: {option.split("=")[0]}=')
+    assert 'leave it out' in result.stderr and '--kimg' in result.stderr
+    assert find_state(run_dir).read_bytes() == before
+
+
+def test_the_same_option_as_before_is_no_change(run):
+    run_dir, args = run
+    assert call('--outdir', run_dir, *args).exit_code == 0
+    assert call('--resume', run_dir, '--gamma=1').exit_code == 0
+
+
+def test_another_source_is_another_run(run, source_pkl):
+    run_dir, args = run
+    result = call('--outdir', run_dir, '--resume', source_pkl, *args)
+    assert result.exit_code == 2 and '--resume=' in result.stderr and 'was started with None' in result.stderr
+
+
+def test_data_that_moved_and_data_that_changed(run, rgb_zip, gray_zip, tmp_path):
+    run_dir, _args = run
+    moved = tmp_path / 'moved.zip'
+    moved.write_bytes(rgb_zip.read_bytes())
+    result = call('--resume', run_dir, '--data', moved, '--kimg=0.032')
+    assert result.exit_code == 0 and images_done(run_dir) == 32, result.output
+    assert read_json(run_dir / 'training_options.json')['training_set_kwargs']['path'] == str(moved)
+    result = call('--resume', run_dir, '--data', gray_zip)
+    assert result.exit_code == 2 and 'is not the data that' in result.stderr and 'num_channels 3 -> 1' in result.stderr
+
+
+@pytest.mark.parametrize('options, text', [
+    (['--gpus=3'], '--batch must be a multiple of --gpus: found 4 and 3'),
+    (['--batch-gpu=3'], '--batch-gpu must divide the 4 images'),
+])
+def test_a_batch_that_cannot_be_shared(run, options, text):
+    result = call('--resume', run[0], *options)
+    assert result.exit_code == 2 and text in result.stderr
+
+
+def test_damaged_run_directories(run):
+    run_dir, _args = run
+    state = find_state(run_dir)
+    state.write_bytes(state.read_bytes()[:-1000])
+    result = call('--resume', run_dir)
+    assert result.exit_code == 2 and 'not a readable training state' in result.stderr and result.stderr.count('Error') == 1
+    (run_dir / 'training_options.json').write_text('{"batch_size":')
+    result = call('--resume', run_dir)
+    assert result.exit_code == 2 and 'training_options.json is not readable as JSON' in result.stderr
+
+
+def test_a_run_without_a_state_starts_again_in_its_directory(run):
+    run_dir, _args = run
+    weights = read_state(find_state(run_dir))['networks']['G']['mapping.fc0.weight']
+    find_state(run_dir).unlink()
+    assert call('--resume', run_dir).exit_code == 0
+    assert (read_state(find_state(run_dir))['networks']['G']['mapping.fc0.weight'] == weights).all()
+    assert len(list(run_dir.glob('*'))) == len({path.name for path in run_dir.iterdir()})
+
+
+def test_a_dry_run_changes_nothing(run):
+    run_dir, _args = run
+    before = {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()}
+    result = call('--resume', run_dir, '--kimg=5', '-n')
+    assert result.exit_code == 0 and json.loads(result.stdout)['total_kimg'] == 5
+    assert {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
+
+
+def test_going_on_needs_no_source(tmp_path, rgb_zip, source_pkl):
+    """The source of a transfer may be gone, or be a long download."""
+    source = tmp_path / 'source.pkl'
+    source.write_bytes(source_pkl.read_bytes())
+    args = ['--data', rgb_zip, '--resume', source, '--selfinit', '--code-dim=4', '--batch=4', '--kimg=0.008', '--tick=0.004',
+            '--device=cpu']
+    assert call('--outdir', tmp_path / 'runs', *args, main=train_hyper.main).exit_code == 0
+    source.unlink()
+    result = call('--resume=latest', '--outdir', tmp_path / 'runs', '--kimg=0.016', main=train_hyper.main)
+    assert result.exit_code == 0, result.output
+    assert images_done(only_run(tmp_path / 'runs')) == 16
+
+
+def test_a_run_that_only_self_initialised_is_done(tmp_path, source_pkl):
+    args = ['--outdir', tmp_path / 'runs', '--resume', source_pkl, '--selfinit', '--no-cond-transfer', '--classes=3',
+            '--device=cpu']
+    assert call(*args, main=train_hyper.main).exit_code == 0
+    result = call('--resume', only_run(tmp_path / 'runs'), main=train_hyper.main)
+    assert result.exit_code == 0 and 'is self-initialised' in result.output
+
+
+def test_a_full_disk_stops_nothing(tmp_path, rgb_zip):
+    """Snapshots fail, the last good state stays, training goes on, and everything is written once there is space."""
+    args = ['--data', rgb_zip, '--cond=1', '--kimg=2', '--tick=0.02', '--snap=2', '--keep-snapshots=1', *COMMAND]
+    finish(start_command('train.py', '--outdir', tmp_path / 'whole', *args))
+    with small_disk(tmp_path / 'disk', 4096) as disk:
+        process = start_command('train.py', '--outdir', disk, *args)
+        wait_for(lambda: list(disk.glob('*/training-state-*.pt')), process)
+        run_dir = only_run(disk)
+        filler = fill_disk(disk)
+        output = []
+        while 'no space left to save' not in ''.join(output):
+            output.append(process.stdout.readline())
+            assert output[-1], ''.join(output)
+        assert not list(run_dir.glob('.*part*'))
+        good = images_done(run_dir)
+        for path in run_dir.glob('network-snapshot-*.pkl'):
+            assert legacy.load_network_pkl(path)['G_ema'] is not None
+        told = len(output)
+        while not any(line.startswith('tick') for line in output[told + 3:]):  # ticks go on
+            output.append(process.stdout.readline())
+        assert images_done(run_dir) == good
+        filler.unlink()
+        rest = finish(process)
+        assert 'Done' in rest and images_done(run_dir) == 2000
+        assert_same_end(only_run(tmp_path / 'whole'), run_dir)
+        log = (run_dir / 'log.txt').read_text()
+        assert 'no space left to save' in log and log.count('tick ') >= 100  # every line came through, if late
+
+
+def test_a_last_state_that_finds_no_space(tmp_path, rgb_zip):
+    """Told to stop with a full disk: exit code 1, the way out in one line, and the last good state is there."""
+    args = ['--data', rgb_zip, '--cond=1', '--kimg=100', '--tick=0.02', '--snap=2', *COMMAND]
+    with small_disk(tmp_path / 'disk', 4096) as disk:
+        process = start_command('train.py', '--outdir', disk, *args)
+        wait_for(lambda: list(disk.glob('*/training-state-*.pt')), process)
+        run_dir = only_run(disk)
+        filler = fill_disk(disk)
+        time.sleep(0.5)
+        good = images_done(run_dir)
+        os.kill(process.pid, 15)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 1 and f'--resume={run_dir}' in output.splitlines()[-1], output
+        assert 'no space left to save the state' in output.splitlines()[-1]
+        assert images_done(run_dir) == good
+        filler.unlink()
+        result = call('--resume', run_dir, '--kimg', good / 1000 + 0.02)
+        assert result.exit_code == 0, result.output
+
+
+def test_help_names_the_ways_to_go_on():
+    for main in (train.main, train_hyper.main):
+        text = ' '.join(call('--help', main=main).output.split())
+        assert '--resume=latest' in text and '--outdir=RUNDIR' in text and '--keep-snapshots' in text
+    assert (REPO / 'train.py').is_file()

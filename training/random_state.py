@@ -1,0 +1,35 @@
+"""The random generators that training draws from, as plain values and tensors that weights-only loading takes."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of Python's, numpy's and torch's global generators, and of the device's."""
+    _name, keys, position, has_gauss, gauss = np.random.get_state(legacy=True)
+    state: dict[str, Any] = dict(
+        python=dict(numbers=list(random.getstate()[1]), gauss=random.getstate()[2]),
+        numpy=dict(keys=torch.from_numpy(np.asarray(keys, dtype=np.int64)), position=position, has_gauss=has_gauss, gauss=gauss),
+        torch=torch.get_rng_state(),
+    )
+    if device.type == 'cuda':
+        state['cuda'] = torch.cuda.get_rng_state(device)
+    if device.type == 'mps':
+        state['mps'] = torch.mps.get_rng_state()
+    return state
+
+
+def set_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Go on from random_state(). A device of another kind than then keeps its own state."""
+    random.setstate((3, tuple(state['python']['numbers']), state['python']['gauss']))
+    numpy = state['numpy']
+    keys = numpy['keys'].numpy().astype(np.uint32)
+    np.random.set_state(('MT19937', keys, numpy['position'], numpy['has_gauss'], numpy['gauss']))
+    torch.set_rng_state(state['torch'])
+    if device.type == 'cuda' and 'cuda' in state:
+        torch.cuda.set_rng_state(state['cuda'], device)
+    if device.type == 'mps' and 'mps' in state:
+        torch.mps.set_rng_state(state['mps'])

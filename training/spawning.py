@@ -1,0 +1,175 @@
+"""Start the processes of a training on this machine, pass signals on to them, and tell how they ended.
+
+This process is the launcher: its children find their place in environment variables, as from torchrun, and meet in a
+store that it keeps. Ctrl-C in a terminal reaches it alone, so that each child gets one signal from it and not two.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing import connection
+from multiprocessing.context import SpawnProcess
+from types import FrameType
+from typing import Any
+
+import torch
+
+from . import watch
+from .environment import Member, to_environment
+
+HOST = '127.0.0.1'
+PATIENCE_SEC = 10  # for the others to end after a failure
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gpus: int) -> None:
+    """Call function(rank, *args) in num_gpus new processes and wait; from_environment() tells each one its place.
+
+    If one fails the others are ended, and RuntimeError says why. SIGINT and SIGTERM are passed on, once, for the processes
+    to stop in their own way; a second signal kills them: KeyboardInterrupt.
+    """
+    store = torch.distributed.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
+    context = multiprocessing.get_context('spawn')
+    members = [Member(rank, num_gpus, rank, HOST, store.port) for rank in range(num_gpus)]
+    processes = [context.Process(target=_run_process, args=(function, args, member)) for member in members]
+    try:
+        with _Signals(processes) as signals:
+            _wait(processes)
+            failed = {rank: process.exitcode for rank, process in enumerate(processes) if process.exitcode}
+            _interrupt(processes)
+    finally:
+        _kill(processes)
+    if failed:
+        failure = watch.read_report(watch.connect(HOST, store.port))
+        if signals.count > 1 or (signals.count == 1 and _was_interrupted(failed, failure)):
+            raise KeyboardInterrupt
+        raise RuntimeError(_describe_failure(failed, failure)) from _cause(failed, failure)
+
+
+class _Signals:
+    """Context that starts the processes, and passes the first SIGINT or SIGTERM on to them; a second one kills them.
+
+    Outside the main thread, where Python takes no signals, it only starts them.
+    """
+
+    def __init__(self, processes: list[SpawnProcess]) -> None:
+        self.count = 0
+        self._processes = processes
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> _Signals:
+        with _signals_held():
+            for process in self._processes:
+                process.start()
+            if threading.current_thread() is threading.main_thread():
+                self._previous = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        for process in self._processes:
+            if process.exitcode is None and process.pid is not None:
+                os.kill(process.pid, number if self.count == 1 else signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Signals that come in the block are delivered after it; children start with them held."""
+    if hasattr(signal, 'pthread_sigmask'):  # not on Windows
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
+    try:
+        yield
+    finally:
+        _release_signals()
+
+
+def _release_signals() -> None:
+    if hasattr(signal, 'pthread_sigmask'):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
+
+
+def _run_process(function: Callable[..., None], args: tuple[Any, ...], member: Member) -> None:
+    """A child's whole life."""
+    os.environ.update(to_environment(member), TORCHELASTIC_USE_AGENT_STORE='True', TORCHELASTIC_RESTART_COUNT='0')
+    if hasattr(os, 'setpgrp'):
+        os.setpgrp()  # away from the terminal's Ctrl-C
+    threading.Thread(target=_stop_with_parent, daemon=True).start()
+    try:
+        _release_signals()
+        function(member.rank, *args)
+    except Exception as error:
+        watch.report(watch.connect(member.address, member.port), member.rank, error)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def _stop_with_parent() -> None:
+    """If the parent dies, end like from its signal: nobody else would pass one on."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    connection.wait([parent.sentinel])
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _wait(processes: list[SpawnProcess]) -> None:
+    """Until all have ended, or one has failed."""
+    running = processes
+    while running and not any(process.exitcode for process in processes):
+        connection.wait([process.sentinel for process in running])
+        running = [process for process in running if process.exitcode is None]
+
+
+def _interrupt(processes: list[SpawnProcess]) -> None:
+    """Ask those that still run to end, as Ctrl-C does, so that they close their files."""
+    for process in processes:
+        if process.exitcode is None and process.pid is not None:
+            os.kill(process.pid, signal.SIGINT)
+    end = time.monotonic() + PATIENCE_SEC
+    for process in processes:
+        process.join(max(end - time.monotonic(), 0))
+
+
+def _kill(processes: list[SpawnProcess]) -> None:
+    for process in processes:
+        if process.pid is not None and process.exitcode is None:
+            process.kill()
+            process.join()
+
+
+def _was_interrupted(failed: dict[int, int], failure: dict[str, Any] | None) -> bool:
+    """Whether a signal met processes that could not yet stop in their own way."""
+    return failure is None and bool({128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM} & set(failed.values()))
+
+
+def _describe_failure(failed: dict[int, int], failure: dict[str, Any] | None) -> str:
+    """One line. failed: exit codes of the first to fail, by rank."""
+    killed = _killed(failed)
+    if killed is not None:
+        name = signal.Signals(-failed[killed]).name
+        return f'process {killed} was ended by {name}' + (', as by a system that lacks memory' if name == 'SIGKILL' else '')
+    if failure is not None:
+        return failure['text']
+    rank, code = next(iter(failed.items()))
+    return f'process {rank} ended with exit code {code}'
+
+
+def _cause(failed: dict[int, int], failure: dict[str, Any] | None) -> Exception | None:
+    """The traceback of the process that failed, for whoever prints that of this one."""
+    return None if failure is None or _killed(failed) is not None else RuntimeError('\n' + failure['traceback'])
+
+
+def _killed(failed: dict[int, int]) -> int | None:
+    """The process that a signal ended: it could not report, and what the others reported is the effect."""
+    return next((rank for rank, code in failed.items() if code < 0), None)

@@ -1,0 +1,43 @@
+"""Ctrl-C and SIGTERM as a wish to stop, so that a run can finish its step and save first."""
+
+import contextlib
+import os
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+
+class StopSignals:
+    """Context in which the first SIGINT or SIGTERM sets `asked`, and a second one ends the process at once.
+
+    The handlers of before come back at the end. Outside the main thread, where Python takes no signals, it does nothing.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> 'StopSignals':
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._handle)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        name = signal.Signals(number).name
+        if self.asked:
+            _tell(f'{name} again: ended at once, without saving')
+            os._exit(128 + number)
+        self.asked = True
+        _tell(f'{name}: finishing the step and saving; once more ends at once')
+
+
+def _tell(text: str) -> None:
+    """Past print(), in the middle of which a handler may come, and which must not be entered again."""
+    with contextlib.suppress(OSError):
+        os.write(2, f'\n{text}\n'.encode())
