@@ -27,7 +27,10 @@ def make_views(device: torch.device) -> nn.Module:
 
 
 class _AllReduce(torch.autograd.Function):
-    """Sum over processes. Each one's loss depends on every one's input, so gradients are summed too."""
+    """Sum over processes. Each one's loss depends on every one's input, so gradients are summed too.
+
+    Here and not in a shared file, for the sake of host codebases that have none.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:

@@ -11,12 +11,14 @@ import math
 import os
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
 from dnnlib.files import whole_file
+from metrics.labelled_images import check_labelled, load_labelled
 
 MAX_RESOLUTION = 64  # larger images are averaged down to this before they are judged
 BATCH = 64
@@ -28,6 +30,7 @@ class JudgeNet(torch.nn.Module):
 
     def __init__(self, num_channels: int, resolution: int, num_classes: int, width: int = 16):
         super().__init__()
+        self.num_channels = num_channels
         self.resolution = min(resolution, MAX_RESOLUTION)
         layers, channels = [], num_channels
         for stage in range(int(math.log2(self.resolution)) - 2):  # halves the image down to 4x4
@@ -40,9 +43,19 @@ class JudgeNet(torch.nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         return self.judge(self.prepare(images))
 
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """uint8 images -> float32 [N, D]: the maps before the last layer, averaged over their 4x4 places (D = 64 at 32 pixels).
+
+        The last layer sees the places apart; their mean is short enough for the covariance of a few hundred images.
+        """
+        return self.features(self.prepare(images)).mean(dim=(2, 3))
+
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """uint8 [0, 255] -> float32 [-1, 1] at the resolution that is judged."""
-        x = images.to(torch.float32) / 127.5 - 1
+        """uint8 [0, 255] -> float32 [-1, 1], on the network's device, at the resolution that is judged.
+
+        Of grey images with three equal channels the first is taken.
+        """
+        x = images[:, :self.num_channels].to(self.out.weight.device, torch.float32) / 127.5 - 1
         return F.adaptive_avg_pool2d(x, self.resolution) if x.shape[-1] > self.resolution else x
 
     def judge(self, x: torch.Tensor) -> torch.Tensor:
@@ -53,21 +66,6 @@ class JudgeNet(torch.nn.Module):
 def _conv(num_in: int, num_out: int) -> torch.nn.Module:
     conv = torch.nn.Conv2d(num_in, num_out, 3, padding=1, bias=False)
     return torch.nn.Sequential(conv, torch.nn.BatchNorm2d(num_out), torch.nn.ReLU())
-
-
-def check_labelled(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> None:
-    """Raises ValueError unless images are uint8 [N, C, H, W] with an int64 label in [0, num_classes) each, no class empty."""
-    if images.dtype != torch.uint8 or images.ndim != 4:
-        raise ValueError(f'expected uint8 images [N, C, H, W], found {images.dtype} {list(images.shape)}')
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ValueError(f'expected one int64 label for each of {len(images)} images, found {labels.dtype} {list(labels.shape)}')
-    if num_classes < 2:
-        raise ValueError(f'judging classes needs at least 2 of them, found {num_classes}')
-    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        raise ValueError(f'labels must lie in 0..{num_classes - 1}, found {int(labels.min())}..{int(labels.max())}')
-    empty = (torch.bincount(labels, minlength=num_classes) == 0).nonzero().flatten().tolist()
-    if empty:
-        raise ValueError(f'no images of class {", ".join(map(str, empty))}: every class needs some')
 
 
 def augment(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -110,7 +108,7 @@ def train_judge(
     for _ in tqdm(range(num_steps), desc='Training the judge', unit='step', delay=2, leave=False):
         batches = batches or list(torch.randperm(len(images), generator=generator).tensor_split(num_batches))
         index = batches.pop()
-        x = augment(net.prepare(images[index].to(device)), generator)
+        x = augment(net.prepare(images[index]), generator)
         loss = F.cross_entropy(net.judge(x), labels[index].to(device), label_smoothing=0.05)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -143,19 +141,40 @@ def cached_judge(
     if cache_dir is None:
         return train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
     path = Path(cache_dir) / f'judge-{_fingerprint(images, labels, num_classes, seed, num_steps)}.pt'
-    if path.is_file():
-        with torch.device('meta'):  # no random draws, no memory
-            net = JudgeNet(images.shape[1], images.shape[2], num_classes)
-        try:
-            net.load_state_dict(torch.load(path, weights_only=True), assign=True)
-            return net.to(device).eval().requires_grad_(False)
-        except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-            pass  # damaged: replaced below
-    net = train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as part:
-        torch.save({name: value.cpu() for name, value in net.state_dict().items()}, part)
-    return net
+    net = _load_judge(path, images, num_classes)
+    if net is None:
+        net = train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as part:
+            torch.save({name: value.cpu() for name, value in net.state_dict().items()}, part)
+    return net.to(device)
+
+
+def dataset_judge(
+    dataset_kwargs: dict[str, Any], device: torch.device | str, cache_dir: str | os.PathLike | None, seed: int = 0
+) -> tuple[JudgeNet, str]:
+    """The judge of all images of a labelled data set, and its identity: a name with the hash of all that made it."""
+    data = load_labelled(dataset_kwargs, MAX_RESOLUTION)
+    known = data.images, data.labels, data.num_classes, seed
+    return cached_judge(*known, cache_dir, device=device), judge_identity(*known)
+
+
+def judge_identity(images: torch.Tensor, labels: torch.Tensor, num_classes: int, seed: int) -> str:
+    """The name of the judge of these images in results; another one for other images, labels, seeds or program text."""
+    return f'classifier-{_fingerprint(images, labels, num_classes, seed, None)}'
+
+
+def _load_judge(path: Path, images: torch.Tensor, num_classes: int) -> JudgeNet | None:
+    """The judge from a file, frozen, for images of this shape; None if the file is missing or damaged."""
+    if not path.is_file():
+        return None
+    with torch.device('meta'):  # no random draws, no memory
+        net = JudgeNet(images.shape[1], images.shape[2], num_classes)
+    try:
+        net.load_state_dict(torch.load(path, weights_only=True), assign=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        return None
+    return net.eval().requires_grad_(False)
 
 
 def _fingerprint(images: torch.Tensor, labels: torch.Tensor, num_classes: int, seed: int, num_steps: int | None) -> str:

@@ -9,10 +9,8 @@ Command: python -m metrics.class_recognition --network=SNAPSHOT.pkl --train=trai
 
 Shapes: N images, C channels, K classes. Images are uint8 [0, 255].
 """
-import dataclasses
 import json
 import os
-from collections.abc import Callable
 from typing import Protocol
 
 import click
@@ -22,12 +20,11 @@ from tqdm import tqdm
 
 import dnnlib
 from dnnlib.files import whole_file
-from metrics.class_judge import cached_judge, check_labelled
+from metrics.gan_test import judge_of_real_images, recognised_share
+from metrics.labelled_images import LabelledImages, check_labelled, folder_kwargs, load_labelled
 from training.cli import command_errors, device_option, resolve_device, verbose_option
-from training.dataset import ImageFolderDataset
 from training.image_grid import images_to_uint8
 
-HELD_OUT_SHARE = 0.3  # of the test images of each class: what the judge itself is judged on
 BATCH = 64
 
 TABLE_HEAD = """\
@@ -41,8 +38,6 @@ for. It learnt from {num_judge_train} real images; of {num_held_out} others, hel
 varied); the {num_test} test images, which the generator never saw, have {real_spread:.2f}.
 """
 
-Classifier = Callable[[torch.Tensor], torch.Tensor]  # uint8 [N, C, H, W] -> logits [N, K]
-
 
 class ConditionalGenerator(Protocol):
     """What this module asks of a network: z [N, z_dim] and one-hot c [N, c_dim] -> images [N, C, H, W] in [-1, 1]."""
@@ -53,21 +48,6 @@ class ConditionalGenerator(Protocol):
     img_resolution: int
 
     def __call__(self, z: torch.Tensor, c: torch.Tensor, *, noise_mode: str) -> torch.Tensor: ...
-
-
-@torch.no_grad()
-def recognised_share(
-    classifier: Classifier, images: torch.Tensor, labels: torch.Tensor, num_classes: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Share of the images of each class that the classifier assigns to it.
-
-    images: uint8 [N, C, H, W]; labels: int64 [N], the classes that were asked for.
-    Returns shares, float64 [K], and the confusion matrix, int64 [K, K]: rows asked, columns judged.
-    """
-    check_labelled(images, labels, num_classes)
-    judged = torch.cat([classifier(batch).argmax(dim=1).cpu() for batch in images.split(BATCH)])
-    confusion = torch.bincount(labels * num_classes + judged, minlength=num_classes**2).reshape(num_classes, num_classes)
-    return confusion.diagonal().double() / confusion.sum(dim=1), confusion
 
 
 def class_deviation(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
@@ -92,43 +72,6 @@ def class_spread(
     if not real.all():
         raise ValueError(f'the real images of class {int(real.argmin())} are all the same: no spread to compare with')
     return class_deviation(fakes, fake_labels, num_classes) / real
-
-
-def split_held_out(labels: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
-    """Draws share of the images of every class, at least one. labels: int64 [N]. Returns a mask, bool [N]."""
-    held_out = torch.zeros(len(labels), dtype=torch.bool)
-    for label in labels.unique():
-        index = (labels == label).nonzero().flatten()
-        index = index[torch.randperm(len(index), generator=generator)]
-        held_out[index[: max(1, round(share * len(index)))]] = True
-    return held_out
-
-
-@dataclasses.dataclass(frozen=True)
-class LabelledImages:
-    """images: uint8 [N, C, H, W]; labels: int64 [N]; class_names: one for each class."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    class_names: list[str]
-
-    @property
-    def num_classes(self) -> int:
-        return len(self.class_names)
-
-
-def load_labelled(path: str | os.PathLike) -> LabelledImages:
-    """All images of a labelled data set (folder or zip). Raises ValueError if it has no class labels."""
-    dataset = ImageFolderDataset(path=os.fspath(path), use_labels=True)
-    if not dataset.has_labels or not dataset.has_onehot_labels:
-        raise ValueError(f'{path} has no class labels: judging classes needs them, see dataset_tool.py --help')
-    items = [dataset[i] for i in tqdm(range(len(dataset)), desc='Reading ' + dataset.name, unit='img', delay=2, leave=False)]
-    dataset.close()
-    images = torch.from_numpy(np.stack([image for image, _ in items]))
-    labels = torch.from_numpy(np.stack([label for _, label in items])).argmax(dim=1)
-    data = LabelledImages(images, labels, list(dataset.class_names))
-    check_labelled(data.images, data.labels, data.num_classes)
-    return data
 
 
 @torch.no_grad()
@@ -185,16 +128,11 @@ def judge_generator(
     """
     check_match(G, train, test, network_names or [])
     K = train.num_classes
-    held_out = split_held_out(test.labels, HELD_OUT_SHARE, torch.Generator().manual_seed(seed))
-    known = torch.cat([train.images, test.images[~held_out]]), torch.cat([train.labels, test.labels[~held_out]])
-    judge = cached_judge(*known, K, seed, cache_dir, device=device)
-
-    def classifier(images: torch.Tensor) -> torch.Tensor:
-        return judge(images.to(device))
-
+    judge = judge_of_real_images(train, test, seed, cache_dir, device)
+    held_out = judge.held_out
     fakes, asked = generate_classes(G, num_gen, seed, device)
-    shares, confusion = recognised_share(classifier, fakes, asked, K)
-    real_shares, _ = recognised_share(classifier, test.images[held_out], test.labels[held_out], K)
+    shares, confusion = recognised_share(judge.net, fakes, asked, K)
+    real_shares, _ = recognised_share(judge.net, held_out.images, held_out.labels, K)
     spreads = class_spread(fakes, asked, train.images, train.labels, K)
     real_spreads = class_spread(test.images, test.labels, train.images, train.labels, K)
     columns = zip(train.class_names, shares, spreads, real_shares, real_spreads, strict=True)
@@ -211,8 +149,8 @@ def judge_generator(
         'num_gen_per_class': num_gen,
         'num_train': len(train.labels),
         'num_test': len(test.labels),
-        'num_judge_train': len(known[1]),
-        'num_held_out': int(held_out.sum()),
+        'num_judge_train': judge.num_known,
+        'num_held_out': len(held_out),
         'seed': seed,
     }
 
@@ -243,7 +181,8 @@ def judge_snapshot(
     G = snapshot['G_ema'].eval().requires_grad_(False).to(torch_device)
     cache_dir = dnnlib.make_cache_dir_path('judges') if cache else None
     names = snapshot.get('class_names')
-    report = judge_generator(G, load_labelled(train), load_labelled(test), num_gen, seed, cache_dir, names, torch_device)
+    known, unseen = (load_labelled(folder_kwargs(path)) for path in (train, test))
+    report = judge_generator(G, known, unseen, num_gen, seed, cache_dir, names, torch_device)
     return dict(network=network, train=train, test=test, **report)
 
 

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from metrics import class_judge
-from metrics.class_judge import JudgeNet, augment, cached_judge, check_labelled, check_resolution, train_judge
+from metrics.class_judge import JudgeNet, augment, cached_judge, check_resolution, dataset_judge, train_judge
+from metrics.labelled_images import folder_kwargs
 
 
 def generator(seed=0):
@@ -69,26 +70,32 @@ def test_augmentation_is_mild():
     assert not torch.equal(y[0], y[1])
 
 
-BAD = {
-    'float images': (torch.zeros(4, 1, 16, 16), torch.tensor([0, 1, 0, 1]), 2, 'uint8'),
-    'no channel axis': (torch.zeros(4, 16, 16, dtype=torch.uint8), torch.tensor([0, 1, 0, 1]), 2, r'\[N, C, H, W\]'),
-    'one-hot labels': (torch.zeros(4, 1, 16, 16, dtype=torch.uint8), torch.eye(4), 4, 'int64 label'),
-    'too few labels': (torch.zeros(4, 1, 16, 16, dtype=torch.uint8), torch.tensor([0, 1]), 2, 'each of 4 images'),
-    'one class': (torch.zeros(4, 1, 16, 16, dtype=torch.uint8), torch.zeros(4, dtype=torch.int64), 1, 'at least 2'),
-    'label too large': (torch.zeros(2, 1, 16, 16, dtype=torch.uint8), torch.tensor([0, 2]), 2, r'0\.\.1'),
-    'negative label': (torch.zeros(2, 1, 16, 16, dtype=torch.uint8), torch.tensor([0, -1]), 2, r'-1\.\.0'),
-    'empty class': (torch.zeros(2, 1, 16, 16, dtype=torch.uint8), torch.tensor([0, 2]), 3, 'class 1'),
-    'no images': (torch.zeros(0, 1, 16, 16, dtype=torch.uint8), torch.zeros(0, dtype=torch.int64), 2, 'class 0, 1'),
-}
+def test_refuses_an_empty_class():
+    with pytest.raises(ValueError, match='class 1'):
+        train_judge(torch.zeros(2, 1, 16, 16, dtype=torch.uint8), torch.tensor([0, 2]), 3, generator())
 
 
-@pytest.mark.parametrize('case', BAD)
-def test_refuses_unfit_input(case):
-    images, labels, num_classes, message = BAD[case]
-    with pytest.raises(ValueError, match=message):
-        check_labelled(images, labels, num_classes)
-    with pytest.raises(ValueError, match=message):
-        train_judge(images, labels, num_classes, generator())
+def test_embedding_is_the_mean_over_places_of_what_the_last_layer_sees():
+    net = JudgeNet(1, 32, 2).eval().requires_grad_(False)
+    images = stripes(2, resolution=32)[0]
+    seen = []
+    net.out.register_forward_hook(lambda layer, inputs, output: seen.append(inputs[0]))
+    net(images)
+    maps = seen[0].reshape(6, 64, 16)
+    torch.testing.assert_close(net.embed(images), maps.mean(dim=2))
+    torch.testing.assert_close(net.embed(images.repeat(1, 3, 1, 1)), net.embed(images))  # grey, as three channels
+
+
+def test_judge_of_a_data_set(rgb_zip, tmp_path, monkeypatch):
+    monkeypatch.setattr(class_judge, 'MIN_STEPS', 2)
+    monkeypatch.setattr(class_judge, 'EPOCHS', 1)
+    net, identity = dataset_judge(folder_kwargs(rgb_zip), 'cpu', tmp_path)
+    monkeypatch.setattr(class_judge, 'train_judge', None)
+    again, same = dataset_judge(folder_kwargs(rgb_zip), 'cpu', tmp_path)
+    assert same == identity and identity.startswith('classifier-') and len(identity) == len('classifier-') + 32
+    assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+    with pytest.raises(TypeError):  # other data: trained anew
+        dataset_judge(dict(folder_kwargs(rgb_zip), max_size=15), 'cpu', tmp_path)
 
 
 @pytest.mark.parametrize('shape', [(1, 16, 32), (1, 24, 24), (1, 8, 8), (2, 16, 16)])

@@ -6,22 +6,18 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from PIL import Image
 
 from metrics import class_recognition
 from metrics.class_recognition import (
-    LabelledImages,
     class_deviation,
     class_spread,
     generate_classes,
     judge_generator,
-    load_labelled,
     main,
     markdown_table,
-    recognised_share,
-    split_held_out,
     write_json,
 )
+from metrics.labelled_images import LabelledImages
 
 
 def generator(seed=0):
@@ -31,45 +27,6 @@ def generator(seed=0):
 def random_set(num_classes=3, num_per_class=6, channels=2, size=5, seed=0):
     labels = torch.arange(num_classes).repeat(num_per_class)
     return torch.randint(256, [len(labels), channels, size, size], dtype=torch.uint8, generator=generator(seed)), labels
-
-
-def first_pixel_classifier(num_classes):
-    """Calls the class that the value of the first pixel names."""
-    return lambda images: torch.nn.functional.one_hot(images[:, 0, 0, 0].long(), num_classes).float()
-
-
-def images_judged_as(judged):
-    images = torch.zeros(len(judged), 1, 4, 4, dtype=torch.uint8)
-    images[:, 0, 0, 0] = torch.tensor(judged)
-    return images
-
-
-# recognised_share
-
-
-def test_share_and_confusion_by_hand():
-    asked, judged = [0, 0, 0, 0, 1, 1, 2], [0, 0, 0, 2, 1, 0, 2]
-    share, confusion = recognised_share(first_pixel_classifier(3), images_judged_as(judged), torch.tensor(asked), 3)
-    assert share.dtype == torch.float64
-    assert share.tolist() == [0.75, 0.5, 1.0]
-    assert confusion.tolist() == [[3, 0, 1], [1, 1, 0], [0, 0, 1]]
-
-
-def test_renaming_the_classes_permutes_the_confusion():
-    asked = torch.arange(4).repeat(50)
-    judged = torch.randint(4, [200], generator=generator())
-    order = torch.tensor([2, 0, 3, 1])
-    classifier = first_pixel_classifier(4)
-    share, confusion = recognised_share(classifier, images_judged_as(judged.tolist()), asked, 4)
-    new_share, new_confusion = recognised_share(classifier, images_judged_as(order[judged].tolist()), order[asked], 4)
-    assert torch.equal(new_share[order], share)
-    assert torch.equal(new_confusion[order][:, order], confusion)
-
-
-@pytest.mark.parametrize('asked', [[0, 0, 2], [0, 1, 3], [0, 1]])
-def test_share_refuses_unfit_labels(asked):
-    with pytest.raises(ValueError, match=r'class 1|0\.\.2|each of 3'):
-        recognised_share(first_pixel_classifier(3), images_judged_as([0, 1, 2]), torch.tensor(asked), 3)
 
 
 # spread
@@ -118,14 +75,6 @@ def test_spread_refuses_unfit_input():
         class_spread(images[..., 1:], labels, images, labels, 3)
     with pytest.raises(ValueError, match='class 1 are all the same'):
         class_spread(images, labels, torch.where((labels == 1)[:, None, None, None], 7, images), labels, 3)
-
-
-def test_held_out_is_a_share_of_every_class():
-    labels = torch.tensor([0] * 100 + [1] * 10 + [2])
-    mask = split_held_out(labels, 0.3, generator())
-    assert torch.bincount(labels[mask]).tolist() == [30, 3, 1]
-    assert torch.equal(mask, split_held_out(labels, 0.3, generator()))
-    assert not torch.equal(mask, split_held_out(labels, 0.3, generator(1)))
 
 
 # whole report
@@ -223,30 +172,6 @@ def test_table_has_a_row_for_each_class_and_one_for_all():
 
 
 # files and command
-
-
-def save_folders(root, data):
-    for i, (image, label) in enumerate(zip(data.images, data.labels.tolist(), strict=True)):
-        folder = root / data.class_names[label]
-        folder.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(image[0].numpy()).save(folder / f'{i:03}.png')
-
-
-def test_data_sets_are_read_whole(tmp_path):
-    data = bar_set(4, 1)
-    save_folders(tmp_path / 'bars', data)
-    read = load_labelled(tmp_path / 'bars')
-    assert read.class_names == sorted(NAMES)
-    by_name = {read.class_names[k]: read.images[read.labels == k] for k in range(3)}
-    for k, name in enumerate(NAMES):
-        assert torch.equal(by_name[name], data.images[data.labels == k])
-
-
-def test_unlabelled_data_is_refused(tmp_path):
-    for i in range(3):
-        Image.new('L', (16, 16)).save(tmp_path / f'{i}.png')
-    with pytest.raises(ValueError, match='no class labels'):
-        load_labelled(tmp_path)
 
 
 def test_json_is_whole_or_absent(tmp_path):

@@ -30,7 +30,8 @@ from training.spawning import start_processes
 NUM_PROCESSES = 2
 N = 16
 CPU = torch.device('cpu')
-CASES = [('plain', phase) for phase in ('Gmain', 'Greg', 'Dmain', 'Dreg')] + [('hyper', phase) for phase in ('Gboth', 'Dmain', 'Dreg')]
+PHASES = dict(plain=('Gmain', 'Greg', 'Dmain', 'Dreg'), hyper=('Gboth', 'Dmain', 'Dreg'))
+CASES = [(kind, phase) for kind, phases in PHASES.items() for phase in phases]
 # Images i, i + 4, i + 8 and i + 12 share a group, and a process sorts whole groups by class as one process with all does.
 CLASSES = [0, 1, 2, 0] * 4
 
@@ -49,7 +50,8 @@ def directions():
 def make_plain():
     channels = dict(channel_base=64, channel_max=6)
     image = dict(c_dim=3, img_resolution=16, img_channels=3)
-    G = Generator(z_dim=6, w_dim=5, mapping_kwargs=dict(num_layers=2), synthesis_kwargs=dict(channels, use_noise=False), **image)
+    synthesis = dict(channels, use_noise=False)
+    G = Generator(z_dim=6, w_dim=5, mapping_kwargs=dict(num_layers=2), synthesis_kwargs=synthesis, **image)
     D = Discriminator(**image, **channels, epilogue_kwargs=dict(mbstd_group_size=4))
     loss = StyleGAN2Loss(CPU, G.mapping, G.synthesis, D, style_mixing_prob=0)
     loss.pl_mean.fill_(0.05)
@@ -98,7 +100,8 @@ def run_process(rank, outdir):
         module.running_mean.fill_(rank + 5.0)
         copy_from_first_process([module])
         mean = collectives.mean_over_processes(torch.tensor([rank, 10.0]))
-    torch.save(dict(results=results, flags=flags, frozen=frozen.w_avg, copied=module.state_dict(), mean=mean), f'{outdir}/{rank}.pt')
+    found = dict(results=results, flags=flags, frozen=frozen.w_avg, copied=module.state_dict(), mean=mean)
+    torch.save(found, f'{outdir}/{rank}.pt')
 
 
 @pytest.fixture(scope='module')

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -72,10 +73,18 @@ def test_a_plan_is_waited_for(monkeypatch):
 
 
 @pytest.mark.parametrize('plan', [None, dict(a=1)])
-def test_a_signal_while_waiting_is_left_to_the_first_process(monkeypatch, capfd, plan):
+def test_a_signal_while_waiting_is_left_to_the_first_process(monkeypatch, plan):
     first, second = make_members(monkeypatch)
-    threading.Timer(0.2, lambda: signal.raise_signal(signal.SIGTERM)).start()
-    threading.Timer(0.6, lambda: share_plan(first, plan)).start()
+    before = signal.getsignal(signal.SIGTERM)
+
+    def ask_and_answer():
+        while signal.getsignal(signal.SIGTERM) == before:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        share_plan(first, plan)
+
+    threading.Thread(target=ask_and_answer).start()
     if plan is None:  # the first process stopped too
         assert share_plan(second, None) is None
     else:

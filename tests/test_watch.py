@@ -1,5 +1,6 @@
 """training.watch: processes that a launcher started end together, with the error shown, however one of them ends."""
 
+import itertools
 import os
 import re
 import signal
@@ -77,18 +78,21 @@ def ends():
         port = free_port()
         running[what] = [start(what, rank, port) for rank in range(2)]
     try:
-        found = {what: [(*process.communicate(timeout=120), process.returncode) for process in pair] for what, pair in running.items()}
+        said = {what: [process.communicate(timeout=120) for process in pair] for what, pair in running.items()}
     finally:
-        for process in sum(running.values(), []):
+        for process in itertools.chain(*running.values()):
             process.kill()
-    return {what: [(code, out, err) for out, err, code in pair] for what, pair in found.items()}
+    codes = {what: [process.returncode for process in pair] for what, pair in running.items()}
+    return {what: [(code, *texts) for code, texts in zip(codes[what], said[what], strict=True)] for what in CASES}
 
 
 def test_a_good_end_is_no_death(ends):
-    assert ends['well'] == [(0, 'done 0\n', ''), (0, 'done 1\n', '')]
+    for rank, (code, out, err) in enumerate(ends['well']):
+        assert code == 0 and out.endswith(f'done {rank}\n') and 'It ends because' not in err
 
 
-@pytest.mark.parametrize('what, failing, error', [('input', 0, 'ValueError: --batch is wrong'), ('error', 1, 'ArithmeticError: no number')])
+@pytest.mark.parametrize('what, failing, error', [('input', 0, 'ValueError: --batch is wrong'),
+                                                  ('error', 1, 'ArithmeticError: no number')])
 def test_an_error_ends_the_other_process_with_one_line(what, failing, error, ends):
     code, _out, err = ends[what][1 - failing]
     assert (code, err.strip()) == (1, f'This is process {1 - failing}. It ends because process {failing} failed: {error}')
@@ -101,7 +105,8 @@ def test_a_killed_process_is_named(what, ends):
     assert ends[what][1][0] == -signal.SIGKILL
     code, _out, err = ends[what][0]
     assert code == 1
-    assert re.fullmatch(r'This is process 0. It ends because process 1 is gone: nothing was heard from it for \d+ seconds', err.strip())
+    line = r'This is process 0. It ends because process 1 is gone: nothing was heard from it for \d+ seconds'
+    assert re.fullmatch(line, err.strip())
 
 
 @pytest.mark.parametrize('what', ['plan', 'lost'])
@@ -139,9 +144,15 @@ def test_long_errors_are_cut(store):
 
 
 def test_errors_of_communication():
-    with pytest.raises(ValueError) as outside:
+    with pytest.raises(ValueError, match='process group') as outside:
         torch.distributed.all_reduce(torch.zeros(1))  # without a group
     assert watch.is_of_communication(outside.value)
+    x = torch.zeros(1, requires_grad=True)
+    y = x * 1
+    y.register_hook(torch.distributed.all_reduce)
+    with pytest.raises(ValueError, match='process group') as within_backward:
+        y.backward()
+    assert watch.is_of_communication(within_backward.value)
     assert watch.is_of_communication(torch.distributed.DistNetworkError('Connection reset'))
     for error in (ValueError('Connection reset'), torch.cuda.OutOfMemoryError('CUDA')):
         try:

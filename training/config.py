@@ -4,6 +4,8 @@ import dataclasses
 import math
 from typing import Any
 
+from metrics.metric_main import find_metric
+
 from .augment import augpipe_specs
 from .cond_ramp import parse_ramp
 from .data_facts import DataFacts
@@ -47,6 +49,10 @@ class TrainingOptions:
     seed: int = 0
     snap: int = 50
     keep_snapshots: int | None = None
+    metrics: str | None = None
+    metrics_ticks: int | None = None
+    metrics_detector: str = 'inception'
+    metrics_num_gen: int | None = None
     tick: float = 4
     workers: int | None = None
     device: str = 'cpu'
@@ -94,6 +100,7 @@ def build_config(options: TrainingOptions, data: DataFacts) -> dict[str, Any]:
         image_snapshot_ticks=options.snap,
         network_snapshot_ticks=options.snap,
         keep_snapshots=options.keep_snapshots,
+        metrics=metrics_config(vars(options)),
         resume_pkl=options.resume,
         cudnn_benchmark=not options.nobench,
         allow_tf32=options.allow_tf32,
@@ -231,6 +238,17 @@ def _label_ramp(options: TrainingOptions) -> list[float] | None:
         raise ValueError(f'--cond-ramp={options.cond_ramp} ends after the {options.kimg:g} thousand images of --kimg, before '
                          'which no class would have its full strength: end it earlier, or raise --kimg')
     return [_plain(kimg) for kimg in ramp]
+
+
+def metrics_config(options: dict[str, Any]) -> dict[str, Any] | None:
+    """What training.snapshot_metrics.SnapshotMetrics takes, from the options --metrics...; ValueError for unknown names."""
+    if options['metrics'] is None:
+        return None
+    return dict(
+        names=[find_metric(name.strip()).name for name in options['metrics'].split(',')],
+        ticks=_given(options['metrics_ticks'], options['snap']),
+        options=dict(detector=options['metrics_detector'], num_gen=options['metrics_num_gen'], seed=options['seed']),
+    )
 
 
 def _loader_kwargs(options: TrainingOptions) -> dict[str, Any]:

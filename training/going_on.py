@@ -2,14 +2,15 @@
 
 from typing import Any
 
-from .config import share_batch
+from .config import metrics_config, share_batch
 from .data_facts import DataFacts
 from .launch import Plan
 from .run_dir import LATEST, Run
 from .source_sizes import set_precision
 
 # Options that leave what is learnt alone, or that only move its end. --data may name another place of the same data.
-CHANGEABLE = ('data', 'kimg', 'snap', 'tick', 'keep_snapshots', 'gpus', 'batch_gpu', 'workers', 'threads', 'nobench')
+CHANGEABLE = ('data', 'kimg', 'snap', 'tick', 'keep_snapshots', 'metrics', 'metrics_ticks', 'metrics_detector', 'metrics_num_gen',
+              'gpus', 'batch_gpu', 'workers', 'threads', 'nobench')
 
 
 def plan_to_go_on(run: Run, config: dict[str, Any], data: DataFacts, options: dict[str, Any], num_gpus: int, device: str) -> Plan:
@@ -66,6 +67,7 @@ def changed_config(run: Run, config: dict[str, Any], options: dict[str, Any], nu
         image_snapshot_ticks=options['snap'],
         network_snapshot_ticks=options['snap'],
         keep_snapshots=options['keep_snapshots'],
+        metrics=metrics_config(options),
         num_threads=options['threads'],
         cudnn_benchmark=not options['nobench'],
     )

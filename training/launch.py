@@ -15,6 +15,7 @@ from .data_facts import DataFacts
 from .processes import Member, check_devices, from_environment, join, rank_device, share_plan, start_processes
 from .report import refresh_report
 from .run_dir import OPTIONS, Run, make_run_dir, record_run, save_json
+from .snapshot_metrics import check_metrics
 from .training_loop import training_loop
 
 Config = dict[str, Any]
@@ -46,6 +47,7 @@ def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> P
 
     member: this process's place where a launcher started several; the others follow().
     """
+    check_metrics(plan.config)
     if dry_run:
         click.echo(describe_run(plan.config, plan.data), err=True)
         click.echo(json.dumps(plan.config, indent=2))
@@ -77,9 +79,10 @@ def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> P
 
 
 def follow(member: Member) -> None:
-    """The part of every process but the first, where a launcher started them: wait for what the first one plans, and train."""
+    """The part of every process but the first, where a launcher started them: train as the first one plans, if it does."""
     shared = share_plan(member, None)
-    _train_as_member(member, Path(shared['run_dir']), shared['config'], '')
+    if shared is not None:
+        _train_as_member(member, Path(shared['run_dir']), shared['config'], '')
 
 
 def process_count(gpus: int, member: Member | None) -> int:

@@ -92,6 +92,15 @@ class Progress:
         self.tick_start_time, self.tick_start_images = time.monotonic(), images_done
         return {name: value['mean'] for name, value in stats.items()}
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """The time of the block, for saving or measuring, is not training time of the tick."""
+        start = time.monotonic()
+        try:
+            yield
+        finally:
+            self.tick_start_time += time.monotonic() - start
+
     def images(self, name: str, path: Path) -> None:
         """Show the picture in a file, such as a grid of images, on TensorBoard too."""
         if self.is_first:

@@ -106,8 +106,9 @@ def _latest(outdir: str, command: str) -> Run:
     return max(own, key=lambda run: (max(path.stat().st_mtime_ns for path in run.path.iterdir()), run.path.name))
 
 
-def prune_snapshots(run_dir: Path, keep: int | None) -> None:
-    """Remove all but the newest `keep` snapshots; None keeps all."""
+def prune_snapshots(run_dir: Path, keep: int | None, best: Path | None = None) -> None:
+    """Remove all but the newest `keep` snapshots and the best one; None keeps all."""
     if keep is not None:
         for path in sorted(run_dir.glob(SNAPSHOT_PATTERN))[:-keep]:
-            path.unlink(missing_ok=True)
+            if path != best:
+                path.unlink(missing_ok=True)

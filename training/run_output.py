@@ -18,6 +18,7 @@ from .processes import any_process
 from .report import refresh_report
 from .run_dir import prune_snapshots
 from .sample_grid import SampleGrid, save_fakes, save_reals
+from .snapshot_metrics import SnapshotMetrics, best_snapshot
 from .stop_signals import StopSignals
 from .training_state import TrainingState, save_state
 
@@ -31,7 +32,8 @@ class RunOutput:
     """
 
     def __init__(self, run_dir: Path, state: TrainingState, dataset: Any, samples: SampleGrid, generator: Any, batch_gpu: int,
-                 training_set_kwargs: dict[str, Any], keep_snapshots: int | None, rank: int, num_gpus: int, stop: StopSignals):
+                 training_set_kwargs: dict[str, Any], keep_snapshots: int | None, metrics: SnapshotMetrics | None, rank: int,
+                 num_gpus: int, stop: StopSignals):
         self.run_dir = run_dir
         self.state = state
         self.dataset = dataset
@@ -40,6 +42,8 @@ class RunOutput:
         self.batch_gpu = batch_gpu
         self.training_set_kwargs = training_set_kwargs
         self.keep_snapshots = keep_snapshots
+        self.metrics = metrics
+        self.rank = rank
         self.is_first = rank == 0
         self.num_gpus = num_gpus
         self.stop = stop
@@ -62,10 +66,21 @@ class RunOutput:
         check_phases(state.phases, state.batch_index, state.images_done, last=done, losses=means)
         for warning in warnings:
             state.progress.say(f'Warning: {warning}')
+        with state.progress.paused():
+            self._save_due(tick, image_ticks, network_ticks, done, last)
+
+    def _save_due(self, tick: int, image_ticks: int | None, network_ticks: int | None, done: bool, last: bool) -> None:
+        state = self.state
         if self.is_first and is_due(tick, image_ticks, last):
             self._try(lambda: self._save_fakes(f'fakes{state.images_done // 1000:06d}.png'), last=False)
-        if is_due(tick, network_ticks, last) or self.is_behind:
+        measures = self.metrics is not None and is_due(tick, self.metrics.ticks, done)
+        if measures or is_due(tick, network_ticks, last) or self.is_behind:
             self.save_networks(last)
+        if measures and self.metrics is not None and not self.is_behind:
+            self.metrics.measure(state.networks['G_ema'], self.snapshot, self.training_set_kwargs, self.num_gpus, self.rank,
+                                 state.device)
+            if self.is_first:
+                refresh_report(self.run_dir, state.progress.say)
 
     def save_networks(self, last: bool) -> None:
         """Write snapshot and training state, then what follows from them. OSError if they are the last and cannot be written."""
@@ -76,12 +91,17 @@ class RunOutput:
         failed = self.is_first and not self._try(lambda: self._write_networks(saved), last)
         self.is_behind = any_process(failed, self.state.device)
 
+    @property
+    def snapshot(self) -> Path:
+        """Where the snapshot of now goes."""
+        return self.run_dir / f'network-snapshot-{self.state.images_done // 1000:06d}.pkl'
+
     def _write_networks(self, saved: dict[str, Any]) -> None:
-        legacy.save_network_pkl(self.run_dir / f'network-snapshot-{self.state.images_done // 1000:06d}.pkl', dict(
+        legacy.save_network_pkl(self.snapshot, dict(
             **self.state.networks, augment_pipe=self.state.augment_pipe, training_set_kwargs=dict(self.training_set_kwargs),
             class_names=list(self.dataset.class_names)))
         save_state(self.run_dir, saved)
-        prune_snapshots(self.run_dir, self.keep_snapshots)
+        prune_snapshots(self.run_dir, self.keep_snapshots, best_snapshot(self.run_dir))
         refresh_report(self.run_dir, self.state.progress.say)
 
     def _measure_diversity(self, tick: int) -> list[str]:

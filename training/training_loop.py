@@ -34,6 +34,7 @@ from .processes import any_process, average_buffers, copy_from_first_process
 from .progress import Progress
 from .run_output import RunOutput
 from .sample_grid import choose_samples
+from .snapshot_metrics import SnapshotMetrics
 from .stop_signals import StopSignals
 from .training_state import TrainingState
 
@@ -72,6 +73,7 @@ def training_loop(
     num_threads: int | None = None,  # torch's threads on the CPU; None: its own choice
     cond_ramp: list[float] | None = None,  # thousand images: labels fade in from the first to the second number
     keep_snapshots: int | None = None,  # None: all
+    metrics: dict[str, Any] | None = None,  # what SnapshotMetrics takes; None: no metrics
     rank: int = 0,
     abort_fn: Callable[[], bool] | None = None,  # asked at every tick
     progress_fn: Callable[[float, float], None] | None = None,  # told thousands of images: done, total
@@ -102,14 +104,14 @@ def training_loop(
         phases = make_phases('G', G, G_opt_kwargs, G_reg_interval) + make_phases('D', D, D_opt_kwargs, D_reg_interval)
         state = TrainingState(networks, phases, augment_pipe, loss, training_stats.Collector(regex='Loss/signs/real'), progress,
                               DiversityAlarm(dataset, G.z_dim, random_seed, torch_device), torch_device)
-        labels_mean = mean_label(dataset).to(torch_device)
+        labels_mean = mean_label(dataset).to(torch_device) if cond_ramp else None
 
         def faded(c: torch.Tensor) -> torch.Tensor:
-            return fade_labels(c, labels_mean, ramp_strength(state.images_done, cond_ramp))
+            return c if labels_mean is None else fade_labels(c, labels_mean, ramp_strength(state.images_done, cond_ramp))
 
         output = RunOutput(run_dir, state, dataset, choose_samples(dataset, G.z_dim, random_seed, torch_device),
                            lambda z, c, **kwargs: G_ema(z, faded(c), **kwargs), batch_gpu, training_set_kwargs, keep_snapshots,
-                           rank, num_gpus, stop)
+                           SnapshotMetrics(**metrics) if metrics else None, rank, num_gpus, stop)
         if saved is None:
             if rank == 0:
                 print_summaries(networks, batch_gpu, torch_device)

@@ -1,0 +1,70 @@
+"""Density and coverage (Naeem et al. 2020, arXiv:2002.09797, Eqs. 3 and 4).
+
+Around each real point X_i lies a ball B_i that reaches to its k-th nearest real neighbour.
+
+    density  = 1/(k M) sum_j sum_i [Y_j in B_i]      fidelity: real balls around a generated point, over k; may pass 1
+    coverage = 1/N sum_i [some Y_j in B_i]           diversity: share of real points with a generated one near, 0..1
+
+Were there many more real points than generated ones, even a perfect generator could not cover them; the metrics take
+N <= M. With k = 5 and N = M, it then covers 1 - 2^-5 = 97 % of them.
+
+Shapes: N real features X, M generated features Y, D their length.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+
+from metrics import metric_utils
+from metrics.detectors import INCEPTION_URL
+from metrics.metric_options import MetricOptions
+from metrics.neighbours import TIE, check_points, count_within, kth_neighbour_distances, nearest, placed
+from metrics.registry import register_metric
+
+NEAREST_K = 5
+NUM_GEN = 5000
+
+
+@register_metric(num_gen=NUM_GEN, higher_is_better=True)
+def dc5k5_full(opts: MetricOptions) -> dict[str, float]:
+    """Density and coverage of 5,000 generated images and at most as many real ones, drawn from all."""
+    opts.ignore_training_subset()
+    density, coverage = compute_density_coverage(opts, opts.max_real, opts.num_gen, NEAREST_K)
+    return dict(dc5k5_full_density=density, dc5k5_full_coverage=coverage)
+
+
+def compute_density_coverage(
+    opts: MetricOptions, max_real: int | None, num_gen: int | None, nearest_k: int
+) -> tuple[float, float]:
+    """Density and coverage from features of the data set, max_real images of it at most, and of num_gen generated images.
+
+    NaN in all processes but the first.
+    """
+    wanted: dict[str, Any] = dict(detector_url=INCEPTION_URL, detector_kwargs=dict(return_features=True), capture_all=True)
+    real = metric_utils.compute_feature_stats_for_dataset(opts, **wanted, max_items=max_real, rel_lo=0, rel_hi=0.5)
+    made = metric_utils.compute_feature_stats_for_generator(opts, **wanted, max_items=num_gen, rel_lo=0.5, rel_hi=1)
+    if opts.rank != 0:
+        return math.nan, math.nan
+    opts.facts['num_real_drawn'] = min(real.num_items, made.num_items)
+    found = equal_numbers_density_coverage(real.get_all(), made.get_all(), nearest_k, opts.seed, opts.device)
+    return found['density'], found['coverage']
+
+
+def equal_numbers_density_coverage(
+    real: np.ndarray, made: np.ndarray, k: int, seed: int, device: torch.device | None
+) -> dict[str, float]:
+    """density_coverage() after more real points than generated ones are reduced to as many, drawn by seed."""
+    if len(real) > len(made):
+        real = real[np.sort(np.random.default_rng(seed).permutation(len(real))[:len(made)])]
+    return density_coverage(placed(real, device), placed(made, device), k)
+
+
+def density_coverage(real: torch.Tensor, made: torch.Tensor, k: int = NEAREST_K) -> dict[str, float]:
+    """real: [N, D], made: [M, D]. Returns {'density': ..., 'coverage': ...}. ValueError for fewer than k + 1 real points."""
+    check_points(real, made)
+    radii = kth_neighbour_distances(real, k)
+    density = count_within(made, real, radii).double().mean() / k
+    reach = nearest(real, made)[0][:, 0]  # of every real point, to its nearest generated one
+    return dict(density=float(density), coverage=float((reach < radii * (1 - TIE)).double().mean()))

@@ -1,0 +1,107 @@
+"""Labelled images in memory, real or generated: what the classifier learns from and is tried on.
+
+Shapes: N images, C channels, K classes. Images are uint8 [0, 255].
+"""
+
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from tqdm import tqdm
+
+import dnnlib
+
+
+def check_labelled(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> None:
+    """Raises ValueError unless images are uint8 [N, C, H, W] with an int64 label in [0, num_classes) each, no class empty."""
+    if images.dtype != torch.uint8 or images.ndim != 4:
+        raise ValueError(f'expected uint8 images [N, C, H, W], found {images.dtype} {list(images.shape)}')
+    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
+        raise ValueError(f'expected one int64 label for each of {len(images)} images, found {labels.dtype} {list(labels.shape)}')
+    check_labels(labels, [str(index) for index in range(num_classes)])
+
+
+def check_labels(labels: torch.Tensor, class_names: list[str]) -> None:
+    """Raises ValueError unless the int64 labels name two or more classes and leave none empty."""
+    num_classes = len(class_names)
+    if num_classes < 2:
+        raise ValueError(f'judging classes needs at least 2 of them, found {num_classes}')
+    if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
+        raise ValueError(f'labels must lie in 0..{num_classes - 1}, found {int(labels.min())}..{int(labels.max())}')
+    empty = (torch.bincount(labels, minlength=num_classes) == 0).nonzero().flatten().tolist()
+    if empty:
+        names = ', '.join(class_names[index] for index in empty[:10]) + (' ...' if len(empty) > 10 else '')
+        raise ValueError(f'no images of class {names}: every class needs some')
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledImages:
+    """images: uint8 [N, C, H, W]; labels: int64 [N]; class_names: one for each class."""
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    class_names: list[str]
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, mask: torch.Tensor) -> 'LabelledImages':
+        """The images where mask, bool [N], is true."""
+        return LabelledImages(self.images[mask], self.labels[mask], self.class_names)
+
+
+def open_labelled(dataset_kwargs: dict[str, Any]) -> Any:
+    """The data set with its labels in use; ValueError unless these name classes."""
+    dataset = dnnlib.util.construct_class_by_name(**{**dataset_kwargs, 'use_labels': True})
+    if not dataset.has_labels or not dataset.has_onehot_labels:
+        where = dataset_kwargs.get('path', dataset.name)
+        raise ValueError(f'{where} has no class labels: judging classes needs them, see dataset_tool.py --help')
+    return dataset
+
+
+def class_labels(dataset: Any) -> torch.Tensor:
+    """The class of every item of a data set with one-hot labels, int64 [N]."""
+    labels = np.stack([dataset.get_label(index) for index in range(len(dataset))])
+    return torch.from_numpy(labels.argmax(axis=1))
+
+
+def load_labelled(dataset_kwargs: dict[str, Any], max_resolution: int | None = None) -> LabelledImages:
+    """All images of a labelled data set, averaged down to max_resolution if they are larger."""
+    dataset = open_labelled(dataset_kwargs)
+    try:
+        labels = class_labels(dataset)
+        check_labels(labels, dataset.class_names)
+        indices = tqdm(range(len(dataset)), desc=f'Reading {dataset.name}', unit='img', delay=2, leave=False)
+        images = [shrink(torch.from_numpy(dataset[index][0])[None], max_resolution) for index in indices]
+        return LabelledImages(torch.cat(images), labels, list(dataset.class_names))
+    finally:
+        dataset.close()
+
+
+def folder_kwargs(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What load_labelled() takes, for a folder or zip."""
+    return dict(class_name='training.dataset.ImageFolderDataset', path=os.fspath(path), use_labels=True)
+
+
+def shrink(images: torch.Tensor, max_resolution: int | None) -> torch.Tensor:
+    """uint8 [N, C, H, W], averaged down to max_resolution and rounded; smaller images, or without a limit, as they are."""
+    if max_resolution is None or images.shape[-1] <= max_resolution:
+        return images
+    return F.adaptive_avg_pool2d(images.float(), max_resolution).round().to(torch.uint8)
+
+
+def split_held_out(labels: torch.Tensor, share: float, generator: torch.Generator) -> torch.Tensor:
+    """Draws share of the images of every class, at least one. labels: int64 [N]. Returns a mask, bool [N]."""
+    held_out = torch.zeros(len(labels), dtype=torch.bool)
+    for label in labels.unique():
+        index = (labels == label).nonzero().flatten()
+        index = index[torch.randperm(len(index), generator=generator)]
+        held_out[index[: max(1, round(share * len(index)))]] = True
+    return held_out

@@ -1,0 +1,95 @@
+"""What a metric is computed from and with: the generator, the data, the devices, the counts; and its progress bar."""
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+BAR_DELAY_SEC = 2  # shorter work shows no bar
+
+
+class ProgressMonitor:
+    """A bar for one piece of work, and how far the whole has come.
+
+    tag: words before the bar. num_items: of the work. flush_interval: items between reports to progress_fn. verbose: show
+    a bar. progress_fn(value, total): told the progress of the whole, which goes from pfn_lo to pfn_hi of pfn_total here.
+    """
+
+    def __init__(self, tag: str | None = None, num_items: int | None = None, flush_interval: int = 1000, verbose: bool = False,
+                 progress_fn: Callable[[float, float], None] | None = None, pfn_lo: float = 0, pfn_hi: float = 1000,
+                 pfn_total: float = 1000):
+        self.tag, self.num_items, self.flush_interval, self.verbose = tag, num_items, flush_interval, verbose
+        self.progress_fn, self.pfn_lo, self.pfn_hi, self.pfn_total = progress_fn, pfn_lo, pfn_hi, pfn_total
+        self._told = 0
+        self._bar = tqdm(total=num_items, desc=tag, unit='img', delay=BAR_DELAY_SEC, leave=False,
+                         disable=not verbose or tag is None)
+
+    def update(self, cur_items: int) -> None:
+        """cur_items are done by now; at num_items the bar ends."""
+        self._bar.update(cur_items - self._bar.n)
+        is_done = self.num_items is not None and cur_items >= self.num_items
+        if is_done:
+            self._bar.close()
+        if self.progress_fn is not None and self.num_items and (is_done or cur_items - self._told >= self.flush_interval):
+            self._told = cur_items
+            share = min(cur_items / self.num_items, 1)
+            self.progress_fn(self.pfn_lo + (self.pfn_hi - self.pfn_lo) * share, self.pfn_total)
+
+    def sub(self, tag: str | None = None, num_items: int | None = None, flush_interval: int = 1000, rel_lo: float = 0,
+            rel_hi: float = 1) -> 'ProgressMonitor':
+        """The monitor of a part of this work, from the share rel_lo to the share rel_hi of it."""
+        span = self.pfn_hi - self.pfn_lo
+        return ProgressMonitor(tag, num_items, flush_interval, self.verbose, self.progress_fn, self.pfn_lo + span * rel_lo,
+                               self.pfn_lo + span * rel_hi, self.pfn_total)
+
+
+@dataclasses.dataclass
+class MetricOptions:
+    """Everything that a metric is told.
+
+    G: the generator, called as G(z, c, **G_kwargs). dataset_kwargs: construct_class_by_name's arguments for the real data;
+    test_dataset_kwargs: for held-out real data, where a metric takes them. num_gpus: processes; rank: of this one. cache:
+    keep features of real images on disk. detector: 'inception' (NVLabs' networks), 'dinov2', 'classifier', a TorchScript
+    file, or a metrics.detectors.Detector. seed: fixes latents, labels and subsets. num_gen, max_real: counts of images; None
+    is the metric's standard. batch_size: images at a time in the detector. num_workers: processes that read images; None:
+    by device. run_dir: where pictures go; None: nowhere. shared: kept for the next metrics of the same generator, data and
+    seed. facts: what is worth knowing beside the values, JSON-ready; filled on the way.
+    """
+
+    G: Any = None
+    G_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    dataset_kwargs: dict[str, Any] = dataclasses.field(default_factory=dict)
+    num_gpus: int = 1
+    rank: int = 0
+    device: Any = None  # torch.device, after construction
+    progress: Any = None  # ProgressMonitor, after construction
+    cache: bool = True
+    detector: Any = 'inception'
+    seed: int = 0
+    num_gen: int | None = None
+    max_real: int | None = None
+    batch_size: int = 64
+    num_workers: int | None = None
+    run_dir: str | os.PathLike[str] | None = None
+    test_dataset_kwargs: dict[str, Any] | None = None
+    shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.rank < self.num_gpus:
+            raise ValueError(f'rank is {self.rank}, expected 0 to {self.num_gpus - 1} with num_gpus={self.num_gpus}')
+        if self.device is None:
+            self.device = torch.device('cuda', self.rank) if torch.cuda.is_available() else torch.device('cpu')
+        self.device = torch.device(self.device)
+        self.G_kwargs, self.dataset_kwargs = dict(self.G_kwargs), dict(self.dataset_kwargs)  # metrics change their own copy
+        self.progress = self.progress.sub() if self.progress is not None and self.rank == 0 else ProgressMonitor()
+
+    def ignore_training_subset(self, keep_mirror: bool = False) -> None:
+        """All real images, none of them mirrored unless keep_mirror, whatever subset the training took."""
+        self.dataset_kwargs.update(dict(max_size=None) if keep_mirror else dict(max_size=None, xflip=False))
+
+    def warn(self, text: str) -> None:
+        """A warning in words, which becomes part of the result."""
+        self.facts.setdefault('warnings', []).append(text)

@@ -1,0 +1,160 @@
+"""Features of real and of generated images, collected over all processes; and the names that metrics import from here."""
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+import dnnlib
+from metrics import feature_cache
+from metrics.detectors import Detector, get_detector
+from metrics.feature_stats import FeatureStats, gather_rows
+from metrics.metric_options import MetricOptions, ProgressMonitor
+from metrics.sampling import Sampler, generate_images, generation_batch, prepare_generator, seeded_noise
+
+__all__ = [
+    'FeatureStats', 'MetricOptions', 'ProgressMonitor', 'Sampler', 'compute_feature_stats_for_dataset',
+    'compute_feature_stats_for_generator', 'gather', 'generate_images', 'generation_batch', 'get_feature_detector',
+    'prepare_generator', 'real_images', 'seeded_noise',
+]
+
+READERS_ON_GPU = 3  # processes that decode images while the GPU computes
+
+
+def get_feature_detector(opts: MetricOptions, detector_url: str) -> Detector:
+    """What opts.detector names; detector_url if that is 'inception', which stands for the network that the metric is defined
+    with. The first process gets it first: it fetches or trains what the others then find.
+    """
+    spec = detector_url if opts.detector == 'inception' else opts.detector
+    if not isinstance(spec, str):
+        opts.facts['detector'] = spec.identity
+        return spec
+    if opts.num_gpus > 1 and opts.rank > 0:
+        torch.distributed.barrier()
+    detector = get_detector(spec, opts.device, opts.dataset_kwargs)
+    if opts.num_gpus > 1 and opts.rank == 0:
+        torch.distributed.barrier()
+    opts.facts['detector'] = detector.identity
+    return detector
+
+
+def compute_feature_stats_for_dataset(
+    opts: MetricOptions, detector_url: str, detector_kwargs: dict[str, Any], rel_lo: float = 0, rel_hi: float = 1,
+    batch_size: int | None = None, data_loader_kwargs: dict[str, Any] | None = None, max_items: int | None = None,
+    **stats_kwargs: Any,
+) -> FeatureStats:
+    """Statistics of the features of the real images; of max_items of them, evenly spread, if there are more.
+
+    stats_kwargs: what to capture, see FeatureStats. rel_lo, rel_hi: the part of the whole progress that this is.
+    """
+    dataset = dnnlib.util.construct_class_by_name(**opts.dataset_kwargs)
+    if stats_kwargs.get('capture_labels') and not dataset.has_onehot_labels:
+        raise ValueError(f'{dataset.name} has no class labels, which this metric needs: see dataset_tool.py --help')
+    num_items = min(len(dataset), max_items or len(dataset))
+    detector = get_feature_detector(opts, detector_url)
+    kept = None
+    if opts.cache:
+        kept = feature_cache.features_path(opts.dataset_kwargs, detector.identity, detector_kwargs,
+                                           dict(stats_kwargs, max_items=num_items))
+    stats = feature_cache.load_features(kept)
+    if not _all_true(stats is not None, opts) or stats is None:
+        stats = FeatureStats(max_items=num_items, **stats_kwargs)
+        progress = opts.progress.sub('Features of real images', num_items, rel_lo=rel_lo, rel_hi=rel_hi)
+        for images, classes in real_images(opts, dataset, num_items, batch_size, data_loader_kwargs):
+            stats.append_torch(detector(images, **detector_kwargs), opts.num_gpus, opts.rank, classes)
+            progress.update(stats.num_items)
+        if opts.rank == 0:
+            feature_cache.save_features(stats, kept)
+    dataset.close()
+    opts.facts['num_real'] = stats.num_items
+    return stats
+
+
+def compute_feature_stats_for_generator(
+    opts: MetricOptions, detector_url: str, detector_kwargs: dict[str, Any], rel_lo: float = 0, rel_hi: float = 1,
+    batch_size: int | None = None, batch_gen: int | None = None, max_items: int | None = None,
+    balanced_labels: bool = False, **stats_kwargs: Any,
+) -> FeatureStats:
+    """Statistics of the features of max_items generated images, with labels drawn from the data set.
+
+    They stay in opts.shared: for metrics that have this in common, the images are generated once.
+    batch_gen: images made at a time; batch_size: images at a time in the detector, or a few more. balanced_labels: the
+    classes take turns instead.
+    """
+    if not max_items:
+        raise ValueError('max_items is missing: say how many images to generate')
+    if stats_kwargs.get('capture_labels') and not opts.G.c_dim:
+        raise ValueError('the network is unconditional, this metric needs classes: give a class-conditional network')
+    detector = get_feature_detector(opts, detector_url)
+    opts.facts['num_gen'] = max_items
+    key = ('generated', detector.identity, *sorted(detector_kwargs.items()), max_items, opts.seed, balanced_labels)
+    if key in opts.shared:
+        return opts.shared[key]
+    everything = dict(capture_all=True, capture_labels=opts.G.c_dim > 0)  # the next metric may ask for more than this one
+    stats = FeatureStats(max_items=max_items, **{**stats_kwargs, **everything})
+    progress = opts.progress.sub('Features of generated images', max_items, rel_lo=rel_lo, rel_hi=rel_hi)
+    for images, classes in _joined(generate_images(opts, max_items, batch_gen, balanced_labels), batch_size or opts.batch_size):
+        stats.append_torch(detector(images, **detector_kwargs), opts.num_gpus, opts.rank, classes)
+        progress.update(stats.num_items)
+    opts.shared[key] = stats
+    return stats
+
+
+def real_images(
+    opts: MetricOptions, dataset: Any, num_items: int, batch_size: int | None = None,
+    data_loader_kwargs: dict[str, Any] | None = None,
+) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    """This process's share of num_items images, evenly spread over the data set: batches of uint8 [n, C, H, W] on the device
+    and class indices int64 [n], None without. All processes get equally many, the surplus at the end repeats the beginning.
+    """
+    rounds = math.ceil(num_items / opts.num_gpus)
+    items = [(row * opts.num_gpus + opts.rank) % num_items for row in range(rounds)]
+    indices = [item * len(dataset) // num_items for item in items]
+    on_gpu = opts.device.type == 'cuda'
+    readers = opts.num_workers if opts.num_workers is not None else READERS_ON_GPU * on_gpu
+    loader_kwargs = dict(num_workers=readers, pin_memory=on_gpu) if data_loader_kwargs is None else data_loader_kwargs
+    loader = torch.utils.data.DataLoader(dataset, batch_size=batch_size or opts.batch_size, sampler=indices,
+                                         generator=torch.Generator(), **loader_kwargs)  # not torch's own random numbers
+    for images, labels in _one_line_errors(loader):
+        yield images.to(opts.device, non_blocking=True), labels.argmax(dim=1) if labels.shape[1] else None
+
+
+def _one_line_errors(loader: torch.utils.data.DataLoader) -> Iterator[Any]:
+    """The loader's batches. What fails in a process that reads has its whole traceback in its text: only the last line stays."""
+    try:
+        yield from loader
+    except (OSError, ValueError) as error:
+        raise type(error)(str(error).strip().splitlines()[-1].removeprefix(f'{type(error).__name__}: ')) from error
+
+
+def gather(x: torch.Tensor, opts: MetricOptions) -> torch.Tensor:
+    """Rows [n, ...] of each process -> [n * num_gpus, ...], the same in all processes, in the order of one process alone."""
+    return gather_rows(x, opts.num_gpus)
+
+
+def _all_true(value: bool, opts: MetricOptions) -> bool:
+    """Whether the value is true in every process, so that all do the same."""
+    if opts.num_gpus == 1:
+        return value
+    least = torch.tensor(float(value), device=opts.device)
+    torch.distributed.all_reduce(least, op=torch.distributed.ReduceOp.MIN)
+    return bool(least.item())
+
+
+def _joined(
+    batches: Iterator[tuple[torch.Tensor, torch.Tensor | None]], size: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
+    """The same images in batches of at least size, but for the last."""
+    held: list[tuple[torch.Tensor, torch.Tensor | None]] = []
+    for batch in batches:
+        held.append(batch)
+        if sum(len(images) for images, _ in held) >= size:
+            yield _concatenate(held)
+            held = []
+    if held:
+        yield _concatenate(held)
+
+
+def _concatenate(held: list[tuple[torch.Tensor, torch.Tensor | None]]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    classes = [found for _, found in held if found is not None]
+    return torch.cat([images for images, _ in held]), torch.cat(classes) if classes else None

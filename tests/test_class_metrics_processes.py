@@ -1,0 +1,45 @@
+"""Two processes give the numbers of one: every generated image once, in the same order, with the same class."""
+import json
+
+import pytest
+import torch
+
+from metrics import class_judge
+from metrics.density_coverage import dc5k5_full
+from metrics.gan_test import gan_test
+from metrics.memorization import memorization
+from metrics.per_class import fid_per_class, kid_per_class
+from tests.class_metric_stand_ins import options, save_bars
+
+NUM_STEPS = 40  # of the judge
+METRICS = [fid_per_class, kid_per_class, dc5k5_full, memorization, gan_test]
+
+
+def compute(folder, train, test, **changes):
+    """61 images, which is odd: the surplus of the second process has to go."""
+    torch.set_num_threads(1)
+    opts = options(train, test_dataset_kwargs=test, num_gen=61, batch_size=8, run_dir=folder, **changes)
+    return {name: value for metric in METRICS for name, value in metric(opts).items()}
+
+
+def work(rank, folder, train, test):
+    class_judge.MIN_STEPS = NUM_STEPS
+    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/init', rank=rank, world_size=2)
+    values = compute(folder, train, test, num_gpus=2, rank=rank)
+    torch.distributed.destroy_process_group()
+    if rank == 0:
+        with open(f'{folder}/values.json', 'w', encoding='ascii') as file:
+            json.dump(values, file)
+
+
+def test_two_processes_equal_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(class_judge, 'MIN_STEPS', NUM_STEPS)
+    train, test = save_bars(tmp_path / 'train.zip', 12, seed=1), save_bars(tmp_path / 'test.zip', 12, seed=2)
+    (tmp_path / 'one').mkdir()
+    (tmp_path / 'two').mkdir()
+    alone = compute(str(tmp_path / 'one'), train, test)
+    torch.multiprocessing.spawn(work, (str(tmp_path / 'two'), train, test), nprocs=2)
+    with open(tmp_path / 'two' / 'values.json', encoding='ascii') as file:
+        assert json.load(file) == pytest.approx(alone, rel=1e-5, abs=1e-9)
+    pictures = [(tmp_path / name / 'memorization.png').read_bytes() for name in ('one', 'two')]
+    assert pictures[0] == pictures[1]

@@ -1,0 +1,71 @@
+"""metrics/metric_options.py: the options that metrics are given, and progress."""
+import pytest
+import torch
+
+from metrics.metric_options import MetricOptions, ProgressMonitor
+
+
+def test_metrics_change_their_own_copies():
+    dataset_kwargs, G_kwargs = dict(path='x', max_size=5, xflip=True), dict(a=1)
+    opts = MetricOptions(dataset_kwargs=dataset_kwargs, G_kwargs=G_kwargs, device='cpu')
+    opts.ignore_training_subset()
+    opts.G_kwargs['a'] = 2
+    assert opts.dataset_kwargs == dict(path='x', max_size=None, xflip=False)
+    assert dataset_kwargs == dict(path='x', max_size=5, xflip=True) and G_kwargs == dict(a=1)
+
+
+def test_mirrored_copies_can_stay():
+    opts = MetricOptions(dataset_kwargs=dict(path='x', max_size=5, xflip=True), device='cpu')
+    opts.ignore_training_subset(keep_mirror=True)
+    assert opts.dataset_kwargs == dict(path='x', max_size=None, xflip=True)
+
+
+def test_device_by_default(monkeypatch):
+    assert MetricOptions(device='cpu').device == torch.device('cpu')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    assert MetricOptions(num_gpus=3, rank=2).device == torch.device('cuda', 2)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert MetricOptions().device == torch.device('cpu')
+
+
+@pytest.mark.parametrize('rank', [-1, 2])
+def test_wrong_rank(rank):
+    with pytest.raises(ValueError, match='expected 0 to 1'):
+        MetricOptions(num_gpus=2, rank=rank)
+
+
+def test_warnings_are_facts():
+    opts = MetricOptions(device='cpu')
+    opts.warn('a')
+    opts.warn('b')
+    assert opts.facts == dict(warnings=['a', 'b'])
+
+
+def test_progress_of_parts_is_told_as_that_of_the_whole():
+    told = []
+    whole = ProgressMonitor(progress_fn=lambda value, total: told.append((value, total)))
+    first = whole.sub('first', num_items=2000, rel_lo=0, rel_hi=0.5)
+    second = whole.sub('second', num_items=10, rel_lo=0.5, rel_hi=1)
+    for done in (500, 1000, 1500, 2000):
+        first.update(done)
+    second.update(10)
+    assert told == [(250, 1000), (500, 1000), (1000, 1000)]     # every flush_interval = 1000 items and at the ends
+
+
+def test_only_the_first_process_tells():
+    told = []
+    progress = ProgressMonitor(progress_fn=lambda *value: told.append(value))
+    MetricOptions(num_gpus=2, rank=1, progress=progress, device='cpu').progress.sub('x', num_items=1).update(1)
+    assert not told
+    MetricOptions(num_gpus=2, rank=0, progress=progress, device='cpu').progress.sub('x', num_items=1).update(1)
+    assert told == [(1000, 1000)]
+
+
+@pytest.mark.parametrize('verbose', [False, True])
+def test_a_bar_only_where_it_is_wanted(verbose, monkeypatch, capsys):
+    monkeypatch.setattr('metrics.metric_options.BAR_DELAY_SEC', 0)
+    bar = ProgressMonitor(verbose=verbose).sub('Reading', num_items=10)
+    bar.update(5)
+    bar.update(10)
+    out, err = capsys.readouterr()
+    assert ('Reading' in err) == verbose and not out

@@ -1,0 +1,68 @@
+"""metrics/precision_recall.py against scikit-learn, torch-fidelity and prdc."""
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import NearestNeighbors
+
+from metrics.precision_recall import covered_share
+from tests.reference_metrics import torch_fidelity
+
+
+def features(seed, num, dim=5, scale=1.0, shift=0.0):
+    x = np.random.default_rng(seed).normal(size=(num, dim)) * scale + shift
+    return torch.from_numpy(x.astype(np.float32))
+
+
+def by_neighbours(probes, points, k):
+    """With scikit-learn's radii, and a plain loop over the probes."""
+    radii = NearestNeighbors(n_neighbors=k + 1).fit(points).kneighbors(points)[0][:, k]
+    return np.mean([(np.linalg.norm(points - probe, axis=1) <= radii).any() for probe in probes])
+
+
+@pytest.mark.parametrize('k', [1, 3, 7])
+@pytest.mark.parametrize('block', [7, 64, 4096])
+def test_matches_scikit_learn(k, block):
+    x, y = features(0, 80), features(1, 60, scale=0.8, shift=0.4)
+    assert covered_share(y, x, k, block) == by_neighbours(y.double().numpy(), x.double().numpy(), k)
+    assert 0 < covered_share(x, y, k, block) < 1
+
+
+def test_matches_torch_fidelity():
+    made, real = features(2, 90), features(3, 70, scale=1.2)
+    options = dict(prc_neighborhood=3, prc_batch_size=32, save_cpu_ram=True, verbose=False)
+    want = torch_fidelity('metric_prc').prc_features_to_metric(made.double(), real.double(), **options)
+    # it keeps shares in float32
+    np.testing.assert_allclose(covered_share(made, real, 3), want['precision'], rtol=1e-6)
+    np.testing.assert_allclose(covered_share(real, made, 3), want['recall'], rtol=1e-6)
+
+
+def test_matches_prdc():
+    prdc = pytest.importorskip('prdc')
+    real, made = features(4, 60), features(5, 80, shift=0.5)
+    want = prdc.compute_prdc(real.double().numpy(), made.double().numpy(), nearest_k=4)
+    np.testing.assert_allclose(covered_share(made, real, 4), want['precision'], rtol=1e-12)
+    np.testing.assert_allclose(covered_share(real, made, 4), want['recall'], rtol=1e-12)
+
+
+def test_a_set_covers_itself_and_nothing_far():
+    x = features(6, 40)
+    assert covered_share(x, x, 3) == 1
+    assert covered_share(x + 100, x, 3) == 0
+
+
+def test_the_edge_counts_as_inside():
+    points = torch.tensor([[0.0], [1.0], [2.0]])    # all radii are 1 with k = 1
+    assert covered_share(torch.tensor([[3.0], [-1.0]]), points, 1) == 1
+    assert covered_share(torch.tensor([[3.001], [-1.001]]), points, 1) == 0
+
+
+def test_copies_of_a_point_have_radius_zero():
+    points = torch.zeros(5, 2)
+    assert covered_share(torch.zeros(2, 2), points, 3) == 1
+    assert covered_share(torch.full([2, 2], 0.01), points, 3) == 0
+
+
+@pytest.mark.parametrize('num', [1, 3])
+def test_fewer_points_than_neighbours(num):
+    with pytest.raises(ValueError, match='4 points or more'):
+        covered_share(features(0, 9), features(1, num), 3)

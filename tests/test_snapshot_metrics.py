@@ -1,0 +1,113 @@
+"""Metrics as a training goes: reported, the best snapshot marked and kept, and nothing that is learnt is touched."""
+
+import json
+import os
+
+import pytest
+from click.testing import CliRunner
+
+import legacy
+import train
+import train_hyper
+from tests.test_exact_resume import COMMAND, differences, only_run
+from training.run_dir import prune_snapshots, read_json
+from training.snapshot_metrics import BEST, best_snapshot, mark_best
+from training.training_state import find_state, read_state
+
+TINY = ['--cond=1', '--tick=0.5', '--snap=4', '--kimg=2', '--aug=noaug', *COMMAND, '--batch=20', '--mbstd-group=4']
+MEASURE = ['--metrics=kid_per_class,gan_test', '--metrics-ticks=1', '--metrics-detector=classifier', '--metrics-num-gen=30']
+
+
+def call(*args, main=train.main):
+    return CliRunner().invoke(main, [str(arg) for arg in args])
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
+
+
+def lines_of(run_dir, metric):
+    return [json.loads(line) for line in (run_dir / f'metric-{metric}.jsonl').read_text().splitlines()]
+
+
+def test_training_measures_and_marks_the_best(tmp_path, rgb_zip):
+    result = call('--outdir', tmp_path / 'runs', '--data', rgb_zip, *TINY, *MEASURE, '--keep-snapshots=1')
+    assert result.exit_code == 0, result.output
+    run_dir = only_run(tmp_path / 'runs')
+    kid, judged = lines_of(run_dir, 'kid_per_class_0.03k'), lines_of(run_dir, 'gan_test_0.03k')
+    assert len(kid) == len(judged) == 4  # ticks 1 to 4, the first one being a batch long
+    values = {line['snapshot_pkl']: line['results']['kid_per_class_0.03k'] for line in kid}
+    assert {'kid_per_class_0.03k/cat', 'kid_per_class_0.03k/dog', 'kid_per_class_0.03k/owl'} <= kid[0]['results'].keys()
+    best = os.readlink(run_dir / BEST)
+    left = {path.name for path in run_dir.glob('network-snapshot-*.pkl')}
+    assert best in left and left <= {best, 'network-snapshot-000002.pkl'}
+    assert values[best] == min(value for name, value in values.items() if name in left)
+    assert legacy.load_network_pkl(run_dir / BEST)['class_names'] == ['cat', 'dog', 'owl']
+    assert 'kid_per_class' in (run_dir / 'report.html').read_text() and 'kid_per_class' in (run_dir / 'log.txt').read_text()
+
+
+def test_measuring_leaves_the_training_as_it_is(tmp_path, rgb_zip):
+    ends = []
+    for name, options in (('measured', MEASURE), ('plain', [])):
+        assert call('--outdir', tmp_path / name, '--data', rgb_zip, *TINY, *options).exit_code == 0
+        ends.append(read_state(find_state(only_run(tmp_path / name))))
+    assert differences(ends[0]['networks'], ends[1]['networks']) == []
+    assert differences(ends[0]['random'], ends[1]['random']) == []
+
+
+def test_a_run_that_goes_on_may_measure(tmp_path, rgb_zip, source_pkl):
+    args = ['--data', rgb_zip, '--resume', source_pkl, '--selfinit', '--code-dim=4', '--batch=8', '--kimg=0.04', '--tick=0.02',
+            '--device=cpu']
+    assert call('--outdir', tmp_path / 'runs', *args, main=train_hyper.main).exit_code == 0
+    result = call('--resume=latest', '--outdir', tmp_path / 'runs', '--kimg=0.08', *MEASURE, main=train_hyper.main)
+    assert result.exit_code == 0, result.output
+    run_dir = only_run(tmp_path / 'runs')
+    assert read_json(run_dir / 'training_options.json')['metrics']['names'] == ['kid_per_class', 'gan_test']
+    assert (run_dir / BEST).is_symlink() and lines_of(run_dir, 'kid_per_class_0.03k')
+
+
+@pytest.mark.parametrize('options, text', [
+    (['--metrics=kid_per_clas'], "metric 'kid_per_clas' is unknown: did you mean kid_per_class"),
+    (['--metrics='], "metric '' is unknown"),
+    (['--metrics=kid50k,,'], "metric '' is unknown"),
+    (['--metrics=kid_per_class', '--cond=0'], '--metrics=kid_per_class looks at classes'),
+    (['--metrics=kid50k,memorization'], '--metrics=memorization needs real images that are held out'),
+    (['--metrics=kid50k', '--metrics-detector=missing.pt'], 'missing.pt'),
+])
+def test_wrong_metrics_are_said_before_training(tmp_path, rgb_zip, options, text):
+    result = call('--outdir', tmp_path / 'runs', '--data', rgb_zip, *TINY, *options)
+    assert result.exit_code == 2 and text in result.stderr and result.stderr.count('\n') == 1, result.output
+    assert not (tmp_path / 'runs').exists()
+
+
+def write_values(run_dir, values, snapshots):
+    for name in snapshots:
+        (run_dir / name).touch()
+    lines = [json.dumps(dict(results={'m': value, 'm/cat': 0}, snapshot_pkl=name)) for name, value in values]
+    (run_dir / 'metric-m.jsonl').write_text('\n'.join(lines) + '\n')
+
+
+A, B, C = (f'network-snapshot-00000{i}.pkl' for i in range(3))
+
+
+@pytest.mark.parametrize('values, higher, want', [
+    ([(A, 3.0), (B, 1.0), (C, 2.0)], False, B),
+    ([(A, 3.0), (B, 1.0), (C, 2.0)], True, A),
+    ([(A, 3.0), (A, 0.5), (C, 2.0)], False, A),  # measured again: the last value counts
+    ([(A, float('nan')), (C, 2.0)], False, C),
+    ([(A, 3.0), ('gone.pkl', 0.0), (None, 0.0)], False, A),
+])
+def test_the_best_that_is_there(tmp_path, values, higher, want):
+    write_values(tmp_path, values, [A, B, C])
+    mark_best(tmp_path, 'm', higher)
+    assert best_snapshot(tmp_path) == tmp_path / want and (tmp_path / BEST).resolve() == (tmp_path / want).resolve()
+    prune_snapshots(tmp_path, 1, best_snapshot(tmp_path))
+    assert {path.name for path in tmp_path.glob('network-snapshot-*')} == {want, C}
+    assert not list(tmp_path.glob('.*'))
+
+
+def test_nothing_measured_nothing_marked(tmp_path):
+    write_values(tmp_path, [(A, float('nan'))], [A])
+    mark_best(tmp_path, 'm', False)
+    assert best_snapshot(tmp_path) is None and not os.path.lexists(tmp_path / BEST)
