@@ -24,7 +24,8 @@ from training.cli import (
     resolve_device,
     verbose_option,
 )
-from training.processes import check_devices, from_environment, join, rank_device, start_processes
+from training.processes import check_devices, from_environment, join, rank_device
+from training.spawning import start_processes
 
 DATASET_CLASS = 'training.dataset.ImageFolderDataset'
 TRUSTED_DATA_KEYS = ('path', 'max_size', 'xflip', 'random_seed')  # what a snapshot may say of its data; never a class name

@@ -135,15 +135,18 @@ def test_a_second_signal_kills(tmp_path):
     assert not any(alive(pid) for pid in read_pids(tmp_path)) and not list(tmp_path.glob('saved*'))
 
 
-def sleep_deaf(rank, outdir):
-    note(outdir, f'ready/{os.getpid()}')
-    time.sleep(600)
+def join_without_handlers(rank, outdir):
+    with join(from_environment(), CPU):
+        note(outdir, f'ready/{os.getpid()}')
+        time.sleep(600 if rank == 1 else 0)
+        any_process(False, CPU)  # process 0 misses process 1 here, and reports that
 
 
-def test_a_signal_to_processes_that_cannot_stop_yet(tmp_path):
-    thread = signal_when_ready(tmp_path, signal.SIGINT)
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_processes_that_cannot_stop_yet(tmp_path, number):
+    thread = signal_when_ready(tmp_path, number)
     with pytest.raises(KeyboardInterrupt):
-        start_processes(sleep_deaf, (tmp_path,), 2)
+        start_processes(join_without_handlers, (tmp_path,), 2)
     thread.join()
     assert not any(alive(pid) for pid in read_pids(tmp_path))
 

@@ -102,7 +102,7 @@ def check_precision(device: str) -> None:
                          'leave out --fp32, or train on CUDA')
 
 
-def check_outdir(outdir: str | Path) -> None:
+def check_outdir(outdir: str | Path, option: str = '--outdir') -> None:
     """ValueError unless directories can be made in outdir, or it can be made itself. Leaves nothing behind.
 
     OSError if that is the fault of a full or broken disk.
@@ -117,7 +117,7 @@ def check_outdir(outdir: str | Path) -> None:
         if error.errno in MACHINE_ERRNOS:
             raise
         what = 'is not a directory' if isinstance(error, NotADirectoryError) else f'cannot be written to ({error.strerror})'
-        raise ValueError(f'--outdir={outdir}: {place} {what}; choose another place, or change its permissions') from error
+        raise ValueError(f'{option}={outdir}: {place} {what}; choose another place, or change its permissions') from error
 
 
 def _exists(path: Path) -> bool:

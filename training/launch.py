@@ -12,10 +12,11 @@ import click
 import dnnlib
 
 from .data_facts import DataFacts
-from .processes import Member, check_devices, from_environment, join, rank_device, share_plan, start_processes
+from .processes import Member, check_devices, from_environment, join, rank_device, share_plan
 from .report import refresh_report
 from .run_dir import OPTIONS, Run, make_run_dir, record_run, save_json
 from .snapshot_metrics import check_metrics
+from .spawning import start_processes
 from .training_loop import training_loop
 
 Config = dict[str, Any]
@@ -147,7 +148,7 @@ def _run_process(rank: int, run_dir: Path, config: Config, command: str) -> None
 
 
 def _train_as_member(member: Member, run_dir: Path, config: Config, command: str) -> None:
-    with join(member, rank_device(config['device'], member.local_rank)):
+    with join(member, member.device(config['device'])):
         if member.rank == 0:
             _train(run_dir, config, command)
         else:

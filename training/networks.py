@@ -2,11 +2,14 @@
 
 Module, parameter and buffer names are those of the published snapshots, so that snapshots travel both ways.
 The whole architecture stands in this one file, with imports that any host codebase offers, because a snapshot
-carries the source text of the file that defines its classes.
+carries the source text of the file that defines its classes; the text keeps to Python 3.7 and PyTorch 1.9 for the
+sake of those hosts.
 
 Shapes: N batch, I/O input/output channels, H, W pixels, k kernel size. Images are float32 in about [-1, 1].
 Weights use the equalised learning rate (Karras et al. 2018, section 4.1): stored with unit spread, scaled when used.
 """
+from __future__ import annotations
+
 from typing import Any
 
 import numpy as np
@@ -36,13 +39,11 @@ class RoundedSqrt(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(x: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
         wide = x.double() if x.device.type == 'cpu' else x
-        return wide.sqrt().to(x.dtype)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
-        ctx.save_for_backward(output)
+        root = wide.sqrt().to(x.dtype)
+        ctx.save_for_backward(root)
+        return root
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> torch.Tensor:

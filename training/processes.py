@@ -19,7 +19,6 @@ from torch_utils import collectives, training_stats
 
 from . import watch
 from .environment import Member, from_environment
-from .spawning import start_processes as start_processes
 from .stop_signals import StopSignals
 
 # In a collective all wait for the slowest, and process 0 may write a snapshot and compute metrics. The dead are found by others.
@@ -52,7 +51,7 @@ def share_plan(member: Member, plan: dict[str, Any] | None) -> dict[str, Any] | 
     if member.rank == 0:
         member.store.set('plan', json.dumps(plan))
         return json.loads(member.store.get('plan'))
-    with StopSignals() as stop:
+    with StopSignals(is_quiet=True) as stop:
         while not member.store.check(['plan']):
             time.sleep(POLL_SEC)
     plan = json.loads(member.store.get('plan'))

@@ -27,6 +27,8 @@ from .environment import Member, to_environment
 HOST = '127.0.0.1'
 PATIENCE_SEC = 10  # for the others to end after a failure
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTED = 128 + signal.SIGINT  # exit code of a process that Ctrl-C ended
+ENDED_BY_STOP_SIGNAL = {INTERRUPTED, -signal.SIGINT, -signal.SIGTERM}
 
 
 def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gpus: int) -> None:
@@ -48,8 +50,8 @@ def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gp
         _kill(processes)
     if failed:
         failure = watch.read_report(watch.connect(HOST, store.port))
-        if signals.count > 1 or (signals.count == 1 and _was_interrupted(failed, failure)):
-            raise KeyboardInterrupt
+        if signals.count > 1 or (signals.count == 1 and not ENDED_BY_STOP_SIGNAL.isdisjoint(failed.values())):
+            raise KeyboardInterrupt  # the first signal met a process that could not yet stop in its own way
         raise RuntimeError(_describe_failure(failed, failure)) from _cause(failed, failure)
 
 
@@ -112,7 +114,7 @@ def _run_process(function: Callable[..., None], args: tuple[Any, ...], member: M
         watch.report(watch.connect(member.address, member.port), member.rank, error)
         sys.exit(1)
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
+        sys.exit(INTERRUPTED)
 
 
 def _stop_with_parent() -> None:
@@ -146,11 +148,6 @@ def _kill(processes: list[SpawnProcess]) -> None:
         if process.pid is not None and process.exitcode is None:
             process.kill()
             process.join()
-
-
-def _was_interrupted(failed: dict[int, int], failure: dict[str, Any] | None) -> bool:
-    """Whether a signal met processes that could not yet stop in their own way."""
-    return failure is None and bool({128 + signal.SIGINT, -signal.SIGINT, -signal.SIGTERM} & set(failed.values()))
 
 
 def _describe_failure(failed: dict[int, int], failure: dict[str, Any] | None) -> str:

@@ -12,10 +12,12 @@ class StopSignals:
     """Context in which the first SIGINT or SIGTERM sets `asked`, and a second one ends the process at once.
 
     The handlers of before come back at the end. Outside the main thread, where Python takes no signals, it does nothing.
+    is_quiet: another process tells what happens.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_quiet: bool = False) -> None:
         self.asked = False
+        self._is_quiet = is_quiet
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> 'StopSignals':
@@ -31,13 +33,13 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if self.asked:
-            _tell(f'{name} again: ended at once, without saving')
+            self._tell(f'{name} again: ended at once, without saving')
             os._exit(128 + number)
         self.asked = True
-        _tell(f'{name}: finishing the step and saving; once more ends at once')
+        self._tell(f'{name}: finishing the step and saving; once more ends at once')
 
-
-def _tell(text: str) -> None:
-    """Past print(), in the middle of which a handler may come, and which must not be entered again."""
-    with contextlib.suppress(OSError):
-        os.write(2, f'\n{text}\n'.encode())
+    def _tell(self, text: str) -> None:
+        """Past print(), in the middle of which a handler may come, and which must not be entered again."""
+        if not self._is_quiet:
+            with contextlib.suppress(OSError):
+                os.write(2, f'\n{text}\n'.encode())

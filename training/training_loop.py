@@ -86,7 +86,7 @@ def training_loop(
     run_dir, torch_device = Path(run_dir), torch.device(device)
     set_up_torch(torch_device, random_seed * num_gpus + rank, cudnn_benchmark, allow_tf32, num_threads)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(StopSignals())
+        stop = stack.enter_context(StopSignals(is_quiet=rank > 0))
         dataset = stack.enter_context(contextlib.closing(dnnlib.util.construct_class_by_name(**training_set_kwargs)))
         total_images = math.ceil(total_kimg * 1000 / batch_size) * batch_size
         saved = read_start(run_dir, rank, num_gpus)
