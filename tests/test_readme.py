@@ -1,4 +1,4 @@
-"""README.md names only what is there: commands with options and values that parse, make targets, files, links."""
+"""README.md names only what is there: commands with options and values that parse, make targets, files, links, statistics."""
 
 import ast
 import importlib
@@ -8,11 +8,16 @@ import shlex
 
 import click
 import pytest
+from torch.distributed.run import get_args_parser
 
 from tests.conftest import REPO
+from training.environment import VARIABLES, from_environment
+from training.going_on import CHANGEABLE
+from training.report_curves import CURVES, DIVERSITY, NONFINITE
+from training.report_data import KIMG
 
 TEXT = (REPO / 'README.md').read_text(encoding='ascii')
-COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'metrics.class_recognition')
+COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'metrics.class_recognition', 'training.report')
 
 
 def blocks(language):
@@ -26,8 +31,25 @@ def shell_commands():
     return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
-PYTHON_COMMANDS = [words[1:] for words in shell_commands() if words[0] == 'python']
-MAKE_COMMANDS = [words[1:] for words in shell_commands() if words[0] == 'make']
+def split_assignments(words):
+    """['RANK=0', 'python', ...] -> ({'RANK': '0'}, ['python', ...])."""
+    number = next(place for place, word in enumerate(words) if not re.match('[A-Z_]+=', word))
+    return dict(word.split('=', 1) for word in words[:number]), words[number:]
+
+
+def split_torchrun(words):
+    """The arguments of torchrun -> (its own options, the script with its arguments)."""
+    options = get_args_parser().parse_args(words)
+    return options, [options.training_script, *options.training_script_args]
+
+
+SHELL_COMMANDS = [split_assignments(words) for words in shell_commands()]
+PLACES = [variables for variables, _words in SHELL_COMMANDS if variables]
+LAUNCHED = [split_torchrun(words[1:]) for _variables, words in SHELL_COMMANDS if words[0] == 'torchrun']
+PYTHON_COMMANDS = [words[1:] for _variables, words in SHELL_COMMANDS if words[0] == 'python']
+PYTHON_COMMANDS += [words for _options, words in LAUNCHED]
+MAKE_COMMANDS = [words[1:] for _variables, words in SHELL_COMMANDS if words[0] == 'make']
+BOARD_COMMANDS = [words[1:] for _variables, words in SHELL_COMMANDS if words[0] == 'tensorboard']
 
 
 def command_of(words):
@@ -47,7 +69,7 @@ def options_in(text):
 
 def test_every_shell_line_is_of_a_known_kind():
     assert len(PYTHON_COMMANDS) > 10
-    assert len(PYTHON_COMMANDS) + len(MAKE_COMMANDS) == len(shell_commands())
+    assert len(PYTHON_COMMANDS) + len(MAKE_COMMANDS) + len(BOARD_COMMANDS) == len(shell_commands())
 
 
 @pytest.mark.parametrize('words', PYTHON_COMMANDS, ids=' '.join)
@@ -75,8 +97,34 @@ def test_options_in_the_prose_exist():
     prose = re.sub(r'^```.*?^```$', '', TEXT, flags=re.MULTILINE | re.DOTALL)
     known = set().union(*(options_in(help_text(name)) for name in COMMANDS))
     others = {'--file'}  # of conda
+    assert not others & known
     mentioned = set().union(*(options_in(code) for code in re.findall(r'`([^`\n]+)`', prose)))
     assert mentioned - known - others == set()
+
+
+def test_launchers_place_every_process():
+    """Two shells, and two machines of torchrun, each with all that places them."""
+    members = [from_environment(variables) for variables in PLACES]
+    assert [member.rank for member in members] == list(range(members[0].world_size))
+    assert all(set(variables) == set(VARIABLES) for variables in PLACES)
+    alone = [options for options, _words in LAUNCHED if options.standalone]
+    machines = [options for options, _words in LAUNCHED if not options.standalone]
+    assert alone and [options.node_rank for options in machines] == list(range(int(machines[0].nnodes)))
+    assert len({(options.master_addr, options.master_port, options.nnodes) for options in machines}) == 1
+
+
+def test_what_may_change_may_change():
+    paragraph = TEXT.partition('**What may change.**')[2].partition(' Options that')[0]
+    listed = {option[2:].replace('-', '_') for option in options_in(paragraph)}
+    assert len(listed) > 8 and listed <= set(CHANGEABLE)
+
+
+def test_statistics_are_those_of_runs():
+    table = TEXT.partition('| name | meaning |')[2].partition('\n\n')[0]
+    names = re.findall(r'`([A-Z]\w*/[\w/]+)`', table)
+    known = {KIMG}.union(*(curve.parts.values() for curve in CURVES))
+    assert len(names) > 10
+    assert [name for name in names if name not in known and not name.startswith((DIVERSITY, NONFINITE))] == []
 
 
 def test_option_table_is_of_the_main_command():
@@ -109,7 +157,10 @@ def test_files_and_modules_in_the_prose_exist():
 
 def test_relative_links_resolve():
     targets = re.findall(r'\]\(([^)\s]+)\)', TEXT)
-    relative = [target for target in targets if not target.startswith('https://')]
+    titles = re.findall(r'^#+ (.*)', TEXT, re.MULTILINE)
+    headings = {'#' + re.sub(r'[^a-z0-9 -]', '', title.lower()).replace(' ', '-') for title in titles}
+    assert {target for target in targets if target.startswith('#')} <= headings
+    relative = [target for target in targets if not target.startswith(('https://', '#'))]
     assert 'LICENSE' in relative
     assert [target for target in relative if not (REPO / target).is_file()] == []
 
