@@ -10,6 +10,7 @@ from training.data_facts import inspect_data
 from training.going_on import merged_options, plan_to_go_on
 from training.launch import Plan, follow, launch, process_count
 from training.processes import watched_member
+from training.resume import check_source
 from training.run_dir import find_run
 from training.source_sizes import use_source_sizes
 from training.train_options import options_of, training_options
@@ -26,7 +27,7 @@ Examples:
 
 @click.command(epilog=EPILOG, context_settings=dict(help_option_names=['-h', '--help'], show_default=False))
 @training_options()
-def main(outdir: str, device: str, dry_run: bool, verbose: bool, **values: Any) -> None:
+def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
     """Train a StyleGAN2-ADA generator on a folder or zip of images.
 
     Writes pictures, statistics and network-snapshot-*.pkl into a new directory under --outdir. A run that stopped goes on
@@ -39,8 +40,10 @@ def main(outdir: str, device: str, dry_run: bool, verbose: bool, **values: Any) 
         if run is not None:
             values = merged_options(run, given_options())
         check_outdir(outdir if run is None else run.path)
-        options = options_of(values, device=resolve_device(device).type, gpus=process_count(values['gpus'], member))
+        values['device'] = resolve_device(values['device']).type  # 'auto' may mean another one when the run goes on
+        options = options_of(values, gpus=process_count(values['gpus'], member))
         check_precision(options.device)
+        check_source(options.resume)
         data = inspect_data(options.data, options.cond, options.subset, options.mirror, options.seed)
         if run is not None and run.config is not None:
             plan = plan_to_go_on(run, run.config, data, values, options.gpus, options.device)

@@ -17,7 +17,7 @@ from training.data_facts import DataFacts, check_classes, inspect_data
 from training.going_on import merged_options, plan_to_go_on
 from training.launch import Plan, follow, launch, process_count
 from training.processes import watched_member
-from training.resume import check_images, load_source
+from training.resume import check_images, check_source, load_source
 from training.run_dir import Run, find_run, save_json
 from training.source_sizes import network_kwargs, set_precision, set_training_options
 from training.stop_signals import StopSignals
@@ -78,7 +78,7 @@ Examples:
               help='Train on the labelled images, or stop after the self-initialisation.')
 @click.option('--classes', metavar='N|NAMES', help='Number of classes, or their names with commas, where --no-cond-transfer has '
                                                    'no --data.')
-def main(outdir: str, device: str, dry_run: bool, verbose: bool, **values: Any) -> None:
+def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
     """Turn an unconditional StyleGAN2 (--resume) into a class-conditional one for labelled images (--data).
 
     The source's weights stay frozen; a hypernetwork learns how each class changes its convolution kernels. Writes
@@ -93,7 +93,8 @@ def main(outdir: str, device: str, dry_run: bool, verbose: bool, **values: Any) 
         if run is not None:
             values = merged_options(run, given_options())
         check_outdir(outdir if run is None else run.path)
-        options = options_of(values, device=resolve_device(device).type, cond=True, gpus=process_count(values['gpus'], member))
+        values['device'] = resolve_device(values['device']).type  # 'auto' may mean another one when the run goes on
+        options = options_of(values, cond=True, gpus=process_count(values['gpus'], member))
         check_precision(options.device)
         if run is None or run.config is None:
             launch(plan_transfer(options, values, outdir, run), dry_run, member)
@@ -130,9 +131,10 @@ def plan_transfer(options: TrainingOptions, values: dict[str, Any], outdir: str,
 
 
 def check_resume(resume: str | None) -> str:
-    """ValueError if no source is named."""
+    """ValueError if no source is named, or none that can be."""
     if not resume:
         raise ValueError('--resume is missing: give the snapshot of an unconditional StyleGAN2, its URL, or a name as ffhq256')
+    check_source(resume)
     return resume
 
 

@@ -73,6 +73,16 @@ def test_the_same_option_as_before_is_no_change(run):
     assert call('--resume', run_dir, '--gamma=1').exit_code == 0
 
 
+def test_a_change_stays_for_the_next_time(run):
+    run_dir, _args = run
+    assert call('--resume', run_dir, '--kimg=0.032', '--batch-gpu=2').exit_code == 0
+    find_state(run_dir).unlink()
+    assert call('--resume', run_dir).exit_code == 0
+    assert images_done(run_dir) == 32 and read_json(run_dir / 'training_options.json')['batch_gpu'] == 2
+    record = read_json(run_dir / 'run.json')
+    assert record['options']['kimg'] == 0.032 and record['options']['device'] == 'cpu'
+
+
 def test_another_source_is_another_run(run, source_pkl):
     run_dir, args = run
     result = call('--outdir', run_dir, '--resume', source_pkl, *args)

@@ -300,7 +300,7 @@ def test_comparison(run, tmp_path):
     out = write_comparison([run, other], tmp_path / 'both.html')
     page = Elements(out.read_text(encoding='utf-8'))
     assert 'Options that differ' in page.text and 'batch_size1632' in page.text and 'random_seed' not in page.text
-    assert 'Losses: generator' in page.text and '00003' in page.text and '00004' in page.text
+    assert 'Losses: G' in page.text and '00003' in page.text and '00004' in page.text
     steps = json.loads(next(tag for tag in page.all('input') if tag['type'] == 'range')['data-kimg'])
     assert steps == [0, 5, 200, 400]
 

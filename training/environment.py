@@ -57,7 +57,7 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Member | None:
     missing = [name for name in VARIABLES if not environ.get(name)]
     if missing:
         found = ', '.join(name for name in VARIABLES if environ.get(name)) or 'none'
-        raise ValueError(f'of the environment variables that place a process, {found} are set, but not {", ".join(missing)}: '
+        raise ValueError(f'of the environment variables that place a process, {", ".join(missing)} are missing (found: {found}): '
                          'set all (torchrun does), or unset WORLD_SIZE to train with one process')
     world_size = _number(environ, 'WORLD_SIZE', 1, None)
     return Member(

@@ -10,7 +10,7 @@ from .source_sizes import set_precision
 
 # Options that leave what is learnt alone, or that only move its end. --data may name another place of the same data.
 CHANGEABLE = ('data', 'kimg', 'snap', 'tick', 'keep_snapshots', 'metrics', 'metrics_ticks', 'metrics_detector', 'metrics_num_gen',
-              'gpus', 'batch_gpu', 'workers', 'threads', 'nobench')
+              'device', 'gpus', 'batch_gpu', 'workers', 'threads', 'nobench')
 
 
 def plan_to_go_on(run: Run, config: dict[str, Any], data: DataFacts, options: dict[str, Any], num_gpus: int, device: str) -> Plan:

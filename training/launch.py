@@ -18,6 +18,7 @@ from .run_dir import OPTIONS, Run, make_run_dir, record_run, save_json
 from .snapshot_metrics import check_metrics
 from .spawning import start_processes
 from .training_loop import training_loop
+from .watch import is_of_communication
 
 Config = dict[str, Any]
 Prepare = Callable[[Path, Config], Config | None]
@@ -55,7 +56,7 @@ def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> P
         return None
     if member is None:
         check_devices(plan.config['device'], plan.config['num_gpus'])
-    run = plan.run or _new_run(plan)
+    run = _recorded_run(plan)
     with dnnlib.util.Logger(file_name=str(run.path / 'log.txt'), file_mode='a'):
         if plan.trains:
             print(describe_run(plan.config, plan.data))
@@ -75,7 +76,12 @@ def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> P
         elif config['num_gpus'] == 1:
             _train(run.path, config, run.command)
     if member is None and config['num_gpus'] > 1:
-        start_processes(_run_process, (run.path, config, run.command), config['num_gpus'])
+        try:
+            start_processes(_run_process, (run.path, config, run.command), config['num_gpus'])
+        except RuntimeError as error:
+            with open(run.path / 'log.txt', 'a', encoding='utf-8') as log:
+                log.write(f'Stopped: {error}\n')
+            raise
     return run.path
 
 
@@ -96,8 +102,10 @@ def process_count(gpus: int, member: Member | None) -> int:
     return member.world_size
 
 
-def _new_run(plan: Plan) -> Run:
-    run = Run(make_run_dir(plan.outdir, plan.description), plan.command, plan.options, plan.data.record())
+def _recorded_run(plan: Plan) -> Run:
+    """The run of the plan, new or not; the next time it goes on with the options of this time."""
+    path = plan.run.path if plan.run else make_run_dir(plan.outdir, plan.description)
+    run = Run(path, plan.command, plan.options, plan.data.record())
     record_run(run)
     return run
 
@@ -160,7 +168,8 @@ def _train(run_dir: Path, config: Config, command: str) -> None:
     try:
         finished = training_loop(run_dir, **_on_device(config, 0))
     except BaseException as error:
-        print(f'Stopped: {type(error).__name__}: {error}'.rstrip(': '))
+        reason = 'another process has ended' if is_of_communication(error) else f'{type(error).__name__}: {error}'.rstrip(': ')
+        print(f'Stopped: {reason}')
         refresh_report(run_dir, print)
         raise
     print(f'Done: {run_dir}' if finished else _say_stopped(run_dir, command))

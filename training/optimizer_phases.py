@@ -120,10 +120,11 @@ def check_phases(phases: list[Phase], batch_index: int, images_done: int, last: 
             last_step = (batch_index - 1) // phase.interval * phase.interval
             first_bad = last_step - (bad_run - 1) * phase.interval
             kimg = first_bad * images_done / batch_index / 1000
+            half = ', or with --fp32=1' if phase.bad_run.device.type == 'cuda' else ''
             raise FloatingPointError(
                 f'training diverged: the loss of phase {phase.name} has not been finite since batch {first_bad} ({kimg:.1f} '
                 f'thousand images; bad steps in a row: {bad_run}); not finite are {_culprits(phase, losses or {})}; '
-                'lower the learning rate (--glr, --dlr), raise --gamma, or try --fp32=1')
+                'start a new run from an earlier snapshot with a lower learning rate (--glr, --dlr), a higher --gamma' + half)
 
 
 def _culprits(phase: Phase, losses: dict[str, float]) -> str:

@@ -27,8 +27,8 @@ class Curve:
 
 
 CURVES = (
-    Curve('Losses', '', 'Non-saturating logistic loss, without regularisation.',
-          {'generator': 'Loss/G/loss', 'discriminator': 'Loss/D/loss'}),
+    Curve('Losses', '', 'Non-saturating logistic loss of generator (G) and discriminator (D), without regularisation.',
+          {'G': 'Loss/G/loss', 'D': 'Loss/D/loss'}),
     Curve('Discriminator scores', 'logits', 'Mean output of the discriminator. Far apart: it tells real from generated easily.',
           {'real': 'Loss/scores/real', 'generated': 'Loss/scores/fake'}),
     Curve('Signs of the scores', '-1 to 1', 'Mean sign of the output; adaptive augmentation aims at a target for real images.',

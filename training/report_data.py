@@ -24,7 +24,7 @@ Series = list[tuple[float, float]]  # (thousands of images, value); NaN: the val
 
 @dataclasses.dataclass(frozen=True)
 class MetricLine:
-    """One line of a metric-*.jsonl. kimg: None if the snapshot's name does not say it.."""
+    """One line of a metric-*.jsonl. kimg: None if the snapshot's name does not say it."""
 
     metric: str
     snapshot: str

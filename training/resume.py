@@ -85,6 +85,12 @@ def keep_logit(source: Any, target: Any) -> None:
         rows[:1] = getattr(source.b4.out, name).to(rows.device) * (root / constant)
 
 
+def check_source(resume_pkl: str | None) -> None:
+    """ValueError if it is neither a file, a URL nor a known name. Nothing is read."""
+    if resume_pkl:
+        legacy.resolve_resume(resume_pkl)
+
+
 def load_source(resume_pkl: str) -> dict[str, Any]:
     """The networks of a snapshot (path, URL or NVLabs name), and its class_names, [] if it has none.
 
