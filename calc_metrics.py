@@ -74,7 +74,9 @@ def load_snapshot(network: str, trust: bool) -> dict[str, Any]:
 def data_of(snapshot: dict[str, Any], data: str | None, mirror: bool | None) -> dict[str, Any]:
     """construct_class_by_name's arguments for the real images: those of --data, else those that the network learnt from."""
     known = snapshot['training_set_kwargs'] or {}
-    found: dict[str, Any] = {'path': data} if data else {key: known[key] for key in TRUSTED_DATA_KEYS if key in known}
+    found: dict[str, Any] = {key: known[key] for key in (('xflip',) if data else TRUSTED_DATA_KEYS) if key in known}
+    if data:
+        found['path'] = data
     if not found.get('path'):
         raise ValueError('--data is missing, and the snapshot does not say which images it learnt from: give a folder or zip')
     if not os.path.exists(found['path']):
@@ -83,6 +85,16 @@ def data_of(snapshot: dict[str, Any], data: str | None, mirror: bool | None) -> 
     if mirror is not None:
         found['xflip'] = mirror
     return dict(found, class_name=DATASET_CLASS, use_labels=snapshot['G_ema'].c_dim > 0)
+
+
+def check_needs(metrics: list[str], snapshot: dict[str, Any], test_data: str | None) -> None:
+    """ValueError if a metric needs what is not there; said now, not after the metrics before it."""
+    for name in metrics:
+        needs = find_metric(name).needs
+        if 'classes' in needs and not snapshot['G_ema'].c_dim:
+            raise ValueError(f'--metrics={name} looks at classes, and the network is unconditional: give a class-conditional one')
+        if 'test_data' in needs and test_data is None:
+            raise ValueError(f'--metrics={name} needs real images that the network has not seen: give them with --test-data')
 
 
 def check_data(snapshot: dict[str, Any], dataset_kwargs: dict[str, Any]) -> None:
@@ -116,7 +128,7 @@ def place_of_reports(outdir: str | None, network: str) -> str | None:
 @click.option('--metrics', default='fid50k_full', show_default=True, metavar='LIST', help='Names, with commas; see below.')
 @click.option('--data', metavar='PATH', help='Real images, folder or zip.  [default: those that the network learnt from]')
 @click.option('--test-data', metavar='PATH', help='Real images of the same classes that the network has not seen, for gan_test, '
-              'gan_train and memorization.')
+              'gan_train and memorization. Metrics *_per_class and dc5k5_full also measure them as if they were generated.')
 @click.option('--detector', default='inception', show_default=True, metavar='NAME|PATH|URL',
               help="Network that gives the features: inception (each metric's usual one; fetched once), dinov2 or dinov2:FILE "
                    '(fetched once, or weights from a file), classifier (learns from the labelled real images, no download), or '
@@ -153,6 +165,7 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
         check_devices(kind, gpus)
         network = network or str(newest_snapshot())
         snapshot = load_snapshot(network, trust_pickle)
+        check_needs(names, snapshot, test_data)
         dataset_kwargs = data_of(snapshot, data, mirror)
         check_data(snapshot, dataset_kwargs)
         if test_data is not None:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 import dnnlib
 import legacy
-from training.class_labels import class_index, class_label, interpolate_labels, list_names
+from training.class_labels import class_index, class_label, interpolate_labels, list_names, vector_label
 from training.cli import (
     DEFAULT_RUNS_DIR,
     command_errors,
@@ -27,6 +27,7 @@ from training.cli import (
 )
 from training.image_grid import images_to_uint8, make_grid, save_image, to_picture
 
+MAX_NAME = 100  # characters of a label in a file name
 EXAMPLES = """\b
 Examples:
   python generate.py --class=cat --seeds=0-63
@@ -91,10 +92,14 @@ def names_of_classes(snapshot: dict[str, Any], num_classes: int) -> list[str]:
     return [str(i) for i in range(num_classes)]
 
 
-def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, outdir: Path) -> None:
-    """outdir/seed0000.png, or with a class outdir/cat-seed0000.png, for each seed."""
-    label = _label_of(sampler, class_text)
-    prefix = '' if class_text is None else f'{_as_file_name(class_text, sampler.class_names)}-'
+def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, vector: str | None, outdir: Path) -> None:
+    """outdir/seed0000.png, or with a class outdir/cat-seed0000.png, with a label vector outdir/label_0.2_1-seed0000.png."""
+    if vector is None:
+        label = _label_of(sampler, class_text)
+        prefix = '' if class_text is None else f'{_as_file_name(class_text, sampler.class_names)}-'
+    else:
+        label = _label_of_vector(sampler, vector)
+        prefix = f'label_{"_".join(vector.replace(" ", "").split(","))[:MAX_NAME]}-'
     outdir.mkdir(parents=True, exist_ok=True)
     images = sampler.images(seeds, np.tile(label, [len(seeds), 1]))
     for seed, image in zip(seeds, images, strict=True):
@@ -136,11 +141,20 @@ def _label_of(sampler: Sampler, class_text: str | None) -> np.ndarray:
     """float32 [K]; an unconditional network has K = 0 and takes no class, a conditional one needs one."""
     names = sampler.class_names
     if class_text is None and names:
-        raise ValueError(f'the network is class-conditional: add --class=NAME ({list_names(names)}), or --grid for all classes')
+        raise ValueError(f'the network is class-conditional: add --class=NAME ({list_names(names)}), --grid for all classes, or '
+                         '--label=NUMBERS')
     if class_text is not None and not names:
         raise ValueError(f'the network is unconditional and has no class {class_text!r}: leave the class out, '
                          'or make a conditional network of it with train_hyper.py')
     return np.zeros(0, np.float32) if class_text is None else class_label(class_text, names)
+
+
+def _label_of_vector(sampler: Sampler, vector: str) -> np.ndarray:
+    """float32 [K]."""
+    if sampler.G.c_dim == 0:
+        raise ValueError(f'the network is unconditional and takes no --label={vector}: leave it out, or make a conditional '
+                         'network of it with train_hyper.py')
+    return vector_label(vector, sampler.G.c_dim)
 
 
 def _as_file_name(class_text: str, names: list[str]) -> str:
@@ -156,6 +170,8 @@ def _as_file_name(class_text: str, names: list[str]) -> str:
               help='Seeds of the latent codes: numbers and ranges, as in 0-63,70.')
 @click.option('--class', 'class_text', metavar='NAME|INDEX|MIX',
               help='Class to draw, by name or number, or a mix of classes with their shares, as in cat:0.3,dog:0.7.')
+@click.option('--label', 'vector', metavar='NUMBERS', help='Label to draw, for networks of label vectors: as many numbers as the '
+              'labels of the training data have, with commas, as in 0.2,1,0.')
 @click.option('--grid', is_flag=True, help='One picture, grid.png: a row for each class, a column for each seed.')
 @click.option('--interpolate', metavar='A,B', help='One picture, A-to-B.png: a row for each seed, from class A to class B.')
 @click.option('--steps', type=click.IntRange(2, 1000), default=9, show_default=True, help='Images in a row of --interpolate.')
@@ -170,15 +186,16 @@ def _as_file_name(class_text: str, names: list[str]) -> str:
               'here. Only for files from people whom you trust.')
 @device_option
 @verbose_option
-def main(network: str | None, seeds: str, class_text: str | None, grid: bool, interpolate: str | None, steps: int, psi: float,
-         noise_mode: str, outdir: Path, batch: int, trust_pickle: bool, device: str, verbose: bool) -> None:
+def main(network: str | None, seeds: str, class_text: str | None, vector: str | None, grid: bool, interpolate: str | None,
+         steps: int, psi: float, noise_mode: str, outdir: Path, batch: int, trust_pickle: bool, device: str,
+         verbose: bool) -> None:
     """Draw pictures from a trained network.
 
     Files are named by seed: seed0000.png, or with --class cat-seed0000.png. A seed gives the same latent code for every
     class, and as in the other tools that read these snapshots.
     """
-    if sum([class_text is not None, grid, interpolate is not None]) > 1:
-        raise click.UsageError('--class, --grid and --interpolate exclude each other: give one of them')
+    if sum([class_text is not None, vector is not None, grid, interpolate is not None]) > 1:
+        raise click.UsageError('--class, --label, --grid and --interpolate exclude each other: give one of them')
     with command_errors(verbose):
         seed_list = parse_seeds(seeds)
         sampler = load_sampler(network, trust_pickle, resolve_device(device), psi, noise_mode, batch)
@@ -187,7 +204,7 @@ def main(network: str | None, seeds: str, class_text: str | None, grid: bool, in
         elif interpolate is not None:
             save_path(sampler, seed_list, interpolate, steps, outdir)
         else:
-            save_each(sampler, seed_list, class_text, outdir)
+            save_each(sampler, seed_list, class_text, vector, outdir)
 
 
 if __name__ == '__main__':

@@ -19,9 +19,11 @@ import torch
 
 import dnnlib
 from dnnlib.files import whole_file
-from torch_utils import misc, safe_pickle, safe_values, saved_module
+from torch_utils import misc, safe_pickle, safe_values, saved_module, weights_file
+from training import dialects
 
-_PERSISTENT = 'torch_utils.persistence._reconstruct_persistent_obj'
+PERSISTENT = 'torch_utils.persistence._reconstruct_persistent_obj'
+TENSORFLOW = 'dnnlib.tflib.'    # how names in pickles of the TensorFlow versions begin
 
 # Classes that are built at the root of a field; the classes of their parts follow from these.
 KNOWN_CLASSES = {
@@ -33,10 +35,6 @@ KNOWN_CLASSES = {
     'HyperGenerator': 'hyper_plugin.networks.HyperGenerator',
     'HyperDiscriminator': 'hyper_plugin.networks.HyperDiscriminator',
 }
-_FP16_KWARGS = dict(num_fp16_res=4, conv_clamp=256)
-_GENERATOR_ARGUMENTS = {'z_dim', 'c_dim', 'w_dim', 'img_resolution', 'img_channels', 'mapping_kwargs', 'synthesis_kwargs'}
-_SPEED_ARGUMENTS = {'fused_modconv_default'}    # of stylegan3: which of two equal computations runs
-
 _MAX_MESSAGE = 10_000   # characters; the names of all tensors of a network fit
 _TRUST = 'if you trust the author of the file, generate.py --trust-pickle and load_network_pkl(f, trust=True) run the code in it'
 
@@ -89,7 +87,7 @@ def save_network_pkl(path: str | os.PathLike[str], data: dict[str, Any]) -> None
 
 
 def load_network_pkl(f: BinaryIO | str | os.PathLike[str], force_fp16: bool = False, trust: bool = False) -> dict[str, Any]:
-    """Read a snapshot from a file open for bytes, or from a path.
+    """Read a snapshot, a pickle or a safetensors file, from a file open for bytes, or from a path.
 
     Returns a dict with at least G, D, G_ema, augment_pipe, training_set_kwargs (None where the file has none; G_ema is
     always there), networks on the CPU, in evaluation mode, without gradients. `force_fp16` rebuilds the networks with
@@ -100,9 +98,8 @@ def load_network_pkl(f: BinaryIO | str | os.PathLike[str], force_fp16: bool = Fa
         with open(f, 'rb') as opened:
             return load_network_pkl(opened, force_fp16, trust)
     name = getattr(f, 'name', None)
-    content = f.read()
     try:
-        data = _execute(content) if trust else _read(content)
+        data = _fields(f.read(), trust)     # what was read is let go of before any network is built
         _check_fields(data)
         for key, value in data.items():
             if isinstance(value, saved_module.SavedModule):
@@ -118,9 +115,15 @@ def load_network_pkl(f: BinaryIO | str | os.PathLike[str], force_fp16: bool = Fa
 
 # --- from bytes to fields ---
 
-def _handlers(name: str) -> safe_pickle.Handler | None:
+def _fields(content: bytes, trust: bool) -> Any:
+    if weights_file.is_weights_file(content):   # holds no code, to be trusted or not
+        return weights_file.read_fields(content)
+    return _execute(content) if trust else _read(content)
+
+
+def handler_of(name: str) -> safe_pickle.Handler | None:
     """What may stand in a snapshot. Modules of torch.nn are only described: our own classes say what they really are."""
-    if name == _PERSISTENT:
+    if name == PERSISTENT:
         return saved_module.from_persistent
     if re.fullmatch(r'torch\.nn\.modules\.\w+\.\w+', name):
         return saved_module.from_plain
@@ -129,12 +132,12 @@ def _handlers(name: str) -> safe_pickle.Handler | None:
 
 def _read(content: bytes) -> Any:
     """The pickle's value, with a saved_module.SavedModule for every network and layer; runs nothing."""
-    _check_kind_of_file(content)
+    check_kind_of_file(content)
     try:
-        return safe_pickle.load(io.BytesIO(content), _handlers)
+        return safe_pickle.load(io.BytesIO(content), handler_of)
     except safe_pickle.ForbiddenGlobal as err:
-        if err.name.startswith('dnnlib.tflib.'):
-            raise _tensorflow_era() from err
+        if err.name.startswith(TENSORFLOW):
+            raise tensorflow_era() from err
         raise ValueError(f'it refers to {err.name!r}, which network pickles do not need, and was not loaded; {_TRUST}') from err
     except ValueError as err:
         raise ValueError(f'not a readable network pickle, truncated or damaged ({_first_line(err)}); '
@@ -143,21 +146,23 @@ def _read(content: bytes) -> Any:
 
 def _execute(content: bytes) -> Any:
     """The pickle's value by plain unpickling, which runs code from the file."""
-    _check_kind_of_file(content)
+    check_kind_of_file(content)
     try:
         return pickle.loads(content)
     except Exception as err:    # the code in the file may raise anything
         if b'dnnlib.tflib' in content:
-            raise _tensorflow_era() from err
+            raise tensorflow_era() from err
         raise ValueError(f'loading failed: {type(err).__name__}: {_first_line(err)}') from err
 
 
-def _tensorflow_era() -> ValueError:
+def tensorflow_era() -> ValueError:
+    """What to do with a pickle of the TensorFlow versions."""
     return ValueError('a pickle of the TensorFlow versions of StyleGAN; convert it first with the script legacy.py of '
                       'stylegan2-ada-pytorch (--source=OLD.pkl --dest=NEW.pkl)')
 
 
-def _check_kind_of_file(content: bytes) -> None:
+def check_kind_of_file(content: bytes) -> None:
+    """ValueError that says what the file is, if it is plainly none with networks."""
     if not content:
         raise ValueError('the file is empty; expected a network pickle')
     for start, kind in _FOREIGN.items():
@@ -196,7 +201,8 @@ def _rebuild(field: str, saved: saved_module.SavedModule, force_fp16: bool) -> t
     if not isinstance(args, tuple) or not isinstance(kwargs, dict):
         raise ValueError(f'{field} does not record the arguments of its constructor')
     try:
-        kwargs = _our_arguments(saved.class_name, kwargs, force_fp16 and field in ('G', 'D', 'G_ema'))
+        dialects.check_kind(saved)
+        kwargs = dialects.our_arguments(saved, args, kwargs, force_fp16 and field in ('G', 'D', 'G_ema'))
         return saved_module.build(saved, construct, *args, **kwargs)
     except ValueError as err:
         raise ValueError(f'{field}, a {saved.class_name}: {_first_line(err)}; {_TRUST}') from err
@@ -205,29 +211,17 @@ def _rebuild(field: str, saved: saved_module.SavedModule, force_fp16: bool) -> t
                          f'({type(err).__name__}: {_first_line(err)}); {_TRUST}') from err
 
 
-def _our_arguments(class_name: str, kwargs: dict[str, Any], force_fp16: bool) -> dict[str, Any]:
-    """Constructor arguments in our own dialect: stylegan3 gives a generator's synthesis_kwargs one by one."""
-    kwargs = copy.deepcopy(kwargs)
-    if class_name == 'Generator' and set(kwargs) - _GENERATOR_ARGUMENTS:
-        flat = {key: kwargs.pop(key) for key in set(kwargs) - _GENERATOR_ARGUMENTS}
-        nested = kwargs.get('synthesis_kwargs', {})
-        kwargs['synthesis_kwargs'] = {**nested, **{key: flat[key] for key in sorted(set(flat) - _SPEED_ARGUMENTS)}}
-    return _with_fp16_kwargs(class_name, kwargs) if force_fp16 else kwargs
-
-
-def _with_fp16_kwargs(class_name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
-    flat = class_name == 'Generator' and set(kwargs) - _GENERATOR_ARGUMENTS     # executed code of stylegan3
-    if class_name.endswith('Generator') and not flat:
-        return {**kwargs, 'synthesis_kwargs': {**kwargs.get('synthesis_kwargs', {}), **_FP16_KWARGS}}
-    return {**kwargs, **_FP16_KWARGS}
-
-
 def _with_fp16(network: Any) -> torch.nn.Module:
     """A persistent network of any class, built again with half precision at the highest resolutions."""
     try:
-        rebuilt = type(network)(*network.init_args, **_with_fp16_kwargs(type(network).__name__, network.init_kwargs))
+        rebuilt = type(network)(*network.init_args, **dialects.with_fp16_kwargs(type(network).__name__, network.init_kwargs))
         misc.copy_params_and_buffers(network, rebuilt, require_all=True)
     except Exception as err:    # it is a class of anybody's
         raise ValueError(f'{type(network).__name__} cannot be rebuilt with half precision ({type(err).__name__}: '
                          f'{_first_line(err)}); load it without') from err
     return rebuilt
+
+
+if __name__ == '__main__':
+    from training.snapshot_facts import main
+    main()

@@ -4,14 +4,13 @@ from typing import Any
 
 import click
 
-from training.cli import check_outdir, check_precision, command_errors, given_options, resolve_device
+from training.cli import check_precision, command_errors
 from training.config import build_config, run_description
 from training.data_facts import inspect_data
-from training.going_on import merged_options, plan_to_go_on
+from training.going_on import plan_to_go_on, run_and_options
 from training.launch import Plan, follow, launch, process_count
 from training.processes import watched_member
 from training.resume import check_source
-from training.run_dir import find_run
 from training.source_sizes import use_source_sizes
 from training.train_options import options_of, training_options
 
@@ -36,11 +35,7 @@ def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
     with command_errors(verbose), watched_member() as member:
         if member is not None and member.rank > 0:
             return follow(member)
-        run = find_run(values['resume'], outdir, COMMAND)
-        if run is not None:
-            values = merged_options(run, given_options())
-        check_outdir(outdir if run is None else run.path)
-        values['device'] = resolve_device(values['device']).type  # 'auto' may mean another one when the run goes on
+        run, values = run_and_options(COMMAND, outdir, values)
         options = options_of(values, gpus=process_count(values['gpus'], member))
         check_precision(options.device)
         check_source(options.resume)

@@ -1,24 +1,29 @@
 """Turn an unconditional StyleGAN2 into a class-conditional one: self-initialise, then transfer to labelled images."""
 
+import contextlib
 import dataclasses
 import inspect
 from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 
 import dnnlib
 import legacy
+from dnnlib.files import is_disk_full
 from hyper_plugin import selfinit, transfer
-from training.cli import check_outdir, check_precision, command_errors, given_options, resolve_device
+from hyper_plugin.class_growth import ClassGrowth, match_classes
+from hyper_plugin.grown_networks import grow_source
+from training.cli import check_precision, command_errors
 from training.config import TrainingOptions, build_config, check_finite, run_description
-from training.data_facts import DataFacts, check_classes, inspect_data
-from training.going_on import merged_options, plan_to_go_on
+from training.data_facts import DataFacts, inspect_data
+from training.going_on import plan_to_go_on, run_and_options
 from training.launch import Plan, follow, launch, process_count
 from training.processes import watched_member
 from training.resume import check_images, check_source, load_source
-from training.run_dir import Run, find_run, save_json
+from training.run_dir import Run, save_json
 from training.source_sizes import network_kwargs, set_precision, set_training_options
 from training.stop_signals import StopSignals
 from training.terminal_bar import open_bar
@@ -35,10 +40,12 @@ SHAPING = dict(hyper_rank=('G_ema', 'rank'), code_dim=('G_ema', 'code_dim'), fin
 # An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. At the full
 # rate of the preset classes are recognised sooner, but have less variety on the way (benchmarks/selfinit.py, full-rate).
 HYPER_RATE = 0.2
+EMA_RAMPUP = 0.05  # at first the average must follow: classes start far from their end
 EPILOG = """\b
 Examples:
   python train_hyper.py --data=animals.zip --resume=ffhq256 --selfinit
   python train_hyper.py --resume=ffhq.pkl --selfinit=distill --no-cond-transfer --classes=cat,dog,wild
+  python train_hyper.py --data=more-animals.zip --resume=network-snapshot-000200.pkl --freeze-old-classes
   python train_hyper.py --resume=latest
 """
 
@@ -67,13 +74,19 @@ Examples:
                    'convolutions have kernels.')
 @click.option('--code-dim', type=click.IntRange(min=1), default=64, show_default=True, help='Dimensions of the class code.')
 @click.option('--d-cond', type=click.Choice(['heads', 'projection']), default='heads', show_default=True,
-              help='How the discriminator knows the class: one vector per class, or a mapping network of the label.')
+              help='How the discriminator knows the class: one vector per class, or a mapping network of the label. Label '
+                   'vectors always take projection.')
 @click.option('--contrastive', type=click.Choice(['barlow', 'none']), default='barlow', show_default=True,
               help="Contrastive loss on the discriminator's features: Barlow Twins, or none.")
 @click.option('--contrastive-weight', type=click.FloatRange(min=0), default=0.01, show_default=True,
               help='Weight of the contrastive loss; 0 turns it off.')
 @click.option('--finetune', is_flag=True, help='Let the mapping, styles, noise strengths, constant and image layers of the '
                                                'source learn too; its convolution kernels stay frozen.')
+@click.option('--new-class-init', type=click.Choice(['nearest', 'mean']), default='nearest', show_default=True,
+              help='Where --resume is a snapshot of this command: how classes start that it does not know by name, as the known '
+                   'class whose images look most like theirs, or as the mean of all.')
+@click.option('--freeze-old-classes', is_flag=True, help='Keep the pictures of the classes that the snapshot knows as they are, '
+                                                         'to the bit; each new class learns an offset of its own.')
 @click.option('--cond-transfer/--no-cond-transfer', default=True, show_default=True,
               help='Train on the labelled images, or stop after the self-initialisation.')
 @click.option('--classes', metavar='N|NAMES', help='Number of classes, or their names with commas, where --no-cond-transfer has '
@@ -89,11 +102,7 @@ def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
         if member is not None and member.rank > 0:
             return follow(member)
         check_finite(values)
-        run = find_run(values['resume'], outdir, COMMAND)
-        if run is not None:
-            values = merged_options(run, given_options())
-        check_outdir(outdir if run is None else run.path)
-        values['device'] = resolve_device(values['device']).type  # 'auto' may mean another one when the run goes on
+        run, values = run_and_options(COMMAND, outdir, values)
         options = options_of(values, cond=True, gpus=process_count(values['gpus'], member))
         check_precision(options.device)
         if run is None or run.config is None:
@@ -117,17 +126,32 @@ def plan_transfer(options: TrainingOptions, values: dict[str, Any], outdir: str,
         source = load_hyper_source(resume)  # after the data: it may be a long download
         check_images(resume, source['G_ema'], data.resolution, data.num_channels)
     starts_fresh = source['G_ema'].c_dim == 0
-    config = hyper_config(build_config(options, data), source, starts_fresh, values)
+    config = hyper_config(build_config(options, data), source, data, starts_fresh, values)
     check_views(config)
+    growth = None
     if not starts_fresh:
-        check_goes_on(resume, source, data, values)
+        growth = check_goes_on(resume, source, data, values)
+        data = dataclasses.replace(data, warnings=data.warnings + growth.notes(source['G_ema']))
+        if growth.changes:
+            config['G_kwargs'] |= growth.generator_kwargs(source['G_ema'])
+            config['ema_rampup'] = EMA_RAMPUP
+    elif values.get('freeze_old_classes'):
+        raise ValueError(f'--freeze-old-classes keeps classes of a hyper-modulated snapshot, and {resume} is unconditional: '
+                         'leave it out')
+    elif data.has_label_vectors and values['d_cond'] == 'heads':
+        data = dataclasses.replace(data, warnings=(*data.warnings, 'label vectors take --d-cond=projection in place of heads'))
 
     def prepare(run_dir: Path, config: dict[str, Any]) -> dict[str, Any] | None:
-        return start_networks(run_dir, config, source, data, values)
+        start = source
+        if growth is not None:
+            with contextlib.closing(dnnlib.util.construct_class_by_name(**config['training_set_kwargs'])) as dataset:
+                start = grow_source(source, growth, dataset, values['new_class_init'], config['random_seed'],
+                                    torch.device(config['device']))
+        return start_networks(run_dir, config, start, data, values)
 
     description = run_description(options, data) + (f'-{values["selfinit"]}' if values['selfinit'] else '')
-    return Plan(COMMAND, values, config, data, outdir, description, run, prepare if starts_fresh else None,
-                values['cond_transfer'])
+    return Plan(COMMAND, values, config, data, outdir, description, run,
+                prepare if growth is None or growth.changes else None, values['cond_transfer'])
 
 
 def check_resume(resume: str | None) -> str:
@@ -165,12 +189,13 @@ def check_no_classes(classes: str | None) -> None:
         raise ValueError(f'--classes={classes} found beside --data, whose labels say what the classes are: leave out one')
 
 
-def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, values: dict[str, Any]) -> None:
-    """ValueError if a run that goes on from a hyper-modulated snapshot asks for a fresh start, other classes or sizes."""
+def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, values: dict[str, Any]) -> ClassGrowth:
+    """What becomes of a hyper-modulated snapshot's classes. ValueError if a fresh start or other sizes are asked for."""
     if values['selfinit'] or not values['cond_transfer']:
         raise ValueError(f'{resume} is hyper-modulated already: leave out --selfinit and --no-cond-transfer to go on with it, '
                          'or give an unconditional source')
-    check_classes(resume, source, data)
+    growth = match_classes(resume, source['G_ema'], source['class_names'], data.class_names, data.label_dim,
+                           values['freeze_old_classes'])
     context = click.get_current_context()
     for option, (network, name) in SHAPING.items():
         if network in source and context.get_parameter_source(option) == click.core.ParameterSource.COMMANDLINE:
@@ -178,6 +203,7 @@ def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, values: 
             if has != values[option]:
                 raise ValueError(f'--{option.replace("_", "-")}={values[option]} found, {resume} has {has}: leave the option '
                                  'out, or start from the unconditional source')
+    return growth
 
 
 def argument_of(network: Any, name: str) -> Any:
@@ -193,7 +219,8 @@ def check_views(config: dict[str, Any]) -> None:
                          '--batch, or --contrastive=none')
 
 
-def hyper_config(config: dict[str, Any], source: dict[str, Any], starts_fresh: bool, values: dict[str, Any]) -> dict[str, Any]:
+def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts, starts_fresh: bool,
+                 values: dict[str, Any]) -> dict[str, Any]:
     """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure, JSON-ready."""
     half = config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] > 0
     own: dict[str, Any] = {}
@@ -201,7 +228,7 @@ def hyper_config(config: dict[str, Any], source: dict[str, Any], starts_fresh: b
     if starts_fresh:  # else the networks are hyper-modulated already, and keep their own arguments
         own = dict(code_dim=values['code_dim'], rank=values['hyper_rank'], init_scale=values['hyper_scale'],
                    finetune=values['finetune'])
-        own_D = dict(d_cond=values['d_cond'], finetune=values['finetune'])
+        own_D = dict(d_cond='projection' if data.has_label_vectors else values['d_cond'], finetune=values['finetune'])
     G_kwargs = own | network_kwargs(source['G_ema'])
     G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), half)
     sizes = {name: size for name, size in G_kwargs['synthesis_kwargs'].items() if name in ('channel_base', 'channel_max')}
@@ -217,7 +244,7 @@ def hyper_config(config: dict[str, Any], source: dict[str, Any], starts_fresh: b
                          contrastive_weight=values['contrastive_weight']),
         G_opt_kwargs=config['G_opt_kwargs'] | dict(lr=rate),
         G_reg_interval=None,
-        ema_rampup=0.05 if starts_fresh else None,  # at first the average must follow: the classes start far from their end
+        ema_rampup=EMA_RAMPUP if starts_fresh else None,
     )
 
 
@@ -227,11 +254,17 @@ def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any]
 
     A self-initialisation that was stopped goes on. None: it was stopped again.
     """
+    path = run_dir / ('selfinit.pkl' if values['selfinit'] else 'transfer.pkl')
+    trains_from_there = config | dict(resume_pkl=str(path.absolute()))
+    if path.is_file():  # it was written last, so that all of this is done
+        return trains_from_there
     torch.manual_seed(config['random_seed'])
     device = torch.device(config['device'])
     sizes: dict[str, Any] = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
     G = dnnlib.util.construct_class_by_name(**config['G_kwargs'], **sizes).eval().to(device)
     D = dnnlib.util.construct_class_by_name(**config['D_kwargs'], **sizes).eval().to(device)
+    if data.has_label_vectors:
+        D.keep_label_scale_()
     reports = {name: transfer.transfer(source[origin], network)
                for name, origin, network in (('G', 'G_ema', G), ('D', 'D', D)) if origin in source}
     for name in ('G', 'D'):
@@ -241,23 +274,41 @@ def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any]
     method = values['selfinit']
     if method:
         result = self_initialise(method, source['G_ema'].to(device), G, device, values['selfinit_kimg'], config['random_seed'],
-                                 run_dir)
+                                 run_dir, label_vectors(data) if data.has_label_vectors else None)
         if result is None:
             return None
         print(f'Self-initialisation ({method}): relative feature error {result.relative_error:.3g} after {result.images} images')
         save_json(run_dir / 'selfinit.json', result.as_dict())
-    path = run_dir / ('selfinit.pkl' if method else 'transfer.pkl')
     legacy.save_network_pkl(path, dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=config['training_set_kwargs'],
                                        class_names=list(data.class_names)))
     (run_dir / SELFINIT_STATE).unlink(missing_ok=True)
-    return config | dict(resume_pkl=str(path))
+    return trains_from_there
+
+
+def save_if_space(path: Path, state: dict[str, Any]) -> None:
+    """Write the state of a self-initialisation; a full disk does not end it."""
+    try:
+        write_state(path, state)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print(f'Warning: no space left to save in {path.parent}: it goes on, and saving is tried again; make space')
+
+
+def label_vectors(data: DataFacts) -> torch.Tensor:
+    """The labels of all images of the data, float32 [N, K]."""
+    with contextlib.closing(dnnlib.util.construct_class_by_name(**data.dataset_kwargs())) as dataset:
+        return torch.from_numpy(np.stack([dataset.get_label(index) for index in range(len(dataset))]))
 
 
 def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,
-                    seed: int, run_dir: Path) -> selfinit.SelfInitResult | None:
-    """Exact, or distilled with a progress bar, a line per measurement, and a state to go on from; None if it was stopped."""
+                    seed: int, run_dir: Path, labels: torch.Tensor | None = None) -> selfinit.SelfInitResult | None:
+    """Exact, or distilled with a progress bar, a line per measurement, and a state to go on from; None if it was stopped.
+
+    labels: [M, K] to draw from, where they are vectors.
+    """
     if method == 'exact':
-        return selfinit.exact(source, G, device)
+        return selfinit.exact(source, G, device, labels)
     path = run_dir / SELFINIT_STATE
     saved = read_state(path) if path.is_file() else None
     with StopSignals() as stop, open_bar(round(kimg * 1000), saved['images'] if saved else 0) as bar:
@@ -267,7 +318,8 @@ def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, de
             print(f'selfinit   kimg {images / 1000:<8.1f} relative error {error:.4f}')
 
         return selfinit.distill(source, G, device, kimg, torch.Generator().manual_seed(seed), report=report, saved=saved,
-                                save=lambda state: write_state(path, state), stop=lambda: stop.asked)
+                                save=lambda state: (write_state if stop.asked else save_if_space)(path, state),
+                                stop=lambda: stop.asked, labels=labels)
 
 
 if __name__ == '__main__':

@@ -9,12 +9,22 @@ beta = mu + sigma db_w this is AdaFM, gamma (W - mu) / sigma + beta, written aro
 all zero give the source's kernels and biases, bit for bit.
 
 Frozen weights are buffers under the names that they have in the source, so copying by name is the whole transfer.
-The class code travels in ws: the last code_dim entries of every copy.
+The class code travels in ws: the last entries of every copy.
 
-Shapes: N batch, K classes, U distinct codes in a batch, d code_dim, O/I output/input channels, k kernel size.
-A snapshot carries this file's text, so it imports only what every host codebase offers.
+Classes that come later, to a model whose older ones must not change, have parts of their own (own_classes): an offset of
+the code, and low-rank offsets of dg and db_w and one of db at every convolution, which the label's share a of the class
+scales. For all other labels they are multiplied by 0, so their images stay, bit for bit. a goes before v in the code, so that
+distinct codes keep their order too.
+
+Shapes: N batch, K classes, U distinct codes in a batch, d code_dim, P classes with parts of their own, S = P + d size of the
+code, O/I output/input channels, k kernel size.
+A snapshot carries this file's text, so it imports only what every host codebase offers and keeps to what Python 3.7 and
+PyTorch 1.9 understand. Where host codebases differ in a keyword, their networks' signatures tell (NO_UPDATE).
 """
-from collections.abc import Callable
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,13 +39,20 @@ try:
 except ImportError:  # the other host codebase calls the same classes by this name
     from training import networks_stylegan2 as host
 
+# The host's mapping network leaves its running mean alone: one kind of host needs to be told, the other does so by itself.
+NO_UPDATE = {name: True for name in ('skip_w_avg_update',) if name in inspect.signature(host.MappingNetwork.forward).parameters}
 
-def freeze(module: nn.Module) -> None:
-    """Turn every parameter below `module` into a buffer of the same name: optimiser and EMA no longer see it."""
-    for part in module.modules():
+
+def freeze(module: nn.Module, keep: Collection[str] = ()) -> None:
+    """Turn every parameter below `module` into a buffer of the same name: optimiser and EMA no longer see it.
+
+    Those with one of the names `keep` as a part of their dotted name go on learning.
+    """
+    for path, part in module.named_modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, parameter.detach())
+            if not set(keep) & {*path.split('.'), name}:
+                delattr(part, name)
+                part.register_buffer(name, parameter.detach())
 
 
 def distinct_codes(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -47,20 +64,28 @@ def distinct_codes(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     rows = v.flatten(0, 1)
     _values, index = torch.unique(rows.detach(), dim=0, return_inverse=True)
     places = torch.arange(len(rows), device=v.device)
-    first = places.new_full((int(index.max()) + 1,), len(rows)).scatter_reduce(0, index, places, 'amin')
+    same = index == places[:int(index.max()) + 1, None]  # [U, N * L]
+    first = torch.where(same, places, torch.full_like(places, len(rows))).amin(dim=1)
     return rows[first], index.reshape(v.shape[:2])
+
+
+def stable_order(values: torch.Tensor) -> torch.Tensor:
+    """values: whole numbers [N] -> the order that sorts them, [N]; equal ones stay as they are."""
+    return (values * len(values) + torch.arange(len(values), device=values.device)).argsort()
 
 
 def order_by_class(c: torch.Tensor, group_size: int | None) -> torch.Tensor:
     """An order of the batch, [N], in which images of one class share a group of the minibatch deviation.
 
     c: [N, K]. Groups of mixed classes look varied even when every class has collapsed to one image; these do not.
-    A batch of one class keeps its order. Image i belongs to group i mod (N / group size).
+    A batch of one class keeps its order. Image i belongs to group i mod (N / group size). Label vectors are ordered by their
+    first number, then by the second and so on, from high to low, which for one-hot labels is the order of the classes.
     """
     count = len(c)
     size = count if group_size is None else min(group_size, count)
     group_by_group = torch.arange(count, device=c.device).reshape(size, -1).T.flatten()
-    ranked = group_by_group[c[group_by_group].argmax(dim=1).argsort(stable=True)]
+    _labels, rank = torch.unique(c[group_by_group], dim=0, return_inverse=True)
+    ranked = group_by_group[stable_order(-rank)]
     return ranked.reshape(-1, size).T.flatten()
 
 
@@ -70,7 +95,7 @@ class ClassRuns:
     def __init__(self, index: torch.Tensor, num_codes: int):
         """index: [N], each image's code, 0 to num_codes - 1."""
         self.index = index
-        self.order = index.argsort(stable=True)
+        self.order = stable_order(index)
         self.inverse = self.order.argsort()
         self.counts = torch.bincount(index, minlength=num_codes).tolist()
 
@@ -80,16 +105,24 @@ class ClassRuns:
         if len(self.counts) == 1:
             return function(x, per_code[0])
         runs = x[self.order].split(self.counts)
-        done = [function(run, own) for run, own in zip(runs, per_code.unbind(), strict=True) if len(run) > 0]
+        done = [function(run, own) for run, own in zip(runs, per_code) if len(run) > 0]  # noqa: B905
         return torch.cat(done)[self.inverse]
 
 
 @persistence.persistent_class
 class ClassCode(nn.Module):
-    """Label c [N, K] -> code v [N, d]: a table followed by fully connected layers. A soft label mixes the rows."""
+    """Label c [N, K] -> code [N, S]: the shares a [N, P] of own_classes, then v [N, d].
 
-    def __init__(self, c_dim: int, code_dim: int, num_layers: int = 4, lr_multiplier: float = 0.01):
+    v is a table followed by fully connected layers, plus what own classes add. A soft label mixes the table's rows, and any
+    other vector is a linear combination of them.
+    """
+
+    def __init__(self, c_dim: int, code_dim: int, num_layers: int = 4, lr_multiplier: float = 0.01,
+                 own_classes: Sequence[int] = ()):
         super().__init__()
+        self.own_classes = list(own_classes)
+        for number in range(len(self.own_classes)):
+            setattr(self, f'own{number}', nn.Parameter(torch.zeros(code_dim)))
         self.num_layers = num_layers
         self.table = nn.Parameter(torch.randn(c_dim, code_dim))
         for i in range(num_layers):
@@ -99,10 +132,16 @@ class ClassCode(nn.Module):
     def forward(self, c: torch.Tensor) -> torch.Tensor:
         misc.assert_shape(c, [None, self.table.shape[0]])
         # A sum over classes rather than a matrix product: a row's code does not depend on the rest of the batch.
-        v = (c.to(torch.float32)[:, :, None] * self.table).sum(dim=1)
+        c = c.to(torch.float32)
+        v = (c[:, :, None] * self.table).sum(dim=1)
         for i in range(self.num_layers):
             v = getattr(self, f'fc{i}')(v)
-        return v
+        if not self.own_classes:
+            return v
+        a = c[:, self.own_classes]
+        for number in range(len(self.own_classes)):
+            v = v + a[:, number, None] * getattr(self, f'own{number}')
+        return torch.cat([a, v], dim=1)
 
 
 @persistence.persistent_class
@@ -128,50 +167,90 @@ class Hypernetwork(nn.Module):
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
         if self.rank == 0:
-            return self.full(v).unflatten(1, self.shape)
-        left = self.left(v).unflatten(1, (self.shape[0], self.rank))
-        right = self.right(v).unflatten(1, (self.shape[1], self.rank))
+            return self.full(v).reshape(-1, *self.shape)
+        left = self.left(v).reshape(-1, self.shape[0], self.rank)
+        right = self.right(v).reshape(-1, self.shape[1], self.rank)
         return left @ right.transpose(1, 2) / np.sqrt(self.rank)
+
+
+@persistence.persistent_class
+class ClassOffsets(nn.Module):
+    """What one class adds to a modulation: dg and db_w [O, I], A B^T / sqrt(R) each, and db [O]. Zero at the start."""
+
+    def __init__(self, out_channels: int, in_channels: int, rank: int):
+        super().__init__()
+        self.rank = rank
+        for name in ('gamma', 'beta'):
+            setattr(self, f'{name}_left', nn.Parameter(torch.zeros(out_channels, rank)))
+            setattr(self, f'{name}_right', nn.Parameter(torch.randn(in_channels, rank)))
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+
+    def scale_(self, factor: float) -> None:
+        """Multiply all three by `factor`."""
+        with torch.no_grad():
+            for tensor in (self.gamma_left, self.beta_left, self.bias):
+                tensor.mul_(factor)
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        root = np.sqrt(self.rank)
+        return self.gamma_left @ self.gamma_right.T / root, self.beta_left @ self.beta_right.T / root, self.bias
 
 
 @persistence.persistent_class
 class HyperModulation(nn.Module):
     """AdaFM of one convolution: the class's kernel from its code and the frozen kernel, and its bias offset."""
 
-    def __init__(self, code_dim: int, out_channels: int, in_channels: int, rank: int = 0):
+    def __init__(self, code_dim: int, out_channels: int, in_channels: int, rank: int = 0, num_own: int = 0, own_rank: int = 1):
         super().__init__()
         self.gamma = Hypernetwork(code_dim, out_channels, in_channels, rank)
         self.beta = Hypernetwork(code_dim, out_channels, in_channels, rank)
         self.bias = host.FullyConnectedLayer(code_dim, out_channels)
+        self.num_own = num_own
+        for number in range(num_own):
+            setattr(self, f'own{number}', ClassOffsets(out_channels, in_channels, own_rank))
 
     def scale_(self, factor: float) -> None:
-        """Multiply all three modulations by `factor`; 0 makes every class equal the source."""
+        """Multiply all modulations by `factor`; 0 makes every class equal the source."""
         self.gamma.scale_(factor)
         self.beta.scale_(factor)
         with torch.no_grad():
             self.bias.weight.mul_(factor)
             self.bias.bias.mul_(factor)
+        for number in range(self.num_own):
+            getattr(self, f'own{number}').scale_(factor)
 
-    def forward(self, v: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """v: [U, d]; weight: [O, I, k, k] -> kernels [U, O, I, k, k], their sums of squares over the taps [U, O, I],
+    def modulations(self, code: torch.Tensor) -> list[torch.Tensor]:
+        """code: [U, S] -> dg [U, O, I], db_w [U, O, I], db [U, O]."""
+        a, v = code[:, :self.num_own], code[:, self.num_own:].contiguous()
+        found = [self.gamma(v), self.beta(v), self.bias(v)]
+        for number in range(self.num_own):
+            own = getattr(self, f'own{number}')()
+            share = a[:, number]
+            found = [shared + share.reshape(-1, *[1] * offset.ndim) * offset for shared, offset in zip(found, own)]  # noqa: B905
+        return found
+
+    def forward(self, code: torch.Tensor, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """code: [U, S]; weight: [O, I, k, k] -> kernels [U, O, I, k, k], their sums of squares over the taps [U, O, I],
         bias offsets [U, O]."""
+        dg, db_w, db = self.modulations(code)
         mu = weight.mean(dim=(2, 3), keepdim=True)
         centred = weight - mu
         sigma = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()  # [O, I, 1, 1]
-        gain = self.gamma(v)[..., None, None]  # [U, O, I, 1, 1]
-        shift = sigma * self.beta(v)[..., None, None]
+        gain = dg[..., None, None]  # [U, O, I, 1, 1]
+        shift = sigma * db_w[..., None, None]
         # W + dg (W - mu) + sigma db_w: the formula above, exact at zero in floating point too.
         kernels = torch.addcmul(weight, gain, centred) + shift
         # The centred part has mean 0 over the taps and mean square sigma^2, so no sum over taps is needed.
         power = weight[0, 0].numel() * ((mu + shift).square() + (sigma + sigma * gain).square())
-        return kernels, power[..., 0, 0], self.bias(v)
+        return kernels, power[..., 0, 0], db
 
 
 @persistence.persistent_class
 class HyperSynthesisLayer(host.SynthesisLayer):
     """A synthesis layer whose kernel and bias are the class's. ws_index: which copy of w it reads."""
 
-    def __init__(self, *args: Any, ws_index: int, code_dim: int, rank: int = 0, finetune: bool = False, **kwargs: Any):
+    def __init__(self, *args: Any, ws_index: int, code_dim: int, rank: int = 0, finetune: bool = False, num_own: int = 0,
+                 own_rank: int = 1, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.ws_index = ws_index
         if finetune:  # the kernel and bias stay frozen: they are what is modulated
@@ -181,11 +260,11 @@ class HyperSynthesisLayer(host.SynthesisLayer):
                 self.register_buffer(name, tensor)
         else:
             freeze(self)
-        self.hyper = HyperModulation(code_dim, *self.weight.shape[:2], rank=rank)
+        self.hyper = HyperModulation(code_dim, *self.weight.shape[:2], rank=rank, num_own=num_own, own_rank=own_rank)
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, code: tuple[torch.Tensor, torch.Tensor], noise_mode: str = 'random',
                 fused_modconv: bool = True, gain: float = 1) -> torch.Tensor:
-        """code: codes [U, d] and index [N, num_ws]. fused_modconv: part of the interface; there is one way here."""
+        """code: codes [U, S] and index [N, num_ws]. fused_modconv: part of the interface; there is one way here."""
         codes, runs = code[0], ClassRuns(code[1][:, self.ws_index], len(code[0]))
         kernels, power, offsets = self.hyper(codes, self.weight)
         styles = self.affine(w)
@@ -218,47 +297,53 @@ class HyperSynthesisLayer(host.SynthesisLayer):
 
 @persistence.persistent_class
 class HyperMapping(host.MappingNetwork):
-    """z [N, z_dim], c [N, K] -> ws [N, num_ws, w_dim + d]: the source's w, then the class code, which truncation leaves alone."""
+    """z [N, z_dim], c [N, K] -> ws [N, num_ws, w_dim + S]: the source's w, then the class code, which truncation leaves alone."""
 
-    def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: int, code_dim: int, finetune: bool = False, **kwargs: Any):
+    def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: int, code_dim: int, finetune: bool = False,
+                 own_classes: Sequence[int] = (), **kwargs: Any):
         super().__init__(z_dim=z_dim, c_dim=0, w_dim=w_dim, num_ws=num_ws, **kwargs)
         if not finetune:
             freeze(self)
         self.finetune = finetune
-        self.code_dim = code_dim
-        self.class_code = ClassCode(c_dim, code_dim)
+        self.code_size = len(own_classes) + code_dim
+        self.class_code = ClassCode(c_dim, code_dim, own_classes=own_classes)
 
     @property
     def w_avg(self) -> torch.Tensor:
-        """[w_dim + d], zero in the code's part. The buffer of that name is the source's, [w_dim]."""
+        """[w_dim + S], zero in the code's part. The buffer of that name is the source's, [w_dim]."""
         buffers = self.__dict__['_buffers']
         if 'w_avg' not in buffers:
             raise AttributeError('w_avg')
-        return nn.functional.pad(buffers['w_avg'], (0, self.code_dim))
+        return nn.functional.pad(buffers['w_avg'], (0, self.code_size))
 
-    def forward(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float = 1, truncation_cutoff: int | None = None,
-                skip_w_avg_update: bool = False) -> torch.Tensor:
-        ws = super().forward(z, None, skip_w_avg_update=True)
+    def forward(self, z: torch.Tensor, c: torch.Tensor | None, truncation_psi: float = 1, truncation_cutoff: int | None = None,
+                skip_w_avg_update: bool = False, update_emas: bool = True) -> torch.Tensor:
+        """c None, as hosts' projectors have it: all classes mixed evenly. skip_w_avg_update, update_emas: two hosts' words for
+        whether the running mean may move; it does with finetune only."""
+        ws = super().forward(z, None, **NO_UPDATE)
         average = self._buffers['w_avg']
-        if self.finetune and self.training and not skip_w_avg_update:
+        if self.finetune and self.training and update_emas and not skip_w_avg_update:
             average.lerp_(ws[:, 0].detach().mean(dim=0), 1 - self.w_avg_beta)
         if truncation_psi != 1:
             near = ws[:, :truncation_cutoff]
             ws = torch.cat([average.lerp(near, truncation_psi), ws[:, near.shape[1]:]], dim=1)
-        v = self.class_code(c)
-        return torch.cat([ws, v[:, None].expand(-1, ws.shape[1], -1)], dim=2)
+        if c is None:
+            num_classes = self.class_code.table.shape[0]
+            c = ws.new_full((len(ws), num_classes), 1 / num_classes)
+        code = self.class_code(c)
+        return torch.cat([ws, code[:, None].expand(-1, ws.shape[1], -1)], dim=2)
 
 
 @persistence.persistent_class
 class HyperSynthesis(host.SynthesisNetwork):
-    """ws [N, num_ws, w_dim + d] -> image. Copies of different classes mix: each layer takes its own copy's code."""
+    """ws [N, num_ws, w_dim + S] -> image. Copies of different classes mix: each layer takes its own copy's code."""
 
     def __init__(self, w_dim: int, img_resolution: int, img_channels: int, code_dim: int, rank: int = 0, finetune: bool = False,
-                 **kwargs: Any):
+                 num_own: int = 0, own_rank: int = 1, **kwargs: Any):
         super().__init__(w_dim=w_dim, img_resolution=img_resolution, img_channels=img_channels, **kwargs)
         if not finetune:
             freeze(self)
-        self.code_dim = code_dim
+        self.code_size = num_own + code_dim
         ws_index = 0
         for res in self.block_resolutions:
             block = getattr(self, f'b{res}')
@@ -266,45 +351,57 @@ class HyperSynthesis(host.SynthesisNetwork):
                 if hasattr(block, name):
                     plain = getattr(block, name)
                     layer = HyperSynthesisLayer(*plain.init_args, **plain.init_kwargs, ws_index=ws_index, code_dim=code_dim,
-                                                rank=rank, finetune=finetune)
+                                                rank=rank, finetune=finetune, num_own=num_own, own_rank=own_rank)
                     setattr(block, name, layer)
                     ws_index += 1
 
-    def forward(self, ws: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
-        misc.assert_shape(ws, [None, self.num_ws, self.w_dim + self.code_dim])
-        w, v = ws.to(torch.float32).split([self.w_dim, self.code_dim], dim=2)
+    def forward(self, ws: torch.Tensor, update_emas: bool = False, **block_kwargs: Any) -> torch.Tensor:
+        """update_emas: part of one host's interface; nothing here has a running mean."""
+        misc.assert_shape(ws, [None, self.num_ws, self.w_dim + self.code_size])
+        w, code = ws.to(torch.float32).split([self.w_dim, self.code_size], dim=2)
         # A keyword goes through the host's blocks to every convolution layer, but not to the image layers.
-        return super().forward(w, code=distinct_codes(v), **block_kwargs)
+        # Contiguous, so that the size of the code does not change in which order products are summed.
+        return super().forward(w.contiguous(), code=distinct_codes(code), **block_kwargs)
 
 
 @persistence.persistent_class
 class HyperGenerator(nn.Module):
-    """A frozen source generator with class-conditional kernels. z [N, z_dim], c [N, K] one-hot or soft -> image.
+    """A frozen source generator with class-conditional kernels. z [N, z_dim], c [N, K] one-hot, soft or any vector -> image.
 
     Takes the source's constructor arguments with another c_dim, and:
-    code_dim    size of the class code.
-    rank        0: full hypernetworks; R: factored ones of rank R.
-    init_scale  spread of the random hypernetwork's modulations; 0 is the exact self-initialisation.
-    finetune    let the source's mapping, styles, noise strengths, constant and image layers learn too.
+    code_dim      size of the class code.
+    rank          0: full hypernetworks; R: factored ones of rank R.
+    init_scale    spread of the random hypernetwork's modulations; 0 is the exact self-initialisation.
+    finetune      let the source's mapping, styles, noise strengths, constant and image layers learn too.
+    own_classes   classes, by index, with an offset of the code and kernel offsets of rank own_rank of their own.
+    learning_own  None: everything learns as above. n: the parts of the last n own_classes, and nothing else.
     """
 
     def __init__(self, z_dim: int, c_dim: int, w_dim: int, img_resolution: int, img_channels: int,
                  mapping_kwargs: dict[str, Any] = {}, synthesis_kwargs: dict[str, Any] = {},  # noqa: B006
-                 code_dim: int = 64, rank: int = 0, init_scale: float = 1, finetune: bool = False):
+                 code_dim: int = 64, rank: int = 0, init_scale: float = 1, finetune: bool = False,
+                 own_classes: Sequence[int] = (), own_rank: int = 8, learning_own: int | None = None):
         super().__init__()
         if c_dim < 1:
             raise ValueError(f'HyperGenerator has c_dim {c_dim}; expected the number of classes')
+        num_own = len(own_classes)
+        if len(set(own_classes) & set(range(c_dim))) < num_own or not 0 <= (learning_own or 0) <= num_own:
+            raise ValueError(f'HyperGenerator has own_classes {list(own_classes)} and learning_own {learning_own}; expected '
+                             f'different classes from 0 to {c_dim - 1}, and None or a number of them')
         self.z_dim = z_dim
         self.c_dim = c_dim
-        self.w_dim = w_dim + code_dim  # what a user of ws sees
+        self.w_dim = w_dim + num_own + code_dim  # what a user of ws sees
         self.img_resolution = img_resolution
         self.img_channels = img_channels
-        common = dict(w_dim=w_dim, code_dim=code_dim, finetune=finetune)
-        self.synthesis = HyperSynthesis(img_resolution=img_resolution, img_channels=img_channels, rank=rank, **common,
-                                        **synthesis_kwargs)
+        common = dict(w_dim=w_dim, code_dim=code_dim, finetune=finetune and learning_own is None)
+        self.synthesis = HyperSynthesis(img_resolution=img_resolution, img_channels=img_channels, rank=rank, num_own=num_own,
+                                        own_rank=own_rank, **common, **synthesis_kwargs)
         self.num_ws = self.synthesis.num_ws
-        self.mapping = HyperMapping(z_dim=z_dim, c_dim=c_dim, num_ws=self.num_ws, **common, **mapping_kwargs)
+        self.mapping = HyperMapping(z_dim=z_dim, c_dim=c_dim, num_ws=self.num_ws, own_classes=own_classes, **common,
+                                    **mapping_kwargs)
         self.scale_modulation_(init_scale)
+        if learning_own is not None:
+            freeze(self, keep=[f'own{number}' for number in range(num_own - learning_own, num_own)])
 
     def scale_modulation_(self, factor: float) -> None:
         """Multiply every modulation dg, db_w, db by `factor`; 0 makes every class equal the source."""
@@ -313,8 +410,8 @@ class HyperGenerator(nn.Module):
                 module.scale_(factor)
 
     def forward(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float = 1, truncation_cutoff: int | None = None,
-                **synthesis_kwargs: Any) -> torch.Tensor:
-        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff)
+                update_emas: bool = True, **synthesis_kwargs: Any) -> torch.Tensor:
+        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff, update_emas=update_emas)
         return self.synthesis(ws, **synthesis_kwargs)
 
 
@@ -349,6 +446,15 @@ class HyperDiscriminator(host.Discriminator):
                 if hasattr(block, 'fromrgb'):
                     freeze(block.fromrgb)
 
+    def keep_label_scale_(self) -> None:
+        """Make the projection see how long a label vector is, not only where it points; before training.
+
+        The host's mapping network normalises the label's embedding W c / sqrt(K) + b, and starts with b = 0, where c and 2 c
+        are the same to it. With a random b, as long as the embedding of a unit vector, no two labels are.
+        """
+        if self.d_cond == 'projection':
+            nn.init.normal_(self.mapping.embed.bias, std=1 / np.sqrt(self.c_dim))
+
     def features(self, img: torch.Tensor, c: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
         """h [N, dim], what the last layer reads. The labels c only decide who shares a minibatch deviation."""
         x = None
@@ -372,5 +478,6 @@ class HyperDiscriminator(host.Discriminator):
             inner = self.mapping(None, c) * self.project(h)
         return self.b4.out(h) + inner.sum(dim=1, keepdim=True) / np.sqrt(h.shape[1])
 
-    def forward(self, img: torch.Tensor, c: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
+    def forward(self, img: torch.Tensor, c: torch.Tensor, update_emas: bool = False, **block_kwargs: Any) -> torch.Tensor:
+        """update_emas: part of one host's interface; nothing here has a running mean."""
         return self.logits(self.features(img, c, **block_kwargs), c)

@@ -59,41 +59,45 @@ def feature_errors(source: nn.Module, hyper: nn.Module, z: torch.Tensor, c: torc
     return torch.stack([(f - w).abs().mean() / w.abs().mean() for f, w in zip(found, wanted, strict=True)])
 
 
-def draw(count: int, G: nn.Module, generator: torch.Generator, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """z [count, z_dim] and uniform one-hot labels [count, K], from a CPU generator."""
+def draw(count: int, G: nn.Module, generator: torch.Generator, device: torch.device,
+         labels: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """z [count, z_dim] and labels [count, K], from a CPU generator: rows of `labels`, by default one for each class."""
     z = torch.randn([count, G.z_dim], generator=generator)
-    c = one_hot(torch.randint(G.c_dim, [count], generator=generator), G.c_dim)
-    return z.to(device), c.to(torch.float32).to(device)
+    rows = torch.randint(G.c_dim if labels is None else len(labels), [count], generator=generator)
+    c = one_hot(rows, G.c_dim).to(torch.float32) if labels is None else labels[rows]
+    return z.to(device), c.to(device)
 
 
 @torch.no_grad()
-def relative_error(source: nn.Module, hyper: nn.Module, device: torch.device) -> float:
-    """Feature error, mean over blocks and image, on z and classes that are the same in every call."""
+def relative_error(source: nn.Module, hyper: nn.Module, device: torch.device, labels: torch.Tensor | None = None) -> float:
+    """Feature error, mean over blocks and image, on z and classes (or rows of `labels`) that are the same in every call."""
     generator = torch.Generator().manual_seed(0)
     rounds = EVALUATION_IMAGES // EVALUATION_BATCH
-    errors = [feature_errors(source, hyper, *draw(EVALUATION_BATCH, hyper, generator, device)) for _ in range(rounds)]
+    errors = [feature_errors(source, hyper, *draw(EVALUATION_BATCH, hyper, generator, device, labels)) for _ in range(rounds)]
     return float(torch.stack(errors).double().mean())
 
 
-def exact(source: nn.Module, hyper: nn.Module, device: torch.device) -> SelfInitResult:
-    """Set every modulation of `hyper`, which holds the source's weights, to zero. Both in evaluation mode."""
+def exact(source: nn.Module, hyper: nn.Module, device: torch.device, labels: torch.Tensor | None = None) -> SelfInitResult:
+    """Set every modulation of `hyper`, which holds the source's weights, to zero. Both in evaluation mode. labels: as in
+    distill(), for the error."""
     hyper.scale_modulation_(0)
-    error = relative_error(source, hyper, device)
+    error = relative_error(source, hyper, device, labels)
     return SelfInitResult('exact', error, 0, [(0, error)])
 
 
 def distill(source: nn.Module, hyper: nn.Module, device: torch.device, kimg: float, generator: torch.Generator, batch: int = 16,
             rate: float = 0.0025, report: Callable[[int, float], None] = lambda images, error: None,
             saved: dict[str, Any] | None = None, save: Callable[[dict[str, Any]], None] = lambda state: None,
-            stop: Callable[[], bool] = lambda: False) -> SelfInitResult | None:
+            stop: Callable[[], bool] = lambda: False, labels: torch.Tensor | None = None) -> SelfInitResult | None:
     """Train the hypernetwork of `hyper`, which holds the source's weights, from where it is. Both in evaluation mode.
 
     Ends after `kimg` thousand images, or when the error has stopped improving: the rate is halved after PATIENCE
     measurements (one every thousand images) without a better one, and the end is SMALLEST_RATE. The best state is kept.
     report(images, error) is called after every measurement, and save(state) with what `saved` takes to go on exactly.
-    When stop() says so, the state is saved and None returned.
+    When stop() says so, the state is saved and None returned. labels: [M, K] to draw from, where they are vectors; by default
+    one for each class.
     """
-    work = Distillation(source, hyper, device, generator, batch, rate)
+    work = Distillation(source, hyper, device, generator, batch, rate, labels)
     if saved is None:
         report(*work.measure())
     else:
@@ -114,8 +118,8 @@ class Distillation:
     """The distillation between two steps. source and hyper as distill() takes them."""
 
     def __init__(self, source: nn.Module, hyper: nn.Module, device: torch.device, generator: torch.Generator, batch: int,
-                 rate: float):
-        self.source, self.hyper, self.device = source, hyper, device
+                 rate: float, labels: torch.Tensor | None = None):
+        self.source, self.hyper, self.device, self.labels = source, hyper, device, labels
         self.generator, self.batch = generator, batch
         of_source = dict(source.named_parameters())  # with finetune, some of these are parameters of hyper too
         hyper.requires_grad_(False)
@@ -136,7 +140,8 @@ class Distillation:
 
     def step(self) -> None:
         """One batch."""
-        loss = feature_errors(self.source, self.hyper, *draw(self.batch, self.hyper, self.generator, self.device)).sum()
+        z, c = draw(self.batch, self.hyper, self.generator, self.device, self.labels)
+        loss = feature_errors(self.source, self.hyper, z, c).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -144,7 +149,7 @@ class Distillation:
 
     def measure(self) -> tuple[int, float]:
         """Images so far and the error, which the schedule and the best state follow. FloatingPointError if it is not finite."""
-        error = relative_error(self.source, self.hyper, self.device)
+        error = relative_error(self.source, self.hyper, self.device, self.labels)
         if not math.isfinite(error):
             raise FloatingPointError(f'self-initialisation diverged: error {error} after {self.images} images; '
                                      'lower --hyper-scale')

@@ -19,6 +19,8 @@ from metrics.labelled_images import LabelledImages, check_labels, open_labelled,
 from metrics.metric_options import MetricOptions
 from training.class_labels import list_names
 
+Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # features of real and other images of a class -> values
+
 DETECTOR: dict[str, Any] = dict(detector_url=INCEPTION_URL, detector_kwargs=dict(return_features=True))
 
 
@@ -76,16 +78,17 @@ def real_features(opts: MetricOptions, class_names: list[str], dataset_kwargs: M
         raise ValueError(f'{error}; raise --max-real' if opts.max_real else str(error)) from error
 
 
+def held_out_features(opts: MetricOptions, class_names: list[str]) -> ClassFeatures:
+    """Features of all of --test-data, by the detector of the data; what opts.facts says of the data stays."""
+    return _checked(metric_utils.held_out_feature_stats(opts, **DETECTOR, capture_all=True, capture_labels=True), class_names)
+
+
 def generated_features(opts: MetricOptions, class_names: list[str]) -> ClassFeatures:
     """Features of opts.num_gen generated images, as many of each class, from the one pass that the metrics share."""
     num_gen = check_num_gen(opts, class_names)
-    key = ('generated features', getattr(opts.detector, 'identity', opts.detector), num_gen, opts.seed)
-    if key not in opts.shared:
-        opts.shared[key] = metric_utils.compute_feature_stats_for_generator(
-            opts, **DETECTOR, max_items=num_gen, capture_all=True, capture_labels=True, balanced_labels=True, rel_lo=0.5,
-            rel_hi=1)
-    opts.facts['num_gen'] = num_gen
-    return _checked(opts.shared[key], class_names)
+    stats = metric_utils.compute_feature_stats_for_generator(
+        opts, **DETECTOR, max_items=num_gen, capture_all=True, capture_labels=True, balanced_labels=True, rel_lo=0.5, rel_hi=1)
+    return _checked(stats, class_names)
 
 
 def generated_images(opts: MetricOptions, class_names: list[str], max_resolution: int) -> LabelledImages:
@@ -118,9 +121,7 @@ def _checked(stats: Any, class_names: list[str]) -> ClassFeatures:
     return ClassFeatures(stats.get_all(), labels, class_names)
 
 
-def each_class(
-    measure: Callable[[np.ndarray, np.ndarray], dict[str, float]], real: ClassFeatures, fake: ClassFeatures
-) -> dict[str, float]:
+def each_class(measure: Measure, real: ClassFeatures, fake: ClassFeatures) -> dict[str, float]:
     """measure(real features, generated features) of every class: {name: mean over classes, name/cat: ..., ...} of its values.
 
     measure's ValueError goes on with the name of the class in front.

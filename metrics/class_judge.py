@@ -153,15 +153,21 @@ def cached_judge(
 def dataset_judge(
     dataset_kwargs: dict[str, Any], device: torch.device | str, cache_dir: str | os.PathLike | None, seed: int = 0
 ) -> tuple[JudgeNet, str]:
-    """The judge of all images of a labelled data set, and its identity: a name with the hash of all that made it."""
+    """The judge of all images of a labelled data set, and its judge_identity()."""
     data = load_labelled(dataset_kwargs, MAX_RESOLUTION)
-    known = data.images, data.labels, data.num_classes, seed
-    return cached_judge(*known, cache_dir, device=device), judge_identity(*known)
+    net = cached_judge(data.images, data.labels, data.num_classes, seed, cache_dir, device=device)
+    return net, judge_identity(net)
 
 
-def judge_identity(images: torch.Tensor, labels: torch.Tensor, num_classes: int, seed: int) -> str:
-    """The name of the judge of these images in results; another one for other images, labels, seeds or program text."""
-    return f'classifier-{_fingerprint(images, labels, num_classes, seed, None)}'
+def judge_identity(net: JudgeNet) -> str:
+    """The name of a judge in results, with a hash of its weights and program text.
+
+    What made it does not fix it: trained anew on another number of threads or another device, it has other weights.
+    """
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    for value in net.state_dict().values():
+        digest.update(value.cpu().numpy().tobytes())
+    return f'classifier-{digest.hexdigest()[:32]}'
 
 
 def _load_judge(path: Path, images: torch.Tensor, num_classes: int) -> JudgeNet | None:

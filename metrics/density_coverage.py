@@ -23,33 +23,34 @@ from metrics.metric_options import MetricOptions
 from metrics.neighbours import TIE, check_points, count_within, kth_neighbour_distances, nearest, placed
 from metrics.registry import register_metric
 
+WANTED: dict[str, Any] = dict(detector_url=INCEPTION_URL, detector_kwargs=dict(return_features=True), capture_all=True)
 NEAREST_K = 5
 NUM_GEN = 5000
 
 
 @register_metric(num_gen=NUM_GEN, higher_is_better=True)
 def dc5k5_full(opts: MetricOptions) -> dict[str, float]:
-    """Density and coverage of 5,000 generated images and at most as many real ones, drawn from all."""
-    opts.ignore_training_subset()
-    density, coverage = compute_density_coverage(opts, opts.max_real, opts.num_gen, NEAREST_K)
-    return dict(dc5k5_full_density=density, dc5k5_full_coverage=coverage)
+    """Density and coverage of 5,000 generated images and at most as many real ones, drawn from all.
 
-
-def compute_density_coverage(
-    opts: MetricOptions, max_real: int | None, num_gen: int | None, nearest_k: int
-) -> tuple[float, float]:
-    """Density and coverage from features of the data set, max_real images of it at most, and of num_gen generated images.
-
-    NaN in all processes but the first.
+    With --test-data also, under names with _reference, those of the held-out images in place of the generated ones.
     """
-    wanted: dict[str, Any] = dict(detector_url=INCEPTION_URL, detector_kwargs=dict(return_features=True), capture_all=True)
-    real = metric_utils.compute_feature_stats_for_dataset(opts, **wanted, max_items=max_real, rel_lo=0, rel_hi=0.5)
-    made = metric_utils.compute_feature_stats_for_generator(opts, **wanted, max_items=num_gen, rel_lo=0.5, rel_hi=1)
-    if opts.rank != 0:
-        return math.nan, math.nan
+    opts.ignore_training_subset()
+    real = metric_utils.compute_feature_stats_for_dataset(opts, **WANTED, max_items=opts.max_real, rel_lo=0, rel_hi=0.5)
+    made = metric_utils.compute_feature_stats_for_generator(opts, **WANTED, max_items=opts.num_gen, rel_lo=0.5, rel_hi=1)
+    held_out = None if opts.test_dataset_kwargs is None else metric_utils.held_out_feature_stats(opts, **WANTED)
     opts.facts['num_real_drawn'] = min(real.num_items, made.num_items)
-    found = equal_numbers_density_coverage(real.get_all(), made.get_all(), nearest_k, opts.seed, opts.device)
-    return found['density'], found['coverage']
+    if opts.rank != 0:
+        return dict(dc5k5_full_density=math.nan, dc5k5_full_coverage=math.nan)  # the first process has the values for all
+    values = equal_numbers_density_coverage(real.get_all(), made.get_all(), NEAREST_K, opts.seed, opts.device)
+    if held_out is not None:
+        values.update(as_reference(
+            equal_numbers_density_coverage(real.get_all(), held_out.get_all(), NEAREST_K, opts.seed, opts.device)))
+    return {f'dc5k5_full_{name}': value for name, value in values.items()}
+
+
+def as_reference(values: dict[str, float]) -> dict[str, float]:
+    """The names of values of real images."""
+    return {f'{name}_reference': value for name, value in values.items()}
 
 
 def equal_numbers_density_coverage(

@@ -3,6 +3,7 @@
 A file is written beside its name and then renamed, so processes may compute the same one at once. Nothing in it is run; a
 damaged one is computed again.
 """
+import contextlib
 import hashlib
 import json
 import os
@@ -71,9 +72,10 @@ def data_digest(path: str | os.PathLike[str]) -> str:
         with open(file, 'rb') as stream:
             while piece := stream.read(PIECE_BYTES):
                 digest.update(piece)
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(memo) as part:
-        part.write_text(digest.hexdigest(), encoding='ascii')
+    with contextlib.suppress(OSError):  # it only saves time
+        memo.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(memo) as part:
+            part.write_text(digest.hexdigest(), encoding='ascii')
     return digest.hexdigest()
 
 

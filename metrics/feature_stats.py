@@ -116,7 +116,7 @@ class FeatureStats:
         try:
             with open(path, 'rb') as file, np.load(file, allow_pickle=False) as content:
                 return _from_arrays(dict(content))
-        except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
+        except (zipfile.BadZipFile, KeyError, EOFError, ValueError, RuntimeError) as error:  # RuntimeError: of zipfile's flags
             raise ValueError(f'{path} holds no whole feature statistics ({error}): delete it') from error
 
 

@@ -123,7 +123,7 @@ def judge_of_real_images(
     if test is not None:
         images, labels = torch.cat([train.images, images]), torch.cat([train.labels, labels])
     net = cached_judge(images, labels, train.num_classes, seed, cache_dir, device=device)
-    return RealJudge(net, divided.subset(mask), len(labels), judge_identity(images, labels, train.num_classes, seed))
+    return RealJudge(net, divided.subset(mask), len(labels), judge_identity(net))
 
 
 def confusion_table(confusion: torch.Tensor, class_names: list[str]) -> str:

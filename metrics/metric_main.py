@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 import dnnlib
+from dnnlib.files import is_disk_full
 from metrics import density_coverage, gan_test, gan_train, memorization, per_class, registry, standard_metrics
 from metrics.metric_options import MetricOptions, ProgressMonitor
 from metrics.registry import find_metric, register_metric
@@ -121,10 +122,23 @@ def report_metric(
     print(line, flush=True)
     if run_dir is not None:
         os.makedirs(run_dir, exist_ok=True)
-        with open(os.path.join(run_dir, f'metric-{result_dict["metric"]}.jsonl'), 'a', encoding='ascii') as file:
-            file.write(f'{line}\n')
+        _append_line(os.path.join(run_dir, f'metric-{result_dict["metric"]}.jsonl'), line)
     for text in _texts(result_dict):
         print(text, file=sys.stderr, flush=True)
+
+
+def _append_line(path: str, line: str) -> None:
+    """Add a line to a file, after the half of one that a process may have left there. A full disk is said, and that is all."""
+    try:
+        with open(path, 'a+b') as file:
+            if file.tell() > 0:
+                file.seek(-1, os.SEEK_END)
+                line = line if file.read(1) == b'\n' else f'\n{line}'
+            file.write(f'{line}\n'.encode('ascii'))
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print(f'Warning: no space left to write {path}: the result stands above only', file=sys.stderr, flush=True)
 
 
 def _texts(result: dict[str, Any]) -> list[str]:

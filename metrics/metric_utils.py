@@ -1,4 +1,5 @@
 """Features of real and of generated images, collected over all processes; and the names that metrics import from here."""
+import dataclasses
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +16,7 @@ from metrics.sampling import Sampler, generate_images, generation_batch, prepare
 __all__ = [
     'FeatureStats', 'MetricOptions', 'ProgressMonitor', 'Sampler', 'compute_feature_stats_for_dataset',
     'compute_feature_stats_for_generator', 'gather', 'generate_images', 'generation_batch', 'get_feature_detector',
-    'prepare_generator', 'real_images', 'seeded_noise',
+    'held_out_feature_stats', 'prepare_generator', 'real_images', 'seeded_noise',
 ]
 
 READERS_ON_GPU = 3  # processes that decode images while the GPU computes
@@ -64,9 +65,24 @@ def compute_feature_stats_for_dataset(
             stats.append_torch(detector(images, **detector_kwargs), opts.num_gpus, opts.rank, classes)
             progress.update(stats.num_items)
         if opts.rank == 0:
-            feature_cache.save_features(stats, kept)
+            try:
+                feature_cache.save_features(stats, kept)
+            except OSError as error:  # a full disk, above all: what was computed still counts
+                opts.warn(f'the features of the real images were not kept for the next time: {error}')
     dataset.close()
     opts.facts['num_real'] = stats.num_items
+    return stats
+
+
+def held_out_feature_stats(
+    opts: MetricOptions, detector_url: str, detector_kwargs: dict[str, Any], **stats_kwargs: Any
+) -> FeatureStats:
+    """Features of all images of --test-data, by the detector of the data: a classifier does not learn from them."""
+    assert opts.test_dataset_kwargs is not None, 'the metric asks only where there are some'
+    detector = get_feature_detector(opts, detector_url)
+    part = dataclasses.replace(opts, dataset_kwargs=opts.test_dataset_kwargs, detector=detector, facts={})
+    stats = compute_feature_stats_for_dataset(part, detector_url, detector_kwargs, **stats_kwargs)
+    opts.facts['num_held_out'] = stats.num_items
     return stats
 
 

@@ -1,7 +1,8 @@
 """FID, KID, density and coverage of every class apart: the mean over classes is the headline, each class has its line.
 
 Real and generated images of one class are compared with each other; a generator that makes good images of the wrong class
-does badly here, though not in the metrics over all images.
+does badly here, though not in the metrics over all images. With --test-data there are also the values of the held-out real
+images in place of the generated ones, under names with _reference: what a generator without fault would get.
 
 The covariance of an FID is estimated from the images of one class alone. Few of them leave it without full rank, and the
 distance too large, the more so the fewer they are (Binkowski et al. 2018, arXiv:1801.01401: FID is biased, KID is not).
@@ -9,8 +10,16 @@ distance too large, the more so the fewer they are (Binkowski et al. 2018, arXiv
 
 import numpy as np
 
-from metrics.class_features import ClassFeatures, checked_class_names, each_class, generated_features, real_features
-from metrics.density_coverage import NEAREST_K, equal_numbers_density_coverage
+from metrics.class_features import (
+    ClassFeatures,
+    Measure,
+    checked_class_names,
+    each_class,
+    generated_features,
+    held_out_features,
+    real_features,
+)
+from metrics.density_coverage import NEAREST_K, as_reference, equal_numbers_density_coverage
 from metrics.frechet_inception_distance import frechet_distance
 from metrics.kernel_inception_distance import kernel_distance
 from metrics.metric_options import MetricOptions
@@ -28,7 +37,7 @@ def fid_per_class(opts: MetricOptions) -> dict[str, float]:
     few = few_images_warning(real, fake)
     if few:
         opts.warn(few)
-    return each_class(lambda x, y: dict(fid_per_class=frechet_distance(*mean_cov(x), *mean_cov(y))), real, fake)
+    return _values(opts, lambda x, y: dict(fid_per_class=frechet_distance(*mean_cov(x), *mean_cov(y))), real, fake)
 
 
 @register_metric(num_gen=NUM_GEN, needs=('detector', 'classes'))
@@ -39,7 +48,7 @@ def kid_per_class(opts: MetricOptions) -> dict[str, float]:
     def measure(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         return dict(kid_per_class=kernel_distance(y, x, NUM_SUBSETS, MAX_SUBSET_SIZE, np.random.default_rng(opts.seed)))
 
-    return each_class(measure, real, fake)
+    return _values(opts, measure, real, fake)
 
 
 @register_metric(num_gen=NUM_GEN, higher_is_better=True, needs=('detector', 'classes'))
@@ -51,7 +60,7 @@ def dc_per_class(opts: MetricOptions) -> dict[str, float]:
         found = equal_numbers_density_coverage(x, y, NEAREST_K, opts.seed, opts.device)
         return {f'dc_per_class_{name}': value for name, value in found.items()}
 
-    return each_class(measure, real, fake)
+    return _values(opts, measure, real, fake)
 
 
 def mean_cov(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -80,3 +89,12 @@ def _both(opts: MetricOptions) -> tuple[ClassFeatures, ClassFeatures]:
     opts.ignore_training_subset()
     names = checked_class_names(opts)
     return real_features(opts, names), generated_features(opts, names)
+
+
+def _values(opts: MetricOptions, measure: Measure, real: ClassFeatures, fake: ClassFeatures) -> dict[str, float]:
+    """measure() of each class with the generated images, then with the held-out ones, if there are any."""
+    values = each_class(measure, real, fake)
+    if opts.test_dataset_kwargs is not None:
+        held_out = held_out_features(opts, real.class_names)
+        values.update(each_class(lambda x, y: as_reference(measure(x, y)), real, held_out))
+    return values

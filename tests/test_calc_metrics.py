@@ -161,6 +161,23 @@ def test_newest_snapshot_and_its_data_by_default(described, rgb_zip, detector, t
     assert (path.parent / 'metric-fid0.024k.jsonl').is_file()
 
 
+def test_other_data_are_mirrored_as_in_training(described, rgb_zip, detector):
+    path = described(path='no/such.zip', use_labels=True, max_size=4, xflip=True)
+    for args, num_real in ([], 36), (['--mirror=0'], 18):
+        found = measure(path, rgb_zip, detector, '--metrics=fid50k', *args)
+        assert found['fid0.024k']['num_real'] == num_real
+
+
+@pytest.mark.parametrize('metrics, message', [
+    ('fid50k,kid_per_class', '--metrics=kid_per_class looks at classes'),
+    ('fid50k,memorization', '--metrics=memorization '),
+])
+def test_what_is_missing_is_said_before_anything_is_measured(metrics, message, source_pkl, snapshot, rgb_zip, detector):
+    network = snapshot if 'memorization' in metrics else source_pkl
+    result = calc(f'--network={network}', f'--data={rgb_zip}', f'--detector={detector}', f'--metrics={metrics}')
+    assert result.exit_code == 2 and message in result.stderr and not result.stdout
+
+
 def test_a_snapshot_cannot_name_the_class_of_its_data(described, rgb_zip, detector, canary):
     path = described(class_name='pathlib.Path.touch', path=str(rgb_zip), self=str(canary))
     assert calc(f'--network={path}', f'--detector={detector}').exit_code == 0

@@ -94,6 +94,8 @@ def test_judge_of_a_data_set(rgb_zip, tmp_path, monkeypatch):
     again, same = dataset_judge(folder_kwargs(rgb_zip), 'cpu', tmp_path)
     assert same == identity and identity.startswith('classifier-') and len(identity) == len('classifier-') + 32
     assert all(torch.equal(a, b) for a, b in zip(net.state_dict().values(), again.state_dict().values(), strict=True))
+    again.out.weight[0, 0] += 1e-3
+    assert class_judge.judge_identity(again) != identity  # other weights, another detector
     with pytest.raises(TypeError):  # other data: trained anew
         dataset_judge(dict(folder_kwargs(rgb_zip), max_size=15), 'cpu', tmp_path)
 

@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from metrics.density_coverage import dc5k5_full, equal_numbers_density_coverage
 from metrics.density_coverage import density_coverage as density_coverage_of_tensors
-from metrics.density_coverage import equal_numbers_density_coverage
+from metrics.labelled_images import load_labelled
+from tests.class_metric_stand_ins import Pixels, options, save_bars
 
 
 def normal(n, d=6, mean=0.0, seed=0):
@@ -81,3 +83,15 @@ def test_refuses_too_few_and_nan():
     bad[4, 2] = np.nan
     with pytest.raises(ValueError, match='1 of 9 feature vectors hold NaN'):
         density_coverage(normal(9), bad)
+
+
+def test_held_out_images_take_the_place_of_generated_ones(tmp_path):
+    real, unseen = save_bars(tmp_path / 'real.zip', 20, seed=1), save_bars(tmp_path / 'unseen.zip', 15, seed=2)
+    opts = options(real, test_dataset_kwargs=unseen)
+    found, plain = dc5k5_full(opts), dc5k5_full(options(real))
+    assert {**found, **plain} == found and len(plain) == 2
+    x, y = (Pixels().features(load_labelled(kwargs).images).numpy() for kwargs in (real, unseen))
+    want = equal_numbers_density_coverage(x, y, 5, opts.seed, None)
+    assert found['dc5k5_full_density_reference'] == pytest.approx(want['density'], rel=1e-6)
+    assert found['dc5k5_full_coverage_reference'] == pytest.approx(want['coverage'], rel=1e-6)
+    assert (opts.facts['num_real'], opts.facts['num_held_out'], opts.facts['num_real_drawn']) == (60, 45, 60)

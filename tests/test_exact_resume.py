@@ -159,6 +159,7 @@ def test_state_of_another_version(tmp_path):
 @pytest.mark.parametrize('stops', [[0], [3, 40], [63, 64, 130]])
 def test_distillation_goes_on_exactly(tmp_path, monkeypatch, stops):
     monkeypatch.setattr(selfinit, 'EVALUATION_IMAGES', 32)
+    monkeypatch.setattr(selfinit, 'PATIENCE', 1)  # so that the rate is halved on the way
 
     def start():
         torch.manual_seed(0)
@@ -167,7 +168,7 @@ def test_distillation_goes_on_exactly(tmp_path, monkeypatch, stops):
 
     def distill(source, G, **kwargs):
         generator = torch.Generator().manual_seed(0)
-        return selfinit.distill(source, G, torch.device('cpu'), kimg=3, generator=generator, rate=0.01, **kwargs)
+        return selfinit.distill(source, G, torch.device('cpu'), kimg=6, generator=generator, rate=0.05, **kwargs)
 
     source, whole = start()
     want = distill(source, whole)
@@ -183,7 +184,7 @@ def test_distillation_goes_on_exactly(tmp_path, monkeypatch, stops):
         source, parts = start()
         got = distill(source, parts, saved=saved, save=lambda state: torch.save(state, path), stop=stop)
         saved = torch.load(path, weights_only=True)
-    assert got == want
+    assert got == want and saved['optimizer']['param_groups'][0]['lr'] < 0.05
     assert differences(dict(whole.state_dict()), dict(parts.state_dict())) == []
 
 

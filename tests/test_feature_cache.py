@@ -99,6 +99,16 @@ def test_a_damaged_file_counts_as_absent(content, data):
     assert load_features(path).get_all()[0, 0] == 2
 
 
+def test_no_damaged_byte_is_an_error_or_another_number(data):
+    path = key(data)
+    save_features(some_stats(), path)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        found = load_features(path)
+        assert found is None or np.array_equal(found.get_all(), some_stats().get_all()), place
+
+
 def test_a_failed_write_leaves_the_old_file(data, monkeypatch):
     path = key(data)
     save_features(some_stats(1), path)

@@ -14,6 +14,7 @@ from tests.conftest import REPO
 from tests.small_disk import fill_disk, small_disk
 from tests.test_exact_resume import COMMAND, assert_same_end, finish, only_run, start_command, wait_for
 from training.run_dir import read_json
+from training.run_lock import lock_run
 from training.training_state import find_state, read_state
 
 TINY = ['--kimg=0.016', '--tick=0.008', '--snap=1', *COMMAND]
@@ -118,6 +119,48 @@ def test_damaged_run_directories(run):
     (run_dir / 'training_options.json').write_text('{"batch_size":')
     result = call('--resume', run_dir)
     assert result.exit_code == 2 and 'training_options.json is not readable as JSON' in result.stderr
+
+
+def test_a_run_of_another_version(run):
+    """Options that came later have their defaults; a config that lacks something is said to."""
+    run_dir, _args = run
+    record = read_json(run_dir / 'run.json')
+    for name in ('metrics', 'device', 'keep_snapshots'):
+        del record['options'][name]
+    (run_dir / 'run.json').write_text(json.dumps(record))
+    assert call('--resume', run_dir, '--kimg=0.02', '--device=cpu').exit_code == 0
+    assert images_done(run_dir) == 20
+    (run_dir / 'training_options.json').write_text('{"batch_size": 4, "colour": 1}')
+    result = call('--resume', run_dir)
+    assert result.exit_code == 2 and 'is damaged, or of another version' in result.stderr and "'colour'" in result.stderr
+
+
+def test_going_on_from_another_directory(tmp_path, rgb_zip, monkeypatch):
+    (tmp_path / 'data.zip').write_bytes(rgb_zip.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    assert call('--outdir=runs', '--data=data.zip', *TINY).exit_code == 0
+    (tmp_path / 'elsewhere').mkdir()
+    monkeypatch.chdir(tmp_path / 'elsewhere')
+    result = call('--resume=latest', '--outdir=../runs', '--kimg=0.02')
+    assert result.exit_code == 0 and images_done(only_run(tmp_path / 'runs')) == 20, result.output
+    result = call('--resume=../runs/' + only_run(tmp_path / 'runs').name + '/', '--kimg=0.024')
+    assert result.exit_code == 0 and images_done(only_run(tmp_path / 'runs')) == 24, result.output
+
+
+def test_snapshots_without_a_state_are_not_written_over(run):
+    run_dir, _args = run
+    find_state(run_dir).unlink()
+    (run_dir / 'network-snapshot-000007.pkl').touch()
+    result = call('--resume', run_dir)
+    assert result.exit_code == 2 and 'has snapshots and no training-state-*.pt' in result.stderr
+
+
+def test_one_training_at_a_time(run):
+    run_dir, _args = run
+    with lock_run(run_dir):
+        result = call('--resume', run_dir, '--kimg=0.02')
+    assert result.exit_code == 2 and 'is being trained in by another process' in result.stderr
+    assert call('--resume', run_dir, '--kimg=0.02').exit_code == 0
 
 
 def test_a_run_without_a_state_starts_again_in_its_directory(run):

@@ -75,7 +75,7 @@ def test_vectors(tmp_path):
     ('{"labels": [["1.png", 0], ["2.png", true]]}', '2.png the label true'),
     ('{"labels": [["1.png", 0], ["2.png", "cat"]]}', '2.png the label "cat"'),
     ('{"labels": [["1.png", 0.5], ["2.png", 1]]}', '1.png the label 0.5'),
-    ('{"labels": [["1.png", [1, 2]], ["2.png", [1]]]}', '2.png the label [1], expected a list of 2 numbers'),
+    ('{"labels": [["1.png", [1, 2]], ["2.png", [1]]]}', '2.png the label [1], expected a list of 2 finite numbers'),
     ('{"labels": [["1.png", [1, 2]], ["2.png", [1, NaN]]]}', '2.png the label [1, NaN]'),
     ('{"labels": [["1.png", []], ["2.png", []]]}', '1.png the label []'),
     ('{"labels": [["1.png", 0], ["2.png", 2]], "class_names": ["a", "b"]}', 'labels go from 0 to 1 (1 of 2 images)'),

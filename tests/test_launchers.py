@@ -57,7 +57,8 @@ def test_two_processes_stop_and_go_on_exactly(tmp_path, rgb_zip):
     output = finish(process)
     run_dir = only_run(tmp_path / 'parts')
     assert f'To go on: python train.py --resume={run_dir}' in output
-    assert len(read_state(find_state(run_dir))['random']) == 2
+    first, second = read_state(find_state(run_dir))['random']
+    assert not torch.equal(first['torch'], second['torch'])
     finish(start_command('train.py', '--resume', run_dir))
     check_run(run_dir, 240)
     assert_same_end(only_run(tmp_path / 'whole'), run_dir)

@@ -1,6 +1,7 @@
 """legacy: snapshots of both dialects come back whole, hostile and broken ones in one line without running anything."""
 import os
 import pickle
+import re
 import sys
 import types
 
@@ -226,7 +227,9 @@ def test_flipped_bytes_load_or_are_refused():
 # Names and writing.
 
 def test_resume_names(tmp_path):
-    assert legacy.resolve_resume('ffhq256').startswith('https://') and legacy.resolve_resume('ffhq256').endswith('.pkl')
+    for name in ('ffhq256', 'ffhq512', 'ffhq1024', 'celebahq256', 'lsundog256'):
+        kind, size = re.fullmatch(r'([a-z]+)(\d+)', name).groups()
+        assert re.fullmatch(rf'https://[^ ]+/{kind}-res{size}-[^ /]+[.]pkl', legacy.resolve_resume(name))
     assert legacy.resolve_resume('https://host/x.pkl') == 'https://host/x.pkl'
     assert legacy.resolve_resume('file:///x.pkl') == 'file:///x.pkl'
     assert legacy.resolve_resume(str(tmp_path)) == str(tmp_path)

@@ -94,6 +94,16 @@ def test_another_detector_of_the_same_name_is_another(data, detector):
     assert len(set(dnnlib.util.os.listdir(dnnlib.make_cache_dir_path('features')))) == 2 and first.num_items == 11
 
 
+def test_what_cannot_be_kept_is_measured_all_the_same(data, detector, monkeypatch):
+    def fail(stats, path):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr(metric_utils.feature_cache, 'save_features', fail)
+    opts = options(dataset_kwargs=data, detector=detector)
+    np.testing.assert_allclose(of_data(opts).get_all(), direct(data), rtol=1e-5)
+    assert 'No space left' in opts.facts['warnings'][0]
+
+
 def test_a_damaged_file_is_computed_again(data, detector, cache_dir):
     of_data(options(dataset_kwargs=data, detector=detector))
     [kept] = (cache_dir / 'features').iterdir()

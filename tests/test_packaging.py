@@ -26,7 +26,7 @@ def project():
     return tomllib.loads((REPO / 'pyproject.toml').read_text())['project']
 
 
-def ranges(project, extras=('demo', 'test')):
+def ranges(project, extras=('demo', 'export', 'test')):
     lines = [*project['dependencies'], *(line for extra in extras for line in project['optional-dependencies'][extra])]
     return [Requirement(line) for line in lines]
 
@@ -87,10 +87,10 @@ def sources(*folders):
 
 def test_imports_of_the_commands_are_the_declared_ones(project):
     """Nothing is imported that is not declared, nor declared without being imported."""
-    folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks']
+    folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks', 'exporting', 'patches']
     code = imported_packages([*REPO.glob('*.py'), *sources(*folders)])
     needed = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=())}
-    optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=('demo',))}
+    optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=('demo', 'export'))}
     assert needed <= code <= optional, f'undeclared: {sorted(code - optional)}, unused: {sorted(needed - code)}'
 
 

@@ -5,7 +5,10 @@ import re
 import numpy as np
 import pytest
 
+from metrics import class_judge
 from metrics.class_features import ClassFeatures, each_class, generated_features, named_values, real_features
+from metrics.detectors import get_detector
+from metrics.labelled_images import load_labelled
 from metrics.metric_main import calc_metric, list_valid_metrics
 from metrics.per_class import dc_per_class, few_images_warning, fid_per_class, kid_per_class, mean_cov
 from metrics.registry import find_metric
@@ -110,6 +113,37 @@ def test_kid_is_that_of_the_images_of_the_class(bars):
     n = len(x)
     want = sum((k.sum() - np.trace(k)) / (n * (n - 1)) for k in kernel[:2]) - 2 * kernel[2].mean()
     assert found['kid_per_class/bottom'] == pytest.approx(want, rel=1e-6)
+
+
+@pytest.mark.parametrize('metric', METRICS)
+def test_held_out_images_take_the_place_of_generated_ones(metric, bars, tmp_path):
+    unseen = save_bars(tmp_path / 'unseen.zip', 15, seed=2)
+    opts = options(bars, test_dataset_kwargs=unseen)
+    found = metric(opts)
+    plain = metric(options(bars))
+    reference = {name.replace('_reference', ''): value for name, value in found.items() if '_reference' in name}
+    assert set(reference) == set(plain) and {**found, **plain} == found
+    assert (opts.facts['num_real'], opts.facts['num_held_out']) == (60, 45)
+
+    class Played(Bars):  # a generator of these very images
+        def forward(self, z, c, **_kwargs):
+            Played.start += len(z)
+            return images[Played.start - len(z):Played.start]
+
+    Played.start, data = 0, load_labelled(unseen)
+    images = (data.images.float() - 127.5) / 127.5
+    assert metric(options(bars, Played(), num_gen=45)) == pytest.approx(reference, rel=1e-6)
+
+
+def test_a_classifier_does_not_learn_from_held_out_images(bars, tmp_path, monkeypatch):
+    monkeypatch.setattr(class_judge, 'MIN_STEPS', 1)
+    monkeypatch.setattr(class_judge, 'EPOCHS', 1)
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path))
+    unseen = save_bars(tmp_path / 'unseen.zip', 8, seed=2)
+    opts = options(bars, test_dataset_kwargs=unseen, detector='classifier')
+    kid_per_class(opts)
+    assert opts.facts['detector'] == get_detector('classifier', 'cpu', bars).identity
+    assert len(list((tmp_path / 'judges').iterdir())) == 1
 
 
 def test_warning_is_part_of_the_result(bars):

@@ -10,14 +10,21 @@ import click
 import pytest
 from torch.distributed.run import get_args_parser
 
+from metrics.metric_main import list_valid_metrics
+from metrics.registry import find_metric
+from patches.known import PATCHES, name_of
 from tests.conftest import REPO
 from training.environment import VARIABLES, from_environment
 from training.going_on import CHANGEABLE
+from training.image_files import ImageFiles
+from training.image_labels import read_labels
 from training.report_curves import CURVES, DIVERSITY, NONFINITE
 from training.report_data import KIMG
 
 TEXT = (REPO / 'README.md').read_text(encoding='ascii')
-COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'metrics.class_recognition', 'training.report')
+COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'calc_metrics', 'export', 'metrics.class_recognition',
+            'training.report', 'training.snapshot_facts', 'patches.__main__')
+ELSEWHERE = {'legacy': 'training.snapshot_facts', 'patches': 'patches.__main__'}  # where the command of `python -m` is
 
 
 def blocks(language):
@@ -53,14 +60,25 @@ BOARD_COMMANDS = [words[1:] for _variables, words in SHELL_COMMANDS if words[0] 
 
 
 def command_of(words):
-    """['train.py', '--kimg=1'] or ['-m', 'metrics.x', ...] -> (the click command, its arguments)."""
+    """['train.py', '--kimg=1'] or ['-m', 'metrics.x', ...] -> (the click command, its arguments).
+
+    Of `patches run` it is the script's command, if that is ours; the arguments of a checkout's own script are left out.
+    """
     name, arguments = (words[1], words[2:]) if words[0] == '-m' else (words[0].removesuffix('.py'), words[1:])
-    return importlib.import_module(name.removeprefix('benchmarks/')).main, arguments
+    if name == 'patches' and arguments[0] == 'run':
+        return command_of(arguments[2:]) if arguments[2] == 'train_hyper.py' else (main_of(name), arguments[:3])
+    command = main_of(name.removeprefix('benchmarks/'))
+    return (command.commands[arguments[0]], arguments[1:]) if isinstance(command, click.Group) else (command, arguments)
+
+
+def main_of(name):
+    return importlib.import_module(ELSEWHERE.get(name, name)).main
 
 
 def help_text(name):
-    command = importlib.import_module(name).main
-    return command.get_help(click.Context(command, info_name=name))
+    command = main_of(name)
+    parts = command.commands.values() if isinstance(command, click.Group) else [command]
+    return '\n'.join(part.get_help(click.Context(part, info_name=name)) for part in parts)
 
 
 def options_in(text):
@@ -127,11 +145,32 @@ def test_statistics_are_those_of_runs():
     assert [name for name in names if name not in known and not name.startswith((DIVERSITY, NONFINITE))] == []
 
 
-def test_option_table_is_of_the_main_command():
-    table = TEXT.partition('**train_hyper.py**')[2].partition('**train.py**')[0]
+@pytest.mark.parametrize(('name', 'count', 'after'), [('train_hyper', 30, '**train.py**'), ('calc_metrics', 15, '**python -m'),
+                                                     ('export', 5, '**python -m')])
+def test_option_tables_are_of_the_commands(name, count, after):
+    table = TEXT.partition(f'**{name}.py** -')[2].partition(after)[0]
     listed = options_in(table)
-    assert len(listed) > 20
-    assert listed <= options_in(help_text('train_hyper'))
+    assert len(listed) > count
+    assert listed <= options_in(help_text(name))
+
+
+def test_the_table_of_metrics_has_all_of_them():
+    table = TEXT.partition('| metric | what it says |')[2].partition('\n\n')[0]
+    rows = [[cell.strip() for cell in line.split('|')[1:-1]] for line in table.splitlines()[2:]]
+    assert sorted(name for row in rows for name in re.findall(r'`(\w+)`', row[0])) == list_valid_metrics()
+    for names, _meaning, needs, _better in rows:
+        for metric in map(find_metric, re.findall(r'`(\w+)`', names)):
+            assert 'test_data' not in metric.needs or '--test-data' in needs
+            assert 'classes' not in metric.needs or 'classes' in needs
+
+
+def test_metrics_in_commands_and_results_exist():
+    asked = re.findall(r'--metrics=([\w,]+)', TEXT)
+    measured = TEXT.partition('\n## Measured: two models')[2].partition('\n## ')[0]
+    rows = re.findall(r'^\| `(\w+)`', measured, re.MULTILINE)
+    assert len(asked) > 5 and len(rows) > 5
+    for name in {*','.join(asked).split(','), *(row.removesuffix('_copies') for row in rows)}:
+        find_metric(name)
 
 
 def test_make_targets_and_variables_exist():
@@ -165,8 +204,29 @@ def test_relative_links_resolve():
     assert [target for target in relative if not (REPO / target).is_file()] == []
 
 
-def test_examples_of_python_and_json_are_well_formed():
+def test_the_table_of_patches_has_all_of_them():
+    table = TEXT.partition('| patch | what breaks without it |')[2].partition('\n\n')[0]
+    names = [name for line in table.splitlines()[2:] for name in re.findall(r'`([\w-]+)`', line.split('|')[1])]
+    assert sorted(names) == sorted(map(name_of, PATCHES))
+
+
+def test_the_contents_name_every_page():
+    titles = re.findall(r'^## (.*)', TEXT, re.MULTILINE)
+    contents = TEXT.partition('\n## Contents')[2].partition('\n## ')[0]
+    assert len(re.findall(r'\]\(#', contents)) == len(titles[titles.index('Contents') + 1:])
+
+
+def test_examples_of_python_are_well_formed():
     for block in blocks('python'):
         ast.parse(block)
-    for block in blocks('json'):
-        assert set(json.loads(block)) == {'labels', 'class_names'}
+
+
+@pytest.mark.parametrize('block', blocks('json'))
+def test_examples_of_labels_can_be_read(block, tmp_path):
+    names = [name for name, _label in json.loads(block)['labels']]
+    (tmp_path / 'dataset.json').write_text(block)
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    labels = read_labels(ImageFiles(tmp_path), names)
+    assert len(labels.values) == len(names) and (labels.values.ndim == 2 or labels.class_names)

@@ -47,6 +47,8 @@ def test_latest_is_the_one_that_was_written_last_by_this_command(tmp_path):
     make_run(tmp_path, command='train_hyper.py', time=3000)
     assert find_run('latest', str(tmp_path), 'train.py') == old
     (new.path / 'training-state-000000008.pt').write_bytes(b'')
+    (tmp_path / 'foreign').mkdir()
+    (tmp_path / 'foreign' / 'run.json').write_text('[1]')
     assert find_run('latest', str(tmp_path), 'train.py') == new
 
 

@@ -138,7 +138,7 @@ def test_distill_draws_from_its_generator_alone():
 def test_distill_keeps_the_best_state(errors, best, monkeypatch):
     states = []
 
-    def measure(source, hyper, device):
+    def measure(source, hyper, device, labels):
         states.append(tensors(hyper))
         return errors[len(states) - 1]
 

@@ -9,6 +9,7 @@ from click.testing import CliRunner
 import legacy
 import train
 import train_hyper
+from metrics.metric_main import report_metric
 from tests.test_exact_resume import COMMAND, differences, only_run
 from training.run_dir import prune_snapshots, read_json
 from training.snapshot_metrics import BEST, best_snapshot, mark_best
@@ -105,6 +106,24 @@ def test_the_best_that_is_there(tmp_path, values, higher, want):
     prune_snapshots(tmp_path, 1, best_snapshot(tmp_path))
     assert {path.name for path in tmp_path.glob('network-snapshot-*')} == {want, C}
     assert not list(tmp_path.glob('.*'))
+
+
+def test_values_by_another_detector_do_not_count(tmp_path):
+    found = [(A, 0.08, 'classifier'), (B, 0.05, 'classifier'), (A, 0.001, 'inception'), (C, 0.06, 'classifier')]
+    for snapshot, value, detector in found:
+        (tmp_path / snapshot).touch()
+        report_metric(dict(metric='m', results={'m': value}, detector=detector), tmp_path, tmp_path / snapshot)
+    mark_best(tmp_path, 'm', False)
+    assert best_snapshot(tmp_path) == tmp_path / B
+
+
+def test_half_a_line_is_passed_over(tmp_path):
+    write_values(tmp_path, [(A, 3.0), (B, 1.0)], [A, B])
+    with open(tmp_path / 'metric-m.jsonl', 'a') as file:
+        file.write('{"results": {"m": 0.5}, "snapsh')
+    report_metric(dict(metric='m', results={'m': 0.1}), tmp_path, tmp_path / A)
+    mark_best(tmp_path, 'm', False)
+    assert best_snapshot(tmp_path) == tmp_path / A  # 0.1: the new line is whole, the half one is not taken
 
 
 def test_nothing_measured_nothing_marked(tmp_path):

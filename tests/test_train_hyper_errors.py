@@ -57,7 +57,12 @@ def data(tmp_path_factory):
         odd=write_zip(path('odd'), SIX, sizes=[(18, 18)] * 6),
         mixed=write_zip(path('mixed'), SIX, sizes=[(16, 16)] * 5 + [(32, 32)]),
         two=write_zip(path('two'), [0, 1] * 3),
-        renamed=write_zip(path('renamed'), SIX, ['owl', 'dog', 'cat']),
+        vectors=write_zip(path('vectors'), [[0, 0.5], [1, -0.5]] * 3),
+        same=write_zip(path('same'), [[1, 0.5]] * 6),
+        huge=write_zip(path('huge'), [[0, 1], [1, 5000]] * 3),
+        endless=write_zip(path('endless'), [[0, 1], [1, 1e39]] * 3),
+        ragged=write_zip(path('ragged'), [[0, 1], [1]] * 3),
+        undefined=write_zip(path('undefined'), [[0, 1], [1, float('nan')]] * 3),
         damaged=path('damaged'), empty=folder / 'empty', absent=folder / 'no-such.zip',
     )
 
@@ -157,6 +162,11 @@ def test_the_canary_sings(networks, canary):
     ('missing', ['7.png']),
     ('partly', ['5.png']),
     ('words', ['dataset.json']),
+    ('same', ['same label vector', 'tells nothing']),
+    ('huge', ['up to 5000', 'place 1', 'scale']),
+    ('endless', ['1.png', '1e+39', '2 finite numbers']),
+    ('ragged', ['1.png', '[1]', '2 finite numbers']),
+    ('undefined', ['1.png', 'NaN', '2 finite numbers']),
     ('oblong', ['16', '24']),
     ('odd', ['18']),
     ('mixed', ['5.png', '32']),
@@ -213,8 +223,9 @@ def hyper_pkl(tmp_path_factory, source_pkl):
 
 
 @pytest.mark.parametrize('args, texts', [
-    (['--data={two}'], ['has 3 classes', 'has 2']),
-    (['--data={renamed}'], [', '.join(CLASS_NAMES), 'owl, dog, cat', 'same order']),
+    (['--data={two}'], ['has 3 classes', 'the data has 2 without names', 'class_names']),
+    (['--data={vectors}'], ['has 3 classes', 'label vectors of 2 numbers', 'same kind and number']),
+    (['--data={rgb}', '--freeze-old-classes'], ['nothing to learn']),
     (['--data={rgb}', '--selfinit'], ['hyper-modulated already', '--selfinit']),
     (['--data={rgb}', '--no-cond-transfer'], ['hyper-modulated already', '--no-cond-transfer']),
     (['--no-cond-transfer', '--classes=3'], ['hyper-modulated already']),

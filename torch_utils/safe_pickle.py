@@ -15,10 +15,14 @@ import pickletools
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
+
+from torch_utils.bounded_stream import BoundedStream
 
 MAX_DEPTH = 100     # levels of nesting; a snapshot has about 30, and each takes three of the 1000 frames that Python allows
 MAX_PARTS = 1_000_000   # a snapshot has about 20 thousand
+MAX_OPCODES = 500_000   # a snapshot has 10 to 60 thousand; a byte of a file may ask for an object of 60 bytes ...
+MAX_SETS = 50_000       # ... or for a set of 200; a module has one
 
 Handler = Callable[['Call'], Any]               # a call with evaluated arguments -> its value
 Handlers = Callable[[str], Handler | None]      # 'module.name' -> handler, None = refused
@@ -74,7 +78,9 @@ def read_tree(stream: BinaryIO, handlers: Handlers, persistent_ids: bool = False
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', DeprecationWarning)     # bad escapes in opcodes that are then refused
-            for opcode, arg, _position in pickletools.genops(stream):
+            for count, (opcode, arg, _position) in enumerate(pickletools.genops(cast(BinaryIO, BoundedStream(stream)))):
+                if count == MAX_OPCODES:
+                    raise ValueError(f'more than {MAX_OPCODES} opcodes')
                 machine.step(opcode.name, arg)
         return machine.pop()
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError, MemoryError) as err:
@@ -90,6 +96,7 @@ class _Machine:
         self.stack: list[Any] = []
         self.marks: list[int] = []          # heights of the stack
         self.memo: dict[int, Any] = {}
+        self.num_sets = 0
 
     def step(self, opcode: str, arg: Any) -> None:
         """Carry out one opcode."""
@@ -99,6 +106,9 @@ class _Machine:
             self.stack.append(_CONSTANTS[opcode])
         elif opcode in _EMPTY:
             self.stack.append(_EMPTY[opcode]())
+            self.num_sets += opcode == 'EMPTY_SET'
+            if self.num_sets > MAX_SETS:
+                raise ValueError(f'more than {MAX_SETS} sets')
         elif opcode in _FIXED_TUPLES:
             self.stack.append(tuple(self.pop_many(_FIXED_TUPLES[opcode])))
         elif opcode in ('BINPUT', 'LONG_BINPUT'):
@@ -223,8 +233,8 @@ def check_keys(keys: Iterable[Any]) -> list[Any]:
 
 
 def evaluate(tree: Any, handlers: Handlers) -> Any:
-    """Replace every Call in `tree` by what its handler returns. Shared parts stay shared; cycles, excessive
-    depth (MAX_DEPTH) and parts that share so much that they are huge when written out (MAX_PARTS) are refused.
+    """Replace every Call in `tree`, which is used up, by what its handler returns. Shared parts stay shared; cycles,
+    excessive depth (MAX_DEPTH) and parts that share so much that they are huge when written out (MAX_PARTS) are refused.
 
     A handler gets a Call whose arguments, items and state are evaluated already. Raises ValueError.
     """
@@ -272,6 +282,8 @@ class _Evaluator:
         args, items, state = self.values(part, (part.args, part.items, part.state), depth)
         handler = self.handlers(part.name)
         assert handler is not None, part.name       # or read_tree would have refused it
+        self.done.pop(id(part.args), None)    # what the call was given may be large, and has been used
+        part.args = part.items = part.state = None
         try:
             return handler(Call(part.name, args, items, state))
         except ForbiddenGlobal:

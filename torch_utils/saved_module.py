@@ -73,8 +73,8 @@ def build(saved: SavedModule, construct: Callable[..., torch.nn.Module], *args: 
     if _largest_int([*args, *kwargs.values()]) > MAX_ARGUMENT:
         raise ValueError(f'its constructor arguments hold a number above {MAX_ARGUMENT}')
     tensors = saved.tensors()
-    stored = sum(tensor.numel() for tensor in tensors.values())
-    with torch.random.fork_rng(devices=[]), _AtMost(10 * stored + 10_000):
+    stored = sum(min(tensor.numel(), tensor.nbytes // 2) for tensor in tensors.values())    # float16 is the smallest weight
+    with torch.random.fork_rng(devices=[]), _AtMost(3 * stored + 10_000):   # layers that replace others are made twice
         module = construct(*args, **kwargs)
     _check_same(saved, module)
     with torch.no_grad():

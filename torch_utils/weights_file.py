@@ -23,12 +23,13 @@ SUFFIX = '.safetensors'
 KEY = 'torch_utils.weights_file'  # of the description in the file's metadata
 VERSION = 1
 _LENGTH_BYTES = 8  # a little-endian number: bytes of the JSON header that follows
+_MAX_HEADER = 100_000_000  # bytes; the library takes no longer one
 _FORMAT = 'networks are described in the metadata of such a file, see torch_utils/weights_file.py'
 
 
 def is_weights_file(content: bytes) -> bool:
-    """Whether a file's content begins as that of a safetensors file. A pickle begins otherwise."""
-    return content[_LENGTH_BYTES:_LENGTH_BYTES + 1] == b'{' and _header_end(content) <= len(content)
+    """Whether a file's content begins as that of a safetensors file, whole or not. A pickle begins otherwise."""
+    return content[_LENGTH_BYTES:_LENGTH_BYTES + 1] == b'{' and _header_end(content) <= _MAX_HEADER
 
 
 def write_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> None:

@@ -4,15 +4,17 @@ Karras et al. 2020, "Training generative adversarial networks with limited data"
 appendix B. Each transformation is drawn per image and happens with probability `multiplier * p`; p is one number for the
 whole pipe, adapted during training. Everything is differentiable twice with respect to the images.
 
-The file stands alone but for `torch_utils`: snapshots carry its text, and other checkouts run it.
+The file stands alone but for `torch_utils`: snapshots carry its text, and other checkouts run it, so it keeps to
+Python 3.7 and PyTorch 1.9.
 
 Shapes: N images, C channels, H height, W width. Positions are in pixels from the image's centre, x to the right, y down.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from statistics import NormalDist
 
 import numpy as np
 import torch
@@ -27,7 +29,6 @@ SYM6 = [0.015404109327027373, 0.0034907120842174702, -0.11799011114819057, -0.04
         0.0017677118642428036, -0.007800708325034148]
 
 BAND_POWER = [10 / 13, 1 / 13, 1 / 13, 1 / 13]      # of natural images (power falls as 1/f), in the bands of `filter_bank`
-NORMAL = NormalDist(sigma=1 / math.sqrt(2))         # its quantiles, without the usual factor sqrt(2), serve the percentile mode
 
 _blit = dict(xflip=1, rotate90=1, xint=1)
 _geom = dict(scale=1, rotate=1, aniso=1, xfrac=1)
@@ -37,11 +38,11 @@ _filter, _noise, _cutout = dict(imgfilter=1), dict(noise=1), dict(cutout=1)
 # Presets: multipliers by name. The paper recommends 'bgc'.
 augpipe_specs: dict[str, dict] = {
     'blit': _blit, 'geom': _geom, 'color': _color, 'filter': _filter, 'noise': _noise, 'cutout': _cutout,
-    'bg': _blit | _geom,
-    'bgc': _blit | _geom | _color,
-    'bgcf': _blit | _geom | _color | _filter,
-    'bgcfn': _blit | _geom | _color | _filter | _noise,
-    'bgcfnc': _blit | _geom | _color | _filter | _noise | _cutout,
+    'bg': {**_blit, **_geom},
+    'bgc': {**_blit, **_geom, **_color},
+    'bgcf': {**_blit, **_geom, **_color, **_filter},
+    'bgcfn': {**_blit, **_geom, **_color, **_filter, **_noise},
+    'bgcfnc': {**_blit, **_geom, **_color, **_filter, **_noise, **_cutout},
 }
 
 
@@ -71,10 +72,10 @@ class _Draws:
         return low + (high - low) * self._draw(torch.rand, self.percentile, size)
 
     def normal(self, std: float = 1, size: int = 1) -> torch.Tensor:
-        return std * self._draw(torch.randn, self.percentile and NORMAL.inv_cdf(self.percentile), size)
+        return std * self._draw(torch.randn, self.percentile and _erfinv(2 * self.percentile - 1), size)
 
     def half_normal(self, std: float = 1) -> torch.Tensor:
-        return std * self._draw(torch.randn, self.percentile and NORMAL.inv_cdf((1 + self.percentile) / 2), 1).abs()
+        return std * self._draw(torch.randn, self.percentile and _erfinv(self.percentile), 1).abs()
 
     def maybe(self, multiplier: float | torch.Tensor, value: torch.Tensor, otherwise: float) -> torch.Tensor:
         """`value` for each image with probability multiplier * p (always in percentile mode), else `otherwise`."""
@@ -84,6 +85,11 @@ class _Draws:
 
     def _draw(self, sample: Callable[..., torch.Tensor], quantile: float | None, size: int) -> torch.Tensor:
         return (sample if quantile is None else partial(torch.full, fill_value=quantile))([self.num, size], **self.form)
+
+
+def _erfinv(x: float) -> float:
+    """The quantile of a normal distribution without the usual factor sqrt(2), as the percentile mode has it."""
+    return torch.tensor(x, dtype=torch.float64).erfinv().item()
 
 
 @persistence.persistent_class
@@ -263,11 +269,12 @@ def warp(images: torch.Tensor, linear: torch.Tensor, shift: torch.Tensor, lowpas
     form = dict(device=images.device, dtype=images.dtype)
     half = torch.tensor([width - 1, height - 1], **form) / 2
     border = len(lowpass) // 2      # samples that the filter reaches beyond the image; as many pixels serve filter and canvas
-    corners = torch.tensor([[-1, -1], [1, -1], [-1, 1], [1, 1]], **form) * half @ linear.mT + shift[:, None]    # [N, 4, 2]
+    corners = torch.tensor([[-1, -1], [1, -1], [-1, 1], [1, 1]], **form) * half
+    corners = corners @ linear.transpose(1, 2) + shift[:, None]     # [N, 4, 2]
     outside = torch.cat([-corners.amin([0, 1]), corners.amax([0, 1])]) - half.repeat(2) + border
     # Whole multiples of 8 pixels: a CPU compiles its kernels anew for every size.
     left, top, right, bottom = (min(max(math.ceil(reach / 8) * 8, 0), limit - 1)
-                                for reach, limit in zip(outside.tolist(), [width, height] * 2, strict=True))
+                                for reach, limit in zip(outside.tolist(), [width, height] * 2))  # noqa: B905
     padded = torch.nn.functional.pad(images, [left, right, top, bottom], mode='reflect')
     padded = upfirdn2d.upsample2d(padded, lowpass, up=2)
 
@@ -286,7 +293,7 @@ def filter_reflected(images: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
     As products with banded matrices: cheap, and differentiated twice with nothing but more products.
     """
     across, down = (_reflecting_matrix(taps, size) for size in (images.shape[3], images.shape[2]))
-    return down[:, None] @ (images @ across.mT[:, None])
+    return down[:, None] @ (images @ across.transpose(1, 2)[:, None])
 
 
 def _reflecting_matrix(taps: torch.Tensor, size: int) -> torch.Tensor:

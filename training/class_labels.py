@@ -1,9 +1,11 @@
 """Labels from what a person types: a class by name or number, or a mix of classes.
 
-A label is float32 [K], K the number of classes: one-hot, or for a mix the shares of the classes, summing to 1.
+A label is float32 [K], K the number of classes: one-hot, or for a mix the shares of the classes, summing to 1. Where labels are
+vectors of other things, any K numbers.
 """
 
 import difflib
+import math
 
 import numpy as np
 
@@ -34,6 +36,17 @@ def class_label(text: str, names: list[str]) -> np.ndarray:
     if label.sum() <= 0:
         raise ValueError(f'class mix {text!r}: all shares are 0; give one of them a larger number')
     return (label / label.sum()).astype(np.float32)
+
+
+def vector_label(text: str, num_dims: int) -> np.ndarray:
+    """'0.2,1,0' -> label, float32 [num_dims], as it is."""
+    try:
+        numbers = [float(part) for part in text.split(',')]
+    except ValueError:
+        numbers = []
+    if len(numbers) != num_dims or not all(map(math.isfinite, numbers)):
+        raise ValueError(f'label {text!r}: expected {num_dims} numbers with commas, as the labels of the training data have')
+    return np.array(numbers, dtype=np.float32)
 
 
 def interpolate_labels(first: np.ndarray, last: np.ndarray, num_steps: int) -> np.ndarray:

@@ -10,7 +10,6 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import click
 import torch
@@ -97,7 +96,7 @@ def resolve_device(name: str) -> torch.device:
 
 def check_precision(device: str) -> None:
     """ValueError if the current command's --fp32=0 asks for half precision on a kind of device where training has none."""
-    if device != 'cuda' and given_options().get('fp32') is False:
+    if device != 'cuda' and 'fp32' in given_options() and click.get_current_context().params['fp32'] is False:
         raise ValueError(f'--fp32=0 asks for half precision, which is used on CUDA only, and the device is {device}: '
                          'leave out --fp32, or train on CUDA')
 
@@ -129,11 +128,10 @@ def _exists(path: Path) -> bool:
     return True
 
 
-def given_options() -> dict[str, Any]:
+def given_options() -> list[str]:
     """The options of the current command that stand on the command line, by argument name."""
     context = click.get_current_context()
-    return {name: value for name, value in context.params.items()
-            if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE}
+    return [name for name in context.params if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE]
 
 
 def newest_snapshot(outdir: str | Path = DEFAULT_RUNS_DIR) -> Path:

@@ -3,8 +3,12 @@
 import dataclasses
 from typing import Any
 
+import numpy as np
+
 from .class_labels import list_names
 from .dataset import ImageFolderDataset, check_dataset
+
+LARGE_NUMBER, LARGEST_NUMBER = 10, 1000  # of a label vector; networks are made for numbers near 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +29,11 @@ class DataFacts:
     mirror: bool = False
     seed: int = 0
     warnings: tuple[str, ...] = ()
+
+    @property
+    def has_label_vectors(self) -> bool:
+        """Whether labels are vectors of numbers, not classes."""
+        return self.label_dim > 0 and not self.class_names
 
     def dataset_kwargs(self) -> dict[str, Any]:
         """Keyword arguments for construct_class_by_name that open the same data again."""
@@ -75,27 +84,13 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
         dataset.close()
 
 
-def check_classes(resume_pkl: str, source: dict[str, Any], data: DataFacts) -> None:
-    """ValueError if the conditional networks of a snapshot, as load_source() gives them, are for other classes than the data."""
-    names, found = list(source['class_names']), list(data.class_names)
-    for key in ('G_ema', 'D'):
-        if key in source and source[key].c_dim != data.label_dim:
-            known = f' ({list_names(names)})' if len(names) == source[key].c_dim else ''
-            raise ValueError(f'{resume_pkl} has {source[key].c_dim} classes{known}, {data.path} has {data.label_dim}: '
-                             'give data with the same classes in the same order, or start from the unconditional source')
-    unnamed = [str(index) for index in range(data.label_dim)]
-    if names and found not in (names, unnamed, []):
-        raise ValueError(f'{resume_pkl} has the classes {list_names(names)}, {data.path} has {list_names(found)}: '
-                         'give data with the same classes in the same order, or start from the unconditional source')
-
-
 def _check_labels(dataset: ImageFolderDataset, path: str, mirror: bool) -> list[str]:
-    """At least two classes, each with images; returns notes. Continuous label vectors have no classes to count."""
+    """At least two classes, each with images, or vectors that say something; returns notes."""
     if not dataset.has_labels:
         raise ValueError(f'{path} has no labels, which a class-conditional model needs: put a dataset.json with labels into it, '
                          'or a sub-folder for each of two or more classes')
     if not dataset.has_onehot_labels:
-        return []
+        return _check_vectors(np.stack([dataset.get_label(index) for index in range(len(dataset))]), path, mirror)
     if dataset.label_dim < 2:
         raise ValueError(f'{path} has one class only: a class-conditional model needs two or more; label the images')
     counts = dict(zip(dataset.class_names, dataset.class_counts(), strict=True))
@@ -108,6 +103,29 @@ def _check_labels(dataset: ImageFolderDataset, path: str, mirror: bool) -> list[
         return [f'{len(single)} of {dataset.label_dim} classes {"has" if len(single) == 1 else "have"} a single image: '
                 f'{list_names(single)}; what varies within such a class can be neither learnt nor measured: add images']
     return []
+
+
+def _check_vectors(labels: np.ndarray, path: str, mirror: bool) -> list[str]:
+    """labels: float32 [N, D], finite. ValueError if no image has another label than the rest, or if numbers are huge."""
+    largest = np.abs(labels).max(axis=0)
+    if largest.max() > LARGEST_NUMBER:
+        raise ValueError(f'{path} has label vectors with numbers up to {largest.max():g} (place {largest.argmax()}), expected '
+                         'about -1 to 1: scale them in dataset.json')
+    constant = [str(place) for place in np.flatnonzero((labels == labels[0]).all(axis=0))]
+    if len(constant) == labels.shape[1]:
+        raise ValueError(f'{path} gives all images the same label vector, which tells nothing: give vectors that differ')
+    large = [str(place) for place in np.flatnonzero(largest > LARGE_NUMBER)]
+    notes = []
+    if constant:
+        notes.append(f'the label vectors have the same number in all images in place {list_names(constant)}: what it stands for '
+                     'cannot be learnt')
+    if large:
+        notes.append(f'the label vectors have numbers up to {largest.max():g} in place {list_names(large)}: scaled to about '
+                     '-1 to 1 they are learnt more evenly')
+    if mirror:
+        notes.append('--mirror gives mirrored images the label vectors of the originals: leave it out if a number tells '
+                     'left from right')
+    return notes
 
 
 def _say_ignored(dataset: ImageFolderDataset) -> list[str]:

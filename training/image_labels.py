@@ -5,7 +5,6 @@ dataset.json is {"labels": [[name, label], ...] or null, "class_names": [...]}, 
 """
 
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from training.image_files import LABEL_FILE, ImageFiles
 
 CHUNK_FOLDER = re.compile(r'\d{5}')  # the tools spread a set over folders 00000, 00001, ...: these are no classes
+LARGEST_FLOAT = float(np.finfo(np.float32).max)
 MAX_CLASSES = 100_000  # a larger index is a mistake: every label becomes a vector of this length
 
 
@@ -101,7 +101,7 @@ def _to_array(labels: list[Any], image_names: list[str], where: str) -> np.ndarr
     for name, label in zip(image_names, labels, strict=True):
         fits = _is_vector(label, num_dims) if is_vector else _is_class(label)
         if not fits:
-            kind = f'a list of {num_dims} numbers' if is_vector else f'a class index from 0 to {MAX_CLASSES - 1}'
+            kind = f'a list of {num_dims} finite numbers' if is_vector else f'a class index from 0 to {MAX_CLASSES - 1}'
             raise ValueError(f'{where} gives {name} the label {json.dumps(label)[:60]}, expected {kind}')
     return np.array(labels, dtype=np.float32 if is_vector else np.int64)
 
@@ -113,7 +113,7 @@ def _is_class(label: Any) -> bool:
 def _is_vector(label: Any, num_dims: int) -> bool:
     if not isinstance(label, list) or len(label) != num_dims or num_dims == 0:
         return False
-    return all(type(x) in (int, float) and math.isfinite(x) for x in label)
+    return all(type(x) in (int, float) and abs(x) <= LARGEST_FLOAT for x in label)  # false for NaN too
 
 
 def _check_classes(values: np.ndarray, class_names: list[str], image_names: list[str], where: str) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from .data_facts import DataFacts
 from .processes import Member, check_devices, from_environment, join, rank_device, share_plan
 from .report import refresh_report
 from .run_dir import OPTIONS, Run, make_run_dir, record_run, save_json
+from .run_lock import lock_run
 from .snapshot_metrics import check_metrics
 from .spawning import start_processes
+from .stop_signals import StopSignals
 from .training_loop import training_loop
 from .watch import is_of_communication
 
@@ -56,33 +59,54 @@ def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> P
         return None
     if member is None:
         check_devices(plan.config['device'], plan.config['num_gpus'])
-    run = _recorded_run(plan)
+    path = plan.run.path if plan.run else make_run_dir(plan.outdir, plan.description)
+    with lock_run(path):
+        _run(Run(path, plan.command, plan.options, plan.data.record()), plan, member)
+    return path
+
+
+def _run(run: Run, plan: Plan, member: Member | None) -> None:
+    """Prepare and train in the run's directory; what is said goes to its log too."""
+    record_run(run)  # also where it goes on: with the options of this time
+    to_go_on = _to_go_on(run, member)
     with dnnlib.util.Logger(file_name=str(run.path / 'log.txt'), file_mode='a'):
-        if plan.trains:
-            print(describe_run(plan.config, plan.data))
-        print(f'Directory:   {run.path}')
-        prepared = plan.prepare(run.path, plan.config) if plan.prepare else plan.config
-        if prepared is None:
-            print(_say_stopped(run.path, run.command))
-            return run.path
-        config = prepared
-        save_json(run.path / OPTIONS, config)
+        with StopSignals() as stop:
+            config = _prepare(run, plan)
+            if config is None or stop.asked:
+                print(to_go_on)
+                return
         if not plan.trains:
             print(f'Done: {run.path}')
-            return run.path
-        if member is not None:
+        elif member is not None:
             share_plan(member, dict(run_dir=str(run.path), config=config))
-            _train_as_member(member, run.path, config, run.command)
+            _train_as_member(member, run.path, config, to_go_on)
         elif config['num_gpus'] == 1:
-            _train(run.path, config, run.command)
-    if member is None and config['num_gpus'] > 1:
-        try:
-            start_processes(_run_process, (run.path, config, run.command), config['num_gpus'])
-        except RuntimeError as error:
-            with open(run.path / 'log.txt', 'a', encoding='utf-8') as log:
-                log.write(f'Stopped: {error}\n')
-            raise
-    return run.path
+            _train(run.path, config, to_go_on)
+    if plan.trains and member is None and config['num_gpus'] > 1:
+        _train_in_processes(run.path, config, to_go_on)
+
+
+def _prepare(run: Run, plan: Plan) -> Config | None:
+    """What comes before training; returns the config to train with, None if it was stopped."""
+    if plan.trains:
+        print(describe_run(plan.config, plan.data))
+    print(f'Directory:   {run.path}')
+    config = plan.prepare(run.path, plan.config) if plan.prepare else plan.config
+    if config is not None:
+        save_json(run.path / OPTIONS, config)
+    return config
+
+
+def _train_in_processes(run_dir: Path, config: Config, to_go_on: str) -> None:
+    try:
+        start_processes(_run_process, (run_dir, config, to_go_on), config['num_gpus'])
+    except (RuntimeError, ValueError) as error:  # the first process, which writes the log, may have been the one to die
+        with open(run_dir / 'log.txt', 'a', encoding='utf-8') as log:
+            log.write(f'Stopped: {error}\n')
+        raise
+    except KeyboardInterrupt:
+        click.echo(to_go_on)
+        raise
 
 
 def follow(member: Member) -> None:
@@ -100,14 +124,6 @@ def process_count(gpus: int, member: Member | None) -> int:
         raise ValueError(f'--gpus={gpus} found, but the launcher started {member.world_size} processes (WORLD_SIZE): '
                          'leave --gpus out')
     return member.world_size
-
-
-def _recorded_run(plan: Plan) -> Run:
-    """The run of the plan, new or not; the next time it goes on with the options of this time."""
-    path = plan.run.path if plan.run else make_run_dir(plan.outdir, plan.description)
-    run = Run(path, plan.command, plan.options, plan.data.record())
-    record_run(run)
-    return run
 
 
 def describe_run(config: Config, data: DataFacts) -> str:
@@ -146,24 +162,24 @@ def _describe_augmentation(config: Config) -> str:
     return f'with p = {config["augment_p"]:g}' if config['ada_target'] is None else f'adaptive, target {config["ada_target"]:g}'
 
 
-def _run_process(rank: int, run_dir: Path, config: Config, command: str) -> None:
+def _run_process(rank: int, run_dir: Path, config: Config, to_go_on: str) -> None:
     member = from_environment()
     assert member is not None
     with contextlib.ExitStack() as stack:
         if rank == 0:
             stack.enter_context(dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a'))
-        _train_as_member(member, run_dir, config, command)
+        _train_as_member(member, run_dir, config, to_go_on)
 
 
-def _train_as_member(member: Member, run_dir: Path, config: Config, command: str) -> None:
+def _train_as_member(member: Member, run_dir: Path, config: Config, to_go_on: str) -> None:
     with join(member, member.device(config['device'])):
         if member.rank == 0:
-            _train(run_dir, config, command)
+            _train(run_dir, config, to_go_on)
         else:
             training_loop(run_dir, rank=member.rank, **_on_device(config, member.local_rank))
 
 
-def _train(run_dir: Path, config: Config, command: str) -> None:
+def _train(run_dir: Path, config: Config, to_go_on: str) -> None:
     """The first process's part; what ended it early stands in the log."""
     try:
         finished = training_loop(run_dir, **_on_device(config, 0))
@@ -172,7 +188,7 @@ def _train(run_dir: Path, config: Config, command: str) -> None:
         print(f'Stopped: {reason}')
         refresh_report(run_dir, print)
         raise
-    print(f'Done: {run_dir}' if finished else _say_stopped(run_dir, command))
+    print(f'Done: {run_dir}' if finished else to_go_on)
     refresh_report(run_dir, print)  # again, now that the log tells how it ended
 
 
@@ -180,5 +196,8 @@ def _on_device(config: Config, index: int) -> Config:
     return config | dict(device=str(rank_device(config['device'], index)))
 
 
-def _say_stopped(run_dir: Path, command: str) -> str:
-    return f'Stopped, with everything saved. To go on: python {command} --resume={run_dir}'
+def _to_go_on(run: Run, member: Member | None) -> str:
+    """What is said of a run that stopped: how it goes on."""
+    resume = f'--resume={shlex.quote(str(run.path))}'
+    how = f'python {run.command} {resume}' if member is None else f'start {run.command} as before, with {resume}'
+    return f'Stopped, with everything saved. To go on: {how}'

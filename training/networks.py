@@ -10,6 +10,7 @@ Weights use the equalised learning rate (Karras et al. 2018, section 4.1): store
 """
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -148,7 +149,7 @@ class FullyConnectedLayer(nn.Module):
                  lr_multiplier: float = 1, bias_init: float = 0):
         super().__init__()
         self.activation = activation
-        self.weight_gain = lr_multiplier / np.sqrt(in_features)
+        self.weight_gain = lr_multiplier / math.sqrt(in_features)
         self.bias_gain = lr_multiplier
         self.weight = nn.Parameter(torch.randn(out_features, in_features) / lr_multiplier)
         self.bias = nn.Parameter(torch.full((out_features,), float(bias_init))) if bias else None
@@ -172,7 +173,7 @@ class Conv2dLayer(nn.Module):
         self.down = down
         self.conv_clamp = conv_clamp
         self.padding = kernel_size // 2
-        self.weight_gain = 1 / np.sqrt(in_channels * kernel_size ** 2)
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size ** 2)
         self.act_gain = bias_act.activation_funcs[activation].def_gain
         self.register_buffer('resample_filter', upfirdn2d.setup_filter(resample_filter))
         kernel = torch.randn(out_channels, in_channels, kernel_size, kernel_size)
@@ -299,7 +300,7 @@ class ToRGBLayer(nn.Module):
                  channels_last: bool = False):
         super().__init__()
         self.conv_clamp = conv_clamp
-        self.weight_gain = 1 / np.sqrt(in_channels * kernel_size ** 2)
+        self.weight_gain = 1 / math.sqrt(in_channels * kernel_size ** 2)
         self.affine = FullyConnectedLayer(w_dim, in_channels, bias_init=1)
         kernel = torch.randn(out_channels, in_channels, kernel_size, kernel_size)
         self.weight = nn.Parameter(kernel.to(memory_format=_memory_format(kernel.device, channels_last)))

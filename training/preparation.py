@@ -15,10 +15,11 @@ from dnnlib.files import remove_parts
 from torch_utils import misc
 from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
 
+from .cli import SNAPSHOT_PATTERN
 from .exchange import from_first_process
 from .progress import Progress
 from .resume import resume_networks
-from .training_state import find_state, read_state
+from .training_state import STATE_PATTERN, find_state, read_state
 
 Networks = dict[str, Any]  # 'G', 'D', 'G_ema': modules with the attributes of training.networks
 
@@ -99,4 +100,8 @@ def read_start(run_dir: Path, rank: int, num_gpus: int) -> dict[str, Any] | None
         remove_parts(run_dir)
         path = find_state(run_dir)
         saved = None if path is None else read_state(path)
+        snapshots = sorted(run_dir.glob(SNAPSHOT_PATTERN))
+        if saved is None and len(snapshots) > 1:  # one is there if a process died between its snapshot and its state
+            raise ValueError(f'{run_dir} has snapshots and no {STATE_PATTERN}: restore that file, or start a new run with '
+                             f'--resume={snapshots[-1]}')
     return from_first_process(saved, num_gpus)

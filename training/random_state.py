@@ -1,6 +1,7 @@
 """The random generators that training draws from, as plain values and tensors that weights-only loading takes."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,3 +34,11 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state['cuda'], device)
     if device.type == 'mps' and 'mps' in state:
         torch.mps.set_rng_state(state['mps'])
+
+
+def seed_random(seeds: Sequence[int]) -> None:
+    """Start the global generators from several numbers, other ones for every combination."""
+    words = [int(word) for word in np.random.SeedSequence(list(seeds)).generate_state(2)]
+    torch.manual_seed(words[0])
+    np.random.seed(words[1])
+    random.seed(words[0])

@@ -1,5 +1,6 @@
 """Run directories: their names, what is recorded in them, which one goes on, and which snapshots stay."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -98,12 +99,24 @@ def find_run(resume: str | None, outdir: str, command: str) -> Run | None:
 
 def _latest(outdir: str, command: str) -> Run:
     """The run of this command under outdir, at any depth, in which something was written last."""
-    runs = [read_run(path.parent) for path in Path(outdir).rglob(RECORD)]
+    runs = []
+    for path in Path(outdir).rglob(RECORD):
+        with contextlib.suppress(ValueError, OSError):  # a damaged one is no reason not to find the others
+            runs.append(read_run(path.parent))
     own = [run for run in runs if run.command == command]
     if not own:
         others = f'; {len(runs)} of other commands are there' if runs else ''
         raise ValueError(f'--resume={LATEST} found no run of {command} under {outdir}{others}: give --outdir, or --resume=RUNDIR')
-    return max(own, key=lambda run: (max(path.stat().st_mtime_ns for path in run.path.iterdir()), run.path.name))
+    return max(own, key=lambda run: (_last_write(run.path), run.path.name))
+
+
+def _last_write(run_dir: Path) -> int:
+    """Nanoseconds since the epoch."""
+    times = []
+    for path in run_dir.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # a living run renames files
+            times.append(path.stat().st_mtime_ns)
+    return max(times, default=0)
 
 
 def prune_snapshots(run_dir: Path, keep: int | None, best: Path | None = None) -> None:

@@ -3,6 +3,7 @@
 A full disk does not end a training: what could not be written is said, and tried again at the next tick.
 """
 
+import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -129,9 +130,9 @@ class RunOutput:
                 if not is_disk_full(error):
                     raise
                 if last and self.stop.asked:
-                    kimg = self.state.images_done / 1000
-                    raise OSError(error.errno, f'no space left to save the state after {kimg:g} thousand images; make space and '
-                                  f'go on from the last good one with --resume={self.run_dir}', str(self.run_dir)) from error
+                    text = (f'no space left to save the state after {self.state.images_done / 1000:g} thousand images; make '
+                            f'space and go on from the last good one with --resume={shlex.quote(str(self.run_dir))}')
+                    raise OSError(error.errno, text, str(self.run_dir)) from error
             if not said:
                 self._say_full('the run waits to end' if last else 'training goes on, and saving is tried again at every tick')
             if not last:

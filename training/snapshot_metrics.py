@@ -1,5 +1,6 @@
 """Metrics of snapshots as training goes, and network-best.pkl, a link to the best snapshot by the first metric."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -53,19 +54,29 @@ def check_metrics(config: dict[str, Any]) -> None:
 
 
 def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
-    """Let network-best.pkl lead to the snapshot with the best value so far, of those that are still there."""
+    """Let network-best.pkl lead to the snapshot with the best value so far, of those that are still there.
+
+    Values by another detector than the last one, as calc_metrics.py may have added, do not compare with it.
+    """
+    lines: list[dict[str, Any]] = []
     values = {}
-    for line in (run_dir / f'metric-{metric}.jsonl').read_text(encoding='ascii').splitlines():
-        result = json.loads(line)
-        if result['snapshot_pkl'] and (run_dir / result['snapshot_pkl']).is_file():
+    for line in (run_dir / f'metric-{metric}.jsonl').read_text(encoding='ascii', errors='replace').splitlines():
+        with contextlib.suppress(ValueError):  # half a line, where a process died
+            lines.append(json.loads(line))
+    for result in lines:
+        is_alike = result.get('detector') == lines[-1].get('detector')
+        if is_alike and result['snapshot_pkl'] and (run_dir / result['snapshot_pkl']).is_file():
             values[result['snapshot_pkl']] = next(iter(result['results'].values()))
     finite = {name: value for name, value in values.items() if value == value}
     if finite:
         best = (max if higher_is_better else min)(finite, key=lambda name: finite[name])
         link = run_dir / f'.{BEST}.{os.getpid()}.part'
-        link.unlink(missing_ok=True)
-        link.symlink_to(best)
-        os.replace(link, run_dir / BEST)
+        try:
+            link.unlink(missing_ok=True)
+            link.symlink_to(best)
+            os.replace(link, run_dir / BEST)
+        except OSError as error:  # a full disk, or a file system without links
+            print(f'Warning: {BEST} could not be made to lead to {best}: {error}')
 
 
 def best_snapshot(run_dir: Path) -> Path | None:

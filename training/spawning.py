@@ -34,8 +34,8 @@ ENDED_BY_STOP_SIGNAL = {INTERRUPTED, -signal.SIGINT, -signal.SIGTERM}
 def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gpus: int) -> None:
     """Call function(rank, *args) in num_gpus new processes and wait; from_environment() tells each one its place.
 
-    If one fails the others are ended, and RuntimeError says why. SIGINT and SIGTERM are passed on, once, for the processes
-    to stop in their own way; a second signal kills them: KeyboardInterrupt.
+    If one fails the others are ended, and RuntimeError (ValueError if it was that) says why. SIGINT and SIGTERM are passed on,
+    once, for the processes to stop in their own way; a second signal kills them: KeyboardInterrupt.
     """
     store = torch.distributed.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     context = multiprocessing.get_context('spawn')
@@ -52,7 +52,8 @@ def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gp
         failure = watch.read_report(watch.connect(HOST, store.port))
         if signals.count > 1 or (signals.count == 1 and not ENDED_BY_STOP_SIGNAL.isdisjoint(failed.values())):
             raise KeyboardInterrupt  # the first signal met a process that could not yet stop in its own way
-        raise RuntimeError(_describe_failure(failed, failure)) from _cause(failed, failure)
+        kind = ValueError if failure is not None and failure.get('is_input') else RuntimeError
+        raise kind(_describe_failure(failed, failure)) from _cause(failed, failure)
 
 
 class _Signals:
@@ -63,15 +64,19 @@ class _Signals:
 
     def __init__(self, processes: list[SpawnProcess]) -> None:
         self.count = 0
+        self._has_started = False
         self._processes = processes
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> _Signals:
-        with _signals_held():
-            for process in self._processes:
-                process.start()
+        with _signals_held():  # by this thread; others may yet take one
             if threading.current_thread() is threading.main_thread():
                 self._previous = {number: signal.signal(number, self._handle) for number in STOP_SIGNALS}
+            for process in self._processes:
+                process.start()
+            self._has_started = True
+            if self.count > 0:
+                self._pass_on(signal.SIGTERM)
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -80,9 +85,13 @@ class _Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
+        if self._has_started:
+            self._pass_on(number if self.count == 1 else signal.SIGKILL)
+
+    def _pass_on(self, number: int) -> None:
         for process in self._processes:
             if process.exitcode is None and process.pid is not None:
-                os.kill(process.pid, number if self.count == 1 else signal.SIGKILL)
+                os.kill(process.pid, number)
 
 
 @contextlib.contextmanager

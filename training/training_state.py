@@ -19,7 +19,7 @@ from .diversity import DiversityAlarm
 from .exchange import gather_from_processes
 from .optimizer_phases import Phase
 from .progress import Progress
-from .random_state import random_state, set_random_state
+from .random_state import random_state, seed_random, set_random_state
 
 FORMAT = 1
 STATE_PATTERN = 'training-state-*.pt'
@@ -64,7 +64,7 @@ class TrainingState:
     def load_state_dict(self, saved: dict[str, Any], rank: int, num_gpus: int) -> None:
         """Go on from a state; ValueError if it is of other networks.
 
-        With as many processes as then, every one has its random numbers back; with another number they differ.
+        With as many processes as then, every one has its random numbers back; with another number it draws new ones.
         """
         for name, network in self.networks.items():
             _fill(network, saved['networks'][name], name)
@@ -82,6 +82,8 @@ class TrainingState:
         self.images_done, self.batch_index = saved['images_done'], saved['batch_index']
         if len(saved['random']) == num_gpus:
             set_random_state(saved['random'][rank], self.device)
+        else:
+            seed_random([saved['images_done'], num_gpus, rank])
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {phase.name[0]: phase.opt for phase in self.phases}  # both phases of a network share one

@@ -41,7 +41,8 @@ def connect(address: str, port: int) -> torch.distributed.Store:
 def report(store: torch.distributed.Store, rank: int, error: BaseException) -> None:
     """Tell the other processes why this one ends. The first report counts."""
     text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
-    _report(store, dict(rank=rank, text=f'process {rank} failed: {_one_line(error)}', traceback=text))
+    _report(store, dict(rank=rank, text=f'process {rank} failed: {_one_line(error)}', traceback=text,
+                        is_input=isinstance(error, ValueError)))
 
 
 def read_report(store: torch.distributed.Store) -> dict[str, Any] | None:
@@ -146,7 +147,12 @@ class _Watch:
         return None if failure is None or failure['rank'] == self.rank else failure['text']
 
     def _listen(self) -> None:
+        last = time.monotonic()
         while not self.ended.wait(self.beat_sec / 2):
+            now = time.monotonic()
+            if now - last > 2 * self.beat_sec:  # this process itself was stopped, and heard nobody
+                self.heard = dict.fromkeys(self.heard, now)
+            last = now
             for rank, heard in list(self.heard.items()):
                 silence = time.monotonic() - heard
                 if rank not in self.finished and silence > self.silence_sec:

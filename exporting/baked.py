@@ -1,0 +1,85 @@
+"""A snapshot for one label: plain unconditional networks that give the label's images and logits.
+
+Hyper-modulated networks are baked by `hyper_plugin.bake`. In a plain conditional network the label enters in two places
+that are constant once it is fixed. Generator: its code e joins the normalised latent x in the first mapping layer,
+
+    W [x, e] = W_x x + (W_e e)     which is a bias.
+
+Discriminator: logit = <out(h), m> / sqrt(d) with the mapped label m [d] is again linear in the features h.
+The stored weights carry gains (equalised learning rate), which follow the number of inputs.
+"""
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+
+from hyper_plugin.bake import bake_discriminator, bake_generator
+from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
+from training.networks import Discriminator, Generator, normalize_2nd_moment
+from training.resume import copy_weights
+
+BAKED_CLASS = 'baked_class'  # the snapshot's key with the name of the class, or the mix as it was written
+
+
+def bake_snapshot(snapshot: dict[str, Any], label: np.ndarray, class_text: str) -> dict[str, Any]:
+    """Snapshot of the unconditional networks for `label`, float32 [K] one-hot or soft: G, D (None if absent) and G_ema.
+
+    The result names no training data: those of one class are not the whole set. ValueError for networks of other kinds.
+    """
+    c = torch.from_numpy(label)
+    networks = {name: None if snapshot[name] is None else bake_network(snapshot[name], c) for name in ('G', 'D', 'G_ema')}
+    if networks['G'] is None:  # those who train further expect all three
+        networks['G'] = networks['G_ema']
+    return {**networks, 'augment_pipe': snapshot['augment_pipe'], 'training_set_kwargs': None, 'class_names': [],
+            BAKED_CLASS: class_text}
+
+
+def baked_class(snapshot: dict[str, Any]) -> str | None:
+    """The class, or mix of classes, that is baked into a snapshot's networks."""
+    text = snapshot.get(BAKED_CLASS)
+    return text if isinstance(text, str) else None
+
+
+def bake_network(network: Any, label: torch.Tensor) -> torch.nn.Module:
+    """The unconditional network for a label, float32 [K]; on the CPU, in evaluation mode, without gradients."""
+    if type(network) in _BAKERS:
+        return _BAKERS[type(network)](network, label).eval().requires_grad_(False)
+    raise ValueError(f'cannot bake a class into a {type(network).__name__}: expected a generator or discriminator of StyleGAN2')
+
+
+@torch.no_grad()
+def _bake_plain_generator(G: Any, label: torch.Tensor) -> Any:
+    plain = _without_classes(G)
+    theirs, ours = G.mapping.fc0, plain.mapping.fc0
+    latent_part, code_part = (theirs.weight * theirs.weight_gain).split([G.z_dim, theirs.weight.shape[1] - G.z_dim], dim=1)
+    code = normalize_2nd_moment(G.mapping.embed(label[None]))[0]
+    ours.weight.copy_(latent_part / ours.weight_gain)
+    ours.bias.copy_(theirs.bias + code_part @ code / ours.bias_gain)
+    return plain
+
+
+@torch.no_grad()
+def _bake_plain_discriminator(D: Any, label: torch.Tensor) -> Any:
+    plain = _without_classes(D)
+    theirs, ours = D.b4.out, plain.b4.out
+    m = D.mapping(None, label[None])[0] / np.sqrt(D.b4.cmap_dim)
+    ours.weight.copy_(m @ theirs.weight)  # same number of inputs, so the same gain
+    ours.bias.copy_(m @ theirs.bias)
+    return plain
+
+
+def _without_classes(network: Any) -> Any:
+    """A network of the same class and arguments, with c_dim 0, and the tensors that do not depend on the labels."""
+    arguments = inspect.signature(type(network)).bind(*network.init_args, **network.init_kwargs).arguments
+    with torch.random.fork_rng(devices=[]):
+        plain = type(network)(**{**arguments, 'c_dim': 0})
+    copy_weights(network, plain)
+    return plain
+
+
+_BAKERS: dict[type, Callable[[Any, torch.Tensor], Any]] = {
+    HyperGenerator: bake_generator, HyperDiscriminator: bake_discriminator,
+    Generator: _bake_plain_generator, Discriminator: _bake_plain_discriminator,
+}

@@ -1,0 +1,155 @@
+"""A model card: what an exported file is, how to load it, and what its run directory tells of data, options and metrics.
+
+Markdown, plain ASCII but for names. Of paths only the last part is told.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import dnnlib
+import legacy
+from dnnlib.files import whole_file
+from exporting.baked import baked_class
+from torch_utils import misc
+from training.class_labels import list_names
+from training.report_data import Run, flatten, read_run
+from training.run_dir import OPTIONS
+
+_NVIDIA = re.compile(r'nvlabs|nvidia', re.IGNORECASE)
+_USE_PYTORCH = """\
+    import torch, legacy
+
+    G = legacy.load_network_pkl({path!r})['G_ema']
+    z = torch.randn(1, G.z_dim)
+    image = G(z, {label}, truncation_psi=0.7, noise_mode='const')  # [1, {channels}, {size}, {size}], about -1 to 1
+"""
+_USE_ONNX = """\
+    import numpy as np
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession({path!r})
+    z = np.random.randn(1, {z_dim}).astype(np.float32)
+    image, = session.run(['image'], dict(z=z, truncation_psi=np.array(0.7, np.float32)))
+    # [1, {channels}, {size}, {size}], about -1 to 1
+"""
+
+
+def write_card(exported: Path, snapshot: dict[str, Any], network: str) -> Path:
+    """Write exported.pkl.md for the file exported.pkl and return its path.
+
+    snapshot: what the file holds. network: path or URL that it was made from; if a training run made that, its directory
+    is read too. Errors: OSError, ValueError if the directory's options are damaged.
+    """
+    path = card_path(exported)
+    text = card_text(exported, snapshot, network, run_of(network))
+    with whole_file(path) as part:
+        part.write_text(text, encoding='utf-8')
+    return path
+
+
+def card_path(exported: Path) -> Path:
+    """Where the card of a file stands: beside it."""
+    return exported.with_name(f'{exported.name}.md')
+
+
+def run_of(network: str) -> Run | None:
+    """The run directory that a snapshot lies in."""
+    if dnnlib.util.is_url(network, allow_file_urls=True) or not (Path(network).absolute().parent / OPTIONS).is_file():
+        return None
+    return read_run(Path(network).absolute().parent)
+
+
+def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: Run | None) -> str:
+    """The card of `exported`, which is there already: its checksum is told."""
+    G = snapshot['G_ema']
+    names = _names(snapshot.get('class_names'))
+    baked = baked_class(snapshot)
+    channels = 'gray' if G.img_channels == 1 else f'{G.img_channels} channels'
+    of_what = f'one class, {_plain(baked)}' if baked else f'{G.c_dim} classes' if G.c_dim else 'no classes'
+    facts = {'Images': f'{G.img_resolution}x{G.img_resolution}, {channels}',
+             'Network': f'{type(G).__name__}, {of_what}', 'Class names': names,
+             'Latent code z': f'{G.z_dim} numbers, standard normal',
+             'Weights': f'{sum(tensor.numel() for _name, tensor in misc.named_params_and_buffers(G)):,}',
+             'Made from': _last_part(network), 'SHA-256': hashlib.sha256(exported.read_bytes()).hexdigest()}
+    template = _USE_ONNX if exported.suffix == '.onnx' else _USE_PYTORCH
+    use = template.format(path=exported.name, z_dim=G.z_dim, channels=G.img_channels, size=G.img_resolution,
+                          label=f'torch.eye({G.c_dim})[:1]' if G.c_dim else 'None')
+    parts = [f'# {_plain(exported.name)}', _table(('Property', 'Value'), facts.items()), '## Use', use.rstrip()]
+    if run is not None:
+        parts += ['## Data', _table(('Property', 'Value'), _data(run).items()),
+                  '## Training', _table(('Option', 'Value'), _options(run, network).items()), *_metrics(run, network, baked)]
+    return '\n\n'.join([*parts, '## Licence', _licence(_source(run))]) + '\n'
+
+
+def _data(run: Run) -> dict[str, Any]:
+    told = run.record.get('data')
+    told = told if isinstance(told, dict) else {}
+    path = flatten(run.options).get('training_set_kwargs.path')
+    name = _last_part(path) if isinstance(path, str) else None
+    return {'Data set': name, 'Images': told.get('num_images'), 'Classes': _names(told.get('class_names'))}
+
+
+def _names(names: Any) -> str | None:
+    """Class names from a file, in one text."""
+    return list_names(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
+
+
+def _options(run: Run, network: str) -> dict[str, Any]:
+    """How long training took until this snapshot, and the command's options; the loop's where those are not recorded."""
+    told = run.record.get('options')
+    chosen = told if isinstance(told, dict) else flatten(run.options)
+    kimg = re.fullmatch(r'network-snapshot-(\d+)', Path(network).stem)
+    shown = {name: _last_part(value) if isinstance(value, str) else value for name, value in chosen.items()}
+    return {'Command': run.record.get('command'), 'Thousand images': int(kimg[1]) if kimg else None, **shown}
+
+
+def _metrics(run: Run, network: str, baked: str | None) -> list[str]:
+    """The latest results of this snapshot; results of single classes only of the baked one, if one is."""
+    results = {name: value for line in run.metrics if line.snapshot == Path(network).name for name, value in line.results.items()
+               if baked is None or '/' not in name or name.endswith(f'/{baked}')}
+    if not results:
+        return []
+    note = ['Measured on the network of all classes that this one was taken from.'] if baked else []
+    return ['## Metrics', *note, _table(('Metric', 'Value'), ((name, f'{value:.6g}') for name, value in results.items()))]
+
+
+def _source(run: Run | None) -> str | None:
+    """What the run started from, as the user named it."""
+    if run is None:
+        return None
+    told = run.record.get('options')
+    named = told.get('resume') if isinstance(told, dict) else None
+    source = named or run.options.get('resume_pkl')
+    return source if isinstance(source, str) else None
+
+
+def _licence(source: str | None) -> str:
+    hint = ('These weights carry no licence of their own. What may be done with them follows from the licences of the network '
+            'that training started from and of the images it learnt from: state them here.')
+    if source is not None:
+        hint += f' Training started from {_plain(_last_part(source))}.'
+        if source in legacy.RESUME_NAMES or _NVIDIA.search(source):
+            hint += ' That network was published by NVIDIA, as a rule for non-commercial use only: read its licence.'
+    return hint
+
+
+def _table(heads: tuple[str, str], rows: Iterable[tuple[str, Any]]) -> str:
+    """A Markdown table; rows without a value are left out."""
+    lines = [f'| {heads[0]} | {heads[1]} |', '| --- | --- |']
+    lines += [f'| {_plain(name)} | {_plain(str(value))} |' for name, value in rows if value not in (None, '', [], {})]
+    return '\n'.join(lines)
+
+
+def _last_part(text: str) -> str:
+    """Of a path the name alone; URLs stay."""
+    return text if dnnlib.util.is_url(text) else os.path.basename(text.replace('\\', '/').rstrip('/')) or text
+
+
+def _plain(text: str) -> str:
+    """Text that Markdown shows as it is, on one line."""
+    shown = ''.join(char if char.isprintable() else ' ' for char in text)
+    return re.sub(r'([\\`*_{}\[\]<>|#~])', r'\\\1', shown)

@@ -1,0 +1,68 @@
+"""Which known class a new one looks most like, so that it can start as that one.
+
+    nearest(new) = argmin over known k of |m(new) - m(k)|,   m: mean over a class's images of the discriminator's features
+
+The features are what its last layer reads (HyperDiscriminator.features); without a discriminator, the pixels, averaged down
+to 32x32. Up to NUM_IMAGES real images of a class are looked at. Where the data has none of the known classes, images that the
+generator makes of all of them stand in.
+"""
+from typing import Any
+
+import numpy as np
+import torch
+
+from hyper_plugin.class_growth import ClassGrowth
+
+NUM_IMAGES = 64
+SIDE = 32  # pixels
+PASS = 8  # images at a time, where the discriminator's groups do not say
+
+
+@torch.no_grad()
+def nearest_classes(growth: ClassGrowth, G: Any, D: Any | None, dataset: Any, seed: int, device: torch.device) -> dict[int, int]:
+    """{new class: place of the known class it is nearest to}. G, D: of the snapshot, on the device; dataset: item by item."""
+    if not growth.new:
+        return {}
+    classes = np.array([int(dataset.get_label(index).argmax()) for index in range(len(dataset))])
+    order = np.random.RandomState(seed).permutation(len(classes))
+    means = {place: _mean_of_real(dataset, order[classes[order] == place], D, device) for place in range(len(growth.names))}
+    candidates = {known: means[place] for place, known in enumerate(growth.old) if known is not None}
+    if not candidates:
+        candidates = {known: _mean_of_generated(G, known, D, seed, device) for known in range(G.c_dim)}
+    return {place: min(candidates, key=lambda known: float((means[place] - candidates[known]).square().sum()))
+            for place in growth.new}
+
+
+def _mean_of_real(dataset: Any, indices: np.ndarray, D: Any | None, device: torch.device) -> torch.Tensor:
+    """indices: of a class's images, at least one -> [F]."""
+    size = _pass_size(D)
+    count = -(-min(len(indices), NUM_IMAGES) // size) * size  # images repeat in the last pass
+    batches = np.resize(indices, count).reshape(-1, size)
+    images = (torch.from_numpy(np.stack([dataset[int(index)][0] for index in batch])) for batch in batches)
+    return _mean([_features(batch.to(device).float() / 127.5 - 1, D) for batch in images])
+
+
+def _mean_of_generated(G: Any, known: int, D: Any | None, seed: int, device: torch.device) -> torch.Tensor:
+    """The same of images that G makes of a class."""
+    size = _pass_size(D)
+    z = torch.randn([NUM_IMAGES // size * size or size, G.z_dim], generator=torch.Generator().manual_seed(seed)).to(device)
+    c = torch.eye(G.c_dim, device=device)[[known] * size]
+    return _mean([_features(G(batch, c, noise_mode='const').clamp(-1, 1), D) for batch in z.split(size)])
+
+
+def _pass_size(D: Any | None) -> int:
+    """Images that fill a group of the minibatch deviation."""
+    deviation = None if D is None else D.b4.mbstd
+    return PASS if deviation is None or deviation.group_size is None else deviation.group_size
+
+
+def _features(images: torch.Tensor, D: Any | None) -> torch.Tensor:
+    """[N, C, H, W] in [-1, 1] -> [N, F]."""
+    if D is None:
+        side = min(images.shape[2], SIDE)
+        return torch.nn.functional.adaptive_avg_pool2d(images, side).flatten(1)
+    return D.features(images, torch.zeros([len(images), D.c_dim], device=images.device))
+
+
+def _mean(features: list[torch.Tensor]) -> torch.Tensor:
+    return torch.cat(features).cpu().double().mean(dim=0)

@@ -1,0 +1,123 @@
+"""python -m patches PATH | python -m patches run PATH SCRIPT ARGS..."""
+import importlib
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import torch
+
+from .checkout import Checkout, identify
+from .known import applied, name_of, needed
+
+ROOT = Path(__file__).resolve().parent.parent
+OWN_SCRIPT = 'train_hyper.py'
+EPILOG = """\b
+Examples:
+  python -m patches ../stylegan2-ada-pytorch
+  python -m patches run ../stylegan2-ada-pytorch train_hyper.py --data=animals.zip --resume=ffhq256 --selfinit
+  python -m patches run ../stylegan3 gen_images.py --network=cats.pkl --class=0 --seeds=0-7 --outdir=out
+"""
+
+
+class InputError(click.ClickException):
+    """Wrong input."""
+
+    exit_code = 2
+
+
+@click.command(epilog=EPILOG, context_settings=dict(help_option_names=['-h', '--help'], ignore_unknown_options=True,
+                                                    allow_interspersed_args=False))
+@click.option('-v', '--verbose', is_flag=True, help='Show the traceback with an error; stands before PATH or run.')
+@click.argument('words', nargs=-1, type=click.UNPROCESSED, required=True, metavar='PATH | run PATH SCRIPT [ARGS]...')
+def main(words: tuple[str, ...], verbose: bool) -> None:
+    """Say what the checkout PATH is, and what of it breaks under the installed PyTorch; or run a script with that mended.
+
+    SCRIPT is one of the checkout's own (train.py, generate.py, ...), or train_hyper.py: this project prepares the networks,
+    and the checkout's training loop trains them. Nothing in the checkout is changed.
+    """
+    try:
+        if words[0] != 'run':
+            if len(words) > 1:
+                raise click.UsageError(f'expected one path, found {" ".join(words)}')
+            return click.echo(describe(identify(words[0])))
+        if len(words) < 3:
+            raise click.UsageError('run needs a path and a script')
+        checkout, script, args = identify(words[1]), words[2], list(words[3:])
+        if script == OWN_SCRIPT and not checkout.has(script):
+            run_own(checkout, args)
+        else:
+            run_stock(checkout, script, args)
+    except (click.ClickException, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        if verbose:
+            traceback.print_exc()
+        raise as_click_error(error) from error
+
+
+def as_click_error(error: Exception) -> click.ClickException:
+    """One line, and exit code 2 for wrong input."""
+    text = str(error).strip().partition('\n')[0]
+    if isinstance(error, (ValueError, OSError)):
+        return InputError(text)
+    return click.ClickException(f'{type(error).__name__}: {text or "no message"} (python -m patches --verbose ... shows where)')
+
+
+def describe(checkout: Checkout) -> str:
+    """What it is and what breaks, in lines."""
+    lines = [f'{checkout.path}: {checkout.kind}, seen with PyTorch {torch.__version__}']
+    if checkout.kind == 'unknown':
+        return lines[0] + '\nExpected a checkout of stylegan2-ada-pytorch or stylegan3'
+    found = [f'  {name_of(patch):<20} {patch.MENDS}' for patch in needed(checkout)]
+    return '\n'.join([*lines, *(found or ['  nothing that is known breaks']),
+                      'python -m patches run PATH SCRIPT ... runs a script with these mended'])
+
+
+def run_stock(checkout: Checkout, script: str, args: list[str]) -> None:
+    """A script of the checkout."""
+    path = checkout.path / script
+    if not path.is_file():
+        raise ValueError(f'{checkout.path} has no {script}; expected one of its scripts, or {OWN_SCRIPT}')
+    sys.argv = [str(path), *args]
+    in_checkout(checkout, lambda: runpy.run_path(str(path), run_name='__main__'))
+
+
+def run_own(checkout: Checkout, args: list[str]) -> None:
+    """Prepare with this project's packages in another process, then train in this one with the checkout's."""
+    if checkout.kind == 'unknown':
+        raise ValueError(f'{checkout.path} is no checkout of stylegan2-ada-pytorch or stylegan3, whose training loop is needed')
+    run_dir = prepared_run(args)
+    if run_dir is not None:
+        in_checkout(checkout, lambda: importlib.import_module('patches.host_training').train_in_host(run_dir, checkout.kind))
+        click.echo(f'Done: {run_dir}')
+
+
+def prepared_run(args: list[str]) -> Path | None:
+    """The directory that patches.prepare makes; None if it was only to show something. Ends as that process does."""
+    environment = os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])))
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / 'run_dir'
+        done = subprocess.run([sys.executable, '-m', 'patches.prepare', str(result), *args], env=environment)
+        if done.returncode != 0:
+            raise click.exceptions.Exit(done.returncode)
+        name = result.read_text(encoding='utf-8') if result.is_file() else ''
+    return Path(name) if name else None
+
+
+def in_checkout(checkout: Checkout, work: Callable[[], object]) -> None:
+    """Do the work with the checkout's packages in front of this project's, and what breaks mended."""
+    sys.path[:0] = [str(checkout.path), str(ROOT)]
+    patches = needed(checkout)
+    click.echo(f'{checkout.kind} with patches: {", ".join(map(name_of, patches)) or "none"}', err=True)
+    with applied(patches):
+        work()
+
+
+if __name__ == '__main__':
+    main(prog_name='python -m patches')

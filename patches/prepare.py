@@ -1,0 +1,65 @@
+"""The first half of `run PATH train_hyper.py`, in a process of its own with this project's packages.
+
+Everything up to the training loop: options, data, source, hyper-modulated networks, self-initialisation, the run directory.
+"""
+import dataclasses
+import sys
+from pathlib import Path
+
+import click
+import torch
+
+import train_hyper
+from training.cli import check_outdir, command_errors
+from training.config import check_finite
+from training.launch import launch
+from training.run_dir import OPTIONS, find_run, read_json, save_json
+from training.train_options import options_of
+
+
+def prepare(args: list[str]) -> Path | None:
+    """A run directory with training_options.json, whose resume_pkl holds the networks to train; None after --dry-run.
+
+    args: those of train_hyper.py. Raises what that command raises.
+    """
+    with train_hyper.main.make_context('train_hyper.py', list(args)) as context:
+        values = dict(context.params)
+        outdir, _device, dry_run, verbose = (values.pop(name) for name in ('outdir', 'device', 'dry_run', 'verbose'))
+        with command_errors(verbose):
+            check_finite(values)
+            if not values['cond_transfer']:
+                raise ValueError('--no-cond-transfer leaves nothing to do for the checkout: run train_hyper.py directly')
+            if values['gpus'] != 1:
+                raise ValueError(f'--gpus={values["gpus"]} found; in a checkout one process trains: leave it out, or run '
+                                 'train_hyper.py directly')
+            if find_run(values['resume'], outdir, train_hyper.COMMAND) is not None:
+                raise ValueError('stock training loops cannot go on exactly with a run: give a snapshot (--resume=FILE.pkl), or '
+                                 'run train_hyper.py directly')
+            check_outdir(outdir)
+            # Stock loops know CUDA only; on a machine without it they get the CPU in its place.
+            options = options_of(values, device='cuda' if torch.cuda.is_available() else 'cpu', cond=True)
+            plan = train_hyper.plan_transfer(options, values, outdir, None)
+            # The checkout computes its own metrics: nothing is looked for here that these would need.
+            run_dir = launch(dataclasses.replace(plan, config=plan.config | dict(metrics=None), trains=False), dry_run)
+            if run_dir is not None:
+                save_json(run_dir / OPTIONS, read_json(run_dir / OPTIONS) | dict(metrics=plan.config['metrics']))
+            return run_dir
+
+
+def main() -> None:
+    """patches.prepare RESULT ARGS...: write the run directory's path into the file RESULT."""
+    result, *args = sys.argv[1:]
+    try:
+        run_dir = prepare(args)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit('Aborted!')
+    Path(result).write_text('' if run_dir is None else str(run_dir.resolve()), encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()
