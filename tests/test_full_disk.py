@@ -10,8 +10,8 @@ from tests.conftest import REPO
 from tests.small_disk import fill_disk, small_disk
 
 PATIENCE_SEC = 120
-TINY = ['--device=cpu', '--threads=1', '--z-dim=8', '--w-dim=8', '--cbase=64', '--cmax=8', '--batch=4', '--gamma=1', '--aug=noaug',
-        '--kimg=0.8', '--tick=0.04', '--snap=2', '--keep-snapshots=2']
+TINY = ['--device=cpu', '--threads=1', '--z-dim=8', '--w-dim=8', '--cbase=64', '--cmax=8', '--batch=4', '--gamma=1',
+        '--aug=noaug', '--kimg=0.8', '--tick=0.04', '--snap=2', '--keep-snapshots=2']
 NUM_TICKS = 21      # one of 4 images, and 20 of 40
 
 
@@ -26,8 +26,8 @@ def test_a_training_outlives_a_full_disk(rgb_zip, tmp_path):
     out = tmp_path / 'console'
     with small_disk(tmp_path / 'disk', kib=20_000) as disk:
         with open(out, 'w') as console:
-            process = subprocess.Popen([sys.executable, 'train.py', *TINY, '--data', str(rgb_zip), '--outdir', str(disk / 'runs')],
-                                       cwd=REPO, stdout=console, stderr=subprocess.STDOUT)
+            command = [sys.executable, 'train.py', *TINY, '--data', str(rgb_zip), '--outdir', str(disk / 'runs')]
+            process = subprocess.Popen(command, cwd=REPO, stdout=console, stderr=subprocess.STDOUT)
         try:
             wait_for(lambda: list(disk.glob('runs/*/network-snapshot-*.pkl')), process, out)
             filler = fill_disk(disk)
@@ -45,5 +45,6 @@ def test_a_training_outlives_a_full_disk(rgb_zip, tmp_path):
         left = {path.name for path in run_dir.iterdir()}
     assert [line['Progress/tick']['mean'] for line in stats] == list(range(NUM_TICKS))
     assert any('No space left in' in line and 'make space' in line for line in console)
-    assert [line for line in console if 'No space left in' not in line] == [line for line in log if 'No space left in' not in line]
+    on_screen, kept = ([line for line in lines if 'No space left in' not in line] for lines in (console, log))
+    assert on_screen == kept
     assert 'report.html' in left and 'training-state-000000800.pt' in left and not any('.part' in name for name in left)

@@ -35,15 +35,16 @@ def test_the_old_state_stays_until_the_new_one_is_whole(tmp_path, monkeypatch):
 
 
 def test_the_newest_is_the_one_with_most_images(tmp_path):
-    for name in ('training-state-000000900.pt', 'training-state-000001000.pt', 'training-state-1000000000.pt', 'training-state-x.pt'):
-        (tmp_path / name).touch()
+    for images in ('000000900', '000001000', '1000000000', 'x'):
+        (tmp_path / f'training-state-{images}.pt').touch()
     assert find_state(tmp_path).name == 'training-state-1000000000.pt'
     assert find_state(tmp_path / 'missing') is None
 
 
 def draws():
     import random
-    return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), float(torch.rand([])), float(torch.randn([]))]
+    from_torch = [torch.rand([]).item(), torch.randn([]).item()]
+    return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), *from_torch]
 
 
 def test_random_numbers_go_on(tmp_path):
