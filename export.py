@@ -11,12 +11,11 @@ from tqdm import tqdm
 import dnnlib
 import legacy
 from exporting import onnx_file
-from exporting.baked import bake_snapshot, baked_class
+from exporting.baked import bake_snapshot, baked_in
 from exporting.file_names import file_names
-from exporting.model_card import card_path, write_card
-from generate import names_of_classes
+from exporting.model_card import card_path, last_part, write_card
 from torch_utils import weights_file
-from training.class_labels import class_label, list_names
+from training.class_labels import NetworkLabels, list_names
 from training.cli import DEFAULT_RUNS_DIR, check_outdir, command_errors, newest_snapshot, verbose_option
 
 SUFFIXES = {'pkl': '.pkl', 'safetensors': weights_file.SUFFIX, 'onnx': onnx_file.SUFFIX}
@@ -33,11 +32,12 @@ Examples:
 
 @dataclass
 class Target:
-    """A file to write. class_text: the class to bake, or None for the network as it is, with label float32 [K] or None."""
+    """A file to write. label: what to bake in, float32 [K], and what it is, as in bake_snapshot; None: the network as it is."""
 
     path: Path
-    class_text: str | None = None
     label: np.ndarray | None = None
+    kind: str = ''
+    text: str = ''
 
 
 def load_snapshot(network: str) -> dict[str, Any]:
@@ -59,19 +59,24 @@ def choose_format(name: str | None, out: Path, is_directory: bool) -> str:
     return by_ending
 
 
-def find_targets(names: list[str], class_text: str | None, every_class: bool, out: Path, kind: str) -> list[Target]:
-    """What is to be written of a network with these classes. ValueError for classes that it does not have."""
-    if (class_text is not None or every_class) and not names:
-        raise ValueError('the network is unconditional and has no classes: leave out --class and --all')
+def find_targets(labels: NetworkLabels, class_text: str | None, vector: str | None, every_class: bool, out: Path,
+                 file_format: str) -> list[Target]:
+    """What is to be written of a network that takes these labels. ValueError for classes that it does not have."""
+    names = labels.class_names
     if every_class:
-        return [Target(out / f'{file}{SUFFIXES[kind]}', name, one_hot)
+        labels.check_classes('classes for --all')
+        return [Target(out / f'{file}{SUFFIXES[file_format]}', one_hot, 'class', name)
                 for file, name, one_hot in zip(file_names(names), names, np.eye(len(names), dtype=np.float32), strict=True)]
     if class_text is not None:
-        label = class_label(class_text, names)
+        label = labels.of_class(class_text)
         is_mix = np.count_nonzero(label) > 1
-        return [Target(out, class_text if is_mix else names[int(label.argmax())], label)]
-    if kind == 'onnx' and names:
+        return [Target(out, label, *(('mix', class_text) if is_mix else ('class', names[int(label.argmax())])))]
+    if vector is not None:
+        return [Target(out, labels.of_vector(vector), 'label', vector)]
+    if file_format == 'onnx' and names:
         raise ValueError(f'an ONNX file holds one class: add --class=NAME ({list_names(names)}), or --all')
+    if file_format == 'onnx' and labels.num_dims:
+        raise ValueError(f'an ONNX file holds one label: add --label, {labels.num_dims} numbers with commas')
     return [Target(out)]
 
 
@@ -86,16 +91,15 @@ def check_places(paths: list[Path], force: bool) -> None:
     paths[0].parent.mkdir(parents=True, exist_ok=True)
 
 
-def write_target(target: Target, kind: str, snapshot: dict[str, Any], network: str, card: bool) -> None:
+def write_target(target: Target, file_format: str, snapshot: dict[str, Any], network: str, card: bool) -> None:
     """Bake, write, describe."""
-    if target.class_text is not None and target.label is not None:
-        snapshot = bake_snapshot(snapshot, target.label, target.class_text)
-    if kind == 'onnx':
-        facts = {'class': baked_class(snapshot), 'made_from': Path(network).name}
-        difference = onnx_file.write_onnx(target.path, snapshot['G_ema'], {key: text for key, text in facts.items() if text})
+    if target.label is not None:
+        snapshot = bake_snapshot(snapshot, target.label, target.kind, target.text)
+    if file_format == 'onnx':
+        difference = onnx_file.write_onnx(target.path, snapshot['G_ema'], baked_in(snapshot) | dict(made_from=last_part(network)))
         if difference is None:
             tqdm.write(f'{target.path} was not compared with PyTorch: pip install onnxruntime')
-    elif kind == 'safetensors':
+    elif file_format == 'safetensors':
         weights_file.write_fields(target.path, snapshot)
     else:
         legacy.save_network_pkl(target.path, snapshot)
@@ -108,35 +112,37 @@ def write_target(target: Target, kind: str, snapshot: dict[str, Any], network: s
               f'[default: the newest network-snapshot-*.pkl under {DEFAULT_RUNS_DIR}]')
 @click.option('--class', 'class_text', metavar='NAME|INDEX|MIX', help='Bake this class into a plain unconditional network: a '
               'name, a number, or a mix of classes with their shares, as in cat:0.3,dog:0.7.')
+@click.option('--label', 'vector', metavar='NUMBERS', help='Bake this label, for networks of label vectors: as many numbers as '
+              'the labels of the training data have, with commas, as in 0.2,1,0.')
 @click.option('--all', 'every_class', is_flag=True, help='Bake every class, each into a file of its own.')
 @click.option('--out', required=True, type=click.Path(path_type=Path),
               help='File to write, which ends in .pkl, .safetensors or .onnx; with --all a directory, made if it is absent.')
-@click.option('--format', 'kind', type=click.Choice(list(SUFFIXES)), help='pkl: a snapshot, for every tool of this family. '
+@click.option('--format', 'file_format', type=click.Choice(list(SUFFIXES)), help='pkl: a snapshot, for every tool of this family. '
               'safetensors: weights and a description, no code. onnx: one class, for programs without PyTorch; inputs z and '
               'truncation_psi, constant noise.  [default: by the ending of --out; pkl with --all]')
 @click.option('--card/--no-card', default=True, show_default=True, help='Write a model card, OUT.md, beside each file.')
 @click.option('--force', is_flag=True, help='Overwrite files that are there.')
 @verbose_option
-def main(network: str | None, class_text: str | None, every_class: bool, out: Path, kind: str | None, card: bool, force: bool,
-         verbose: bool) -> None:
+def main(network: str | None, class_text: str | None, vector: str | None, every_class: bool, out: Path,
+         file_format: str | None, card: bool, force: bool, verbose: bool) -> None:
     """Export a network: one class as a plain network, or another format.
 
     A baked class gives the same pictures at the source's speed, without the hypernetwork, and can be trained further.
-    Without --class and --all the whole snapshot is written, in the format that --out asks for.
+    Without --class, --label and --all the whole snapshot is written, in the format that --out asks for.
     """
-    if class_text is not None and every_class:
-        raise click.UsageError('--class and --all exclude each other: give one of them')
+    if sum([class_text is not None, vector is not None, every_class]) > 1:
+        raise click.UsageError('--class, --label and --all exclude each other: give one of them')
     with command_errors(verbose):
-        kind = choose_format(kind, out, every_class)
+        file_format = choose_format(file_format, out, every_class)
         if network is None:
             network = str(newest_snapshot())
             click.echo(f'Network: {network}')
         snapshot = load_snapshot(network)
-        targets = find_targets(names_of_classes(snapshot, snapshot['G_ema'].c_dim), class_text, every_class, out, kind)
+        targets = find_targets(NetworkLabels.of(snapshot), class_text, vector, every_class, out, file_format)
         paths = [target.path for target in targets]
         check_places(paths + [card_path(path) for path in paths if card], force)
         for target in tqdm(targets, unit='file', delay=2):
-            write_target(target, kind, snapshot, network, card)
+            write_target(target, file_format, snapshot, network, card)
         click.echo(f'Saved {paths[0]}' if len(paths) == 1 else f'Saved {len(paths)} files in {out}')
 
 

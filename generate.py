@@ -1,7 +1,6 @@
 """Pictures from a snapshot: one file for each seed, a grid of all classes, or a path from one class to another."""
 
 import math
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,8 @@ from tqdm import tqdm
 
 import dnnlib
 import legacy
-from training.class_labels import class_index, class_label, interpolate_labels, list_names, vector_label
+from exporting.file_names import file_name
+from training.class_labels import NetworkLabels, class_index, interpolate_labels, list_names
 from training.cli import (
     DEFAULT_RUNS_DIR,
     command_errors,
@@ -27,7 +27,6 @@ from training.cli import (
 )
 from training.image_grid import images_to_uint8, make_grid, save_image, to_picture
 
-MAX_NAME = 100  # characters of a label in a file name
 EXAMPLES = """\b
 Examples:
   python generate.py --class=cat --seeds=0-63
@@ -46,7 +45,7 @@ class Sampler:
     """
 
     G: Any
-    class_names: list[str]
+    labels: NetworkLabels
     device: torch.device
     psi: float
     noise_mode: str
@@ -81,25 +80,19 @@ def load_sampler(network: str | None, trust: bool, device: torch.device, psi: fl
     with dnnlib.util.open_url(network) as file:
         snapshot = legacy.load_network_pkl(file, trust=trust)
     G = snapshot['G_ema'].eval().requires_grad_(False).to(device)
-    return Sampler(G, names_of_classes(snapshot, G.c_dim), device, psi, noise_mode, batch)
-
-
-def names_of_classes(snapshot: dict[str, Any], num_classes: int) -> list[str]:
-    """The names in the snapshot; '0', '1' ... where it has none that fit, as in snapshots of other tools."""
-    names = snapshot.get('class_names')
-    if isinstance(names, list) and len(names) == num_classes and all(isinstance(name, str) for name in names):
-        return names
-    return [str(i) for i in range(num_classes)]
+    return Sampler(G, NetworkLabels.of(snapshot), device, psi, noise_mode, batch)
 
 
 def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, vector: str | None, outdir: Path) -> None:
     """outdir/seed0000.png, or with a class outdir/cat-seed0000.png, with a label vector outdir/label_0.2_1-seed0000.png."""
-    if vector is None:
-        label = _label_of(sampler, class_text)
-        prefix = '' if class_text is None else f'{_as_file_name(class_text, sampler.class_names)}-'
+    if vector is not None:
+        label = sampler.labels.of_vector(vector)
+        prefix = file_name(f'label_{vector.replace(" ", "")}') + '-'
+    elif class_text is not None:
+        label = sampler.labels.of_class(class_text)
+        prefix = f'{_as_file_name(class_text, sampler.labels.class_names)}-'
     else:
-        label = _label_of_vector(sampler, vector)
-        prefix = f'label_{"_".join(vector.replace(" ", "").split(","))[:MAX_NAME]}-'
+        label, prefix = _no_label(sampler.labels), ''
     outdir.mkdir(parents=True, exist_ok=True)
     images = sampler.images(seeds, np.tile(label, [len(seeds), 1]))
     for seed, image in zip(seeds, images, strict=True):
@@ -109,14 +102,15 @@ def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, vector
 
 def save_class_grid(sampler: Sampler, seeds: list[int], outdir: Path) -> None:
     """outdir/grid.png: a row for each class, a column for each seed; without classes as square as the seeds allow."""
-    num_seeds, num_classes = len(seeds), len(sampler.class_names)
-    if num_classes:
+    num_seeds, num_classes = len(seeds), len(sampler.labels.class_names)
+    if sampler.labels.num_dims:
+        sampler.labels.check_classes('rows for --grid')
         num_columns, labels = num_seeds, np.repeat(np.eye(num_classes, dtype=np.float32), num_seeds, axis=0)
     else:
         num_columns = next(k for k in range(math.isqrt(num_seeds - 1) + 1, num_seeds + 1) if num_seeds % k == 0)
         labels = np.zeros([num_seeds, 0], dtype=np.float32)
     images = np.stack(list(sampler.images(seeds * max(num_classes, 1), labels)))
-    _save_picture(make_grid(images, num_columns, sampler.class_names or None), outdir / 'grid.png')
+    _save_picture(make_grid(images, num_columns, sampler.labels.class_names or None), outdir / 'grid.png')
 
 
 def save_path(sampler: Sampler, seeds: list[int], ends: str, num_steps: int, outdir: Path) -> None:
@@ -124,10 +118,10 @@ def save_path(sampler: Sampler, seeds: list[int], ends: str, num_steps: int, out
     first, comma, last = (part.strip() for part in ends.partition(','))
     if not comma:
         raise ValueError(f'--interpolate={ends}: expected two classes, for example --interpolate=cat,dog')
-    path = interpolate_labels(_label_of(sampler, first), _label_of(sampler, last), num_steps)
+    path = interpolate_labels(sampler.labels.of_class(first), sampler.labels.of_class(last), num_steps)
     all_seeds = [seed for seed in seeds for _ in range(num_steps)]
     images = np.stack(list(sampler.images(all_seeds, np.tile(path, [len(seeds), 1]))))
-    name = f'{_as_file_name(first, sampler.class_names)}-to-{_as_file_name(last, sampler.class_names)}.png'
+    name = '-to-'.join(_as_file_name(end, sampler.labels.class_names) for end in (first, last)) + '.png'
     _save_picture(make_grid(images, num_steps, [f'seed {seed}' for seed in seeds]), outdir / name)
 
 
@@ -137,30 +131,21 @@ def _save_picture(picture: Image.Image, path: Path) -> None:
     click.echo(f'Saved {path}')
 
 
-def _label_of(sampler: Sampler, class_text: str | None) -> np.ndarray:
-    """float32 [K]; an unconditional network has K = 0 and takes no class, a conditional one needs one."""
-    names = sampler.class_names
-    if class_text is None and names:
-        raise ValueError(f'the network is class-conditional: add --class=NAME ({list_names(names)}), --grid for all classes, or '
-                         '--label=NUMBERS')
-    if class_text is not None and not names:
-        raise ValueError(f'the network is unconditional and has no class {class_text!r}: leave the class out, '
-                         'or make a conditional network of it with train_hyper.py')
-    return np.zeros(0, np.float32) if class_text is None else class_label(class_text, names)
-
-
-def _label_of_vector(sampler: Sampler, vector: str) -> np.ndarray:
-    """float32 [K]."""
-    if sampler.G.c_dim == 0:
-        raise ValueError(f'the network is unconditional and takes no --label={vector}: leave it out, or make a conditional '
-                         'network of it with train_hyper.py')
-    return vector_label(vector, sampler.G.c_dim)
+def _no_label(labels: NetworkLabels) -> np.ndarray:
+    """float32 [0]; ValueError for networks that need a label."""
+    if labels.num_dims == 0:
+        return np.zeros(0, np.float32)
+    if not labels.class_names:
+        raise ValueError(f'the network takes label vectors: add --label, {labels.num_dims} numbers with commas, as the labels of '
+                         'its training data have')
+    raise ValueError(f'the network is class-conditional: add --class=NAME ({list_names(labels.class_names)}), --grid for all '
+                     'classes, or --label=NUMBERS')
 
 
 def _as_file_name(class_text: str, names: list[str]) -> str:
-    """The class's name, also when it was given by number; a mix as it was written. Odd characters become '_'."""
+    """The class's name, also when it was given by number; a mix as it was written."""
     text = class_text if class_text in names or ':' in class_text else names[class_index(class_text, names)]
-    return re.sub(r'[^\w.-]+', '_', text)
+    return file_name(text)
 
 
 @click.command(epilog=EXAMPLES)

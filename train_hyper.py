@@ -151,7 +151,7 @@ def plan_transfer(options: TrainingOptions, values: dict[str, Any], outdir: str,
 
     description = run_description(options, data) + (f'-{values["selfinit"]}' if values['selfinit'] else '')
     return Plan(COMMAND, values, config, data, outdir, description, run,
-                prepare if growth is None or growth.changes else None, values['cond_transfer'])
+                prepare if growth is None or growth.changes else None, 'train' if values['cond_transfer'] else 'end')
 
 
 def check_resume(resume: str | None) -> str:

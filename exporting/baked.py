@@ -20,12 +20,13 @@ from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
 from training.networks import Discriminator, Generator, normalize_2nd_moment
 from training.resume import copy_weights
 
-BAKED_CLASS = 'baked_class'  # the snapshot's key with the name of the class, or the mix as it was written
+KINDS = ('class', 'mix', 'label')  # baked_class, baked_mix or baked_label: the snapshot's key of what is baked in
 
 
-def bake_snapshot(snapshot: dict[str, Any], label: np.ndarray, class_text: str) -> dict[str, Any]:
-    """Snapshot of the unconditional networks for `label`, float32 [K] one-hot or soft: G, D (None if absent) and G_ema.
+def bake_snapshot(snapshot: dict[str, Any], label: np.ndarray, kind: str, text: str) -> dict[str, Any]:
+    """Snapshot of the unconditional networks for `label`, float32 [K]: G, D (None if absent) and G_ema.
 
+    kind, text: what the label is, for the record; a 'class' by name, a 'mix' of classes or another 'label' as it was written.
     The result names no training data: those of one class are not the whole set. ValueError for networks of other kinds.
     """
     c = torch.from_numpy(label)
@@ -33,13 +34,13 @@ def bake_snapshot(snapshot: dict[str, Any], label: np.ndarray, class_text: str) 
     if networks['G'] is None:  # those who train further expect all three
         networks['G'] = networks['G_ema']
     return {**networks, 'augment_pipe': snapshot['augment_pipe'], 'training_set_kwargs': None, 'class_names': [],
-            BAKED_CLASS: class_text}
+            f'baked_{kind}': text}
 
 
-def baked_class(snapshot: dict[str, Any]) -> str | None:
-    """The class, or mix of classes, that is baked into a snapshot's networks."""
-    text = snapshot.get(BAKED_CLASS)
-    return text if isinstance(text, str) else None
+def baked_in(snapshot: dict[str, Any]) -> dict[str, str]:
+    """{kind: text} of what is baked into a snapshot's networks, as in bake_snapshot; {} for others."""
+    told = {kind: snapshot.get(f'baked_{kind}') for kind in KINDS}
+    return {kind: text for kind, text in told.items() if isinstance(text, str)}
 
 
 def bake_network(network: Any, label: torch.Tensor) -> torch.nn.Module:

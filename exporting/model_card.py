@@ -6,6 +6,7 @@ Markdown, plain ASCII but for names. Of paths only the last part is told.
 import hashlib
 import os
 import re
+import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ from typing import Any
 import dnnlib
 import legacy
 from dnnlib.files import whole_file
-from exporting.baked import baked_class
+from exporting.baked import baked_in
 from torch_utils import misc
-from training.class_labels import list_names
+from training.class_labels import NetworkLabels, list_names
 from training.report_data import Run, flatten, read_run
 from training.run_dir import OPTIONS
 
+_BAKED = {'class': 'one class,', 'mix': 'a mix of classes,', 'label': 'one label,'}
 _NVIDIA = re.compile(r'nvlabs|nvidia', re.IGNORECASE)
 _USE_PYTORCH = """\
     import torch, legacy
@@ -67,14 +69,13 @@ def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: Run |
     """The card of `exported`, which is there already: its checksum is told."""
     G = snapshot['G_ema']
     names = _names(snapshot.get('class_names'))
-    baked = baked_class(snapshot)
+    baked = baked_in(snapshot)
     channels = 'gray' if G.img_channels == 1 else f'{G.img_channels} channels'
-    of_what = f'one class, {_plain(baked)}' if baked else f'{G.c_dim} classes' if G.c_dim else 'no classes'
     facts = {'Images': f'{G.img_resolution}x{G.img_resolution}, {channels}',
-             'Network': f'{type(G).__name__}, {of_what}', 'Class names': names,
+             'Network': f'{type(G).__name__}, {_of_what(snapshot)}', 'Class names': names,
              'Latent code z': f'{G.z_dim} numbers, standard normal',
              'Weights': f'{sum(tensor.numel() for _name, tensor in misc.named_params_and_buffers(G)):,}',
-             'Made from': _last_part(network), 'SHA-256': hashlib.sha256(exported.read_bytes()).hexdigest()}
+             'Made from': last_part(network), 'SHA-256': hashlib.sha256(exported.read_bytes()).hexdigest()}
     template = _USE_ONNX if exported.suffix == '.onnx' else _USE_PYTORCH
     use = template.format(path=exported.name, z_dim=G.z_dim, channels=G.img_channels, size=G.img_resolution,
                           label=f'torch.eye({G.c_dim})[:1]' if G.c_dim else 'None')
@@ -85,11 +86,20 @@ def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: Run |
     return '\n\n'.join([*parts, '## Licence', _licence(_source(run))]) + '\n'
 
 
+def _of_what(snapshot: dict[str, Any]) -> str:
+    """What its pictures show, in the words of its labels."""
+    labels = NetworkLabels.of(snapshot)
+    baked = [f'{_BAKED[kind]} {text}' for kind, text in baked_in(snapshot).items()]
+    if labels.num_dims:
+        return f'{labels.num_dims} classes' if labels.class_names else f'label vectors of {labels.num_dims} numbers'
+    return baked[0] if baked else 'no classes'
+
+
 def _data(run: Run) -> dict[str, Any]:
     told = run.record.get('data')
     told = told if isinstance(told, dict) else {}
     path = flatten(run.options).get('training_set_kwargs.path')
-    name = _last_part(path) if isinstance(path, str) else None
+    name = last_part(path) if isinstance(path, str) else None
     return {'Data set': name, 'Images': told.get('num_images'), 'Classes': _names(told.get('class_names'))}
 
 
@@ -103,14 +113,14 @@ def _options(run: Run, network: str) -> dict[str, Any]:
     told = run.record.get('options')
     chosen = told if isinstance(told, dict) else flatten(run.options)
     kimg = re.fullmatch(r'network-snapshot-(\d+)', Path(network).stem)
-    shown = {name: _last_part(value) if isinstance(value, str) else value for name, value in chosen.items()}
+    shown = {name: last_part(value) if isinstance(value, str) else value for name, value in chosen.items()}
     return {'Command': run.record.get('command'), 'Thousand images': int(kimg[1]) if kimg else None, **shown}
 
 
-def _metrics(run: Run, network: str, baked: str | None) -> list[str]:
+def _metrics(run: Run, network: str, baked: dict[str, str]) -> list[str]:
     """The latest results of this snapshot; results of single classes only of the baked one, if one is."""
     results = {name: value for line in run.metrics if line.snapshot == Path(network).name for name, value in line.results.items()
-               if baked is None or '/' not in name or name.endswith(f'/{baked}')}
+               if not baked or '/' not in name or name.endswith(f'/{baked.get("class")}')}
     if not results:
         return []
     note = ['Measured on the network of all classes that this one was taken from.'] if baked else []
@@ -131,7 +141,7 @@ def _licence(source: str | None) -> str:
     hint = ('These weights carry no licence of their own. What may be done with them follows from the licences of the network '
             'that training started from and of the images it learnt from: state them here.')
     if source is not None:
-        hint += f' Training started from {_plain(_last_part(source))}.'
+        hint += f' Training started from {_plain(last_part(source))}.'
         if source in legacy.RESUME_NAMES or _NVIDIA.search(source):
             hint += ' That network was published by NVIDIA, as a rule for non-commercial use only: read its licence.'
     return hint
@@ -144,9 +154,12 @@ def _table(heads: tuple[str, str], rows: Iterable[tuple[str, Any]]) -> str:
     return '\n'.join(lines)
 
 
-def _last_part(text: str) -> str:
-    """Of a path the name alone; URLs stay."""
-    return text if dnnlib.util.is_url(text) else os.path.basename(text.replace('\\', '/').rstrip('/')) or text
+def last_part(text: str) -> str:
+    """Of a path the name alone; URLs stay, without user names and queries, which may hold passwords."""
+    if not dnnlib.util.is_url(text):
+        return os.path.basename(text.replace('\\', '/').rstrip('/')) or text
+    url = urllib.parse.urlsplit(text)
+    return urllib.parse.urlunsplit((url.scheme, url.netloc.rpartition('@')[2], url.path, '', ''))
 
 
 def _plain(text: str) -> str:

@@ -95,7 +95,6 @@ def run_own(checkout: Checkout, args: list[str]) -> None:
     run_dir = prepared_run(args)
     if run_dir is not None:
         in_checkout(checkout, lambda: importlib.import_module('patches.host_training').train_in_host(run_dir, checkout.kind))
-        click.echo(f'Done: {run_dir}')
 
 
 def prepared_run(args: list[str]) -> Path | None:

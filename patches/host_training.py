@@ -32,6 +32,7 @@ def train_in_host(run_dir: Path, kind: str) -> None:
         importlib.import_module('torch').set_num_threads(config['num_threads'])
     with dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a', should_flush=True):
         loop(run_dir=str(run_dir), **easy(kwargs, dnnlib.EasyDict))
+        click.echo(f'Done: {run_dir}')
 
 
 def host_arguments(config: dict[str, Any], loop: Callable[..., Any], kind: str,

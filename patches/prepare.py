@@ -40,7 +40,7 @@ def prepare(args: list[str]) -> Path | None:
             options = options_of(values, device='cuda' if torch.cuda.is_available() else 'cpu', cond=True)
             plan = train_hyper.plan_transfer(options, values, outdir, None)
             # The checkout computes its own metrics: nothing is looked for here that these would need.
-            run_dir = launch(dataclasses.replace(plan, config=plan.config | dict(metrics=None), trains=False), dry_run)
+            run_dir = launch(dataclasses.replace(plan, config=plan.config | dict(metrics=None), then='hand over'), dry_run)
             if run_dir is not None:
                 save_json(run_dir / OPTIONS, read_json(run_dir / OPTIONS) | dict(metrics=plan.config['metrics']))
             return run_dir

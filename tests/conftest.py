@@ -76,10 +76,10 @@ def gray_zip(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session')
 def make_snapshot(tmp_path_factory) -> Callable[..., Path]:
-    """make_snapshot(c_dim=0, img_channels=3, class_names=()) -> path of a snapshot of small 16x16 networks."""
+    """make_snapshot(c_dim=0, img_channels=3, class_names=None) -> path of a snapshot of small 16x16 networks."""
     from training.networks import Discriminator, Generator
 
-    def make(c_dim: int = 0, img_channels: int = 3, class_names: tuple[str, ...] = ()) -> Path:
+    def make(c_dim: int = 0, img_channels: int = 3, class_names: tuple[str, ...] | None = None) -> Path:
         torch.manual_seed(1)
         channels = dict(channel_base=128, channel_max=16)
         image = dict(c_dim=c_dim, img_resolution=16, img_channels=img_channels)
@@ -89,7 +89,7 @@ def make_snapshot(tmp_path_factory) -> Callable[..., Path]:
             if name.endswith('noise_strength'):
                 strength.data.fill_(0.1)  # as if trained: the noise modes differ
         networks = {name: copy.deepcopy(net).eval().requires_grad_(False) for name, net in dict(G=G, D=D, G_ema=G).items()}
-        snapshot = dict(networks, augment_pipe=None, training_set_kwargs=None, class_names=list(class_names))
+        snapshot = dict(networks, augment_pipe=None, training_set_kwargs=None, class_names=class_names and list(class_names))
         path = tmp_path_factory.mktemp('snapshot') / 'network-snapshot-000000.pkl'
         path.write_bytes(pickle.dumps(snapshot))
         return path

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import legacy
-from exporting.baked import bake_network, bake_snapshot, baked_class
+from exporting.baked import bake_network, bake_snapshot, baked_in
 from tests.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D, randomise_
 from training.networks import Discriminator, Generator, MappingNetwork
 
@@ -48,10 +48,10 @@ def snapshot_of_hyper(**fields):
 
 
 def test_the_snapshot_has_all_networks_and_the_name_and_no_data(tmp_path):
-    baked = bake_snapshot(snapshot_of_hyper(), labels(1)[0].numpy(), 'dog')
+    baked = bake_snapshot(snapshot_of_hyper(), labels(1)[0].numpy(), 'class', 'dog')
     legacy.save_network_pkl(tmp_path / 'dog.pkl', baked)
     read = legacy.load_network_pkl(tmp_path / 'dog.pkl')
-    assert baked_class(read) == 'dog' and read['class_names'] == [] and read['training_set_kwargs'] is None
+    assert baked_in(read) == {'class': 'dog'} and read['class_names'] == [] and read['training_set_kwargs'] is None
     assert {name: type(read[name]) for name in ('G', 'D', 'G_ema')} == dict(G=Generator, D=Discriminator, G_ema=Generator)
     for name in ('G', 'D', 'G_ema'):
         for tensor_name, tensor in baked[name].state_dict().items():
@@ -61,11 +61,11 @@ def test_the_snapshot_has_all_networks_and_the_name_and_no_data(tmp_path):
 
 def test_absent_networks():
     snapshot = dict(snapshot_of_hyper(), G=None, D=None)
-    baked = bake_snapshot(snapshot, labels(0)[0].numpy(), 'cat')
+    baked = bake_snapshot(snapshot, labels(0)[0].numpy(), 'class', 'cat')
     assert baked['D'] is None and baked['G'] is baked['G_ema']
 
 
-@pytest.mark.parametrize('text, want', [('cat', 'cat'), (None, None), (7, None), (['cat'], None)])
-def test_baked_class_of_any_snapshot(text, want):
-    assert baked_class(dict(baked_class=text)) == want
-    assert baked_class({}) is None
+@pytest.mark.parametrize('text, want', [('cat', {'mix': 'cat'}), (None, {}), (7, {}), (['cat'], {})])
+def test_what_is_baked_into_any_snapshot(text, want):
+    assert baked_in(dict(baked_mix=text)) == want
+    assert baked_in({}) == {}

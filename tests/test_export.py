@@ -11,6 +11,7 @@ from PIL import Image
 
 import legacy
 from export import main
+from exporting.baked import baked_in
 from generate import main as generate_main
 from tests.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D
 from tests.run_directories import metric_line, write_run
@@ -53,19 +54,20 @@ def assert_close(got, want, tolerance=1e-5):
     assert np.abs(got - want).max() <= tolerance * max(np.abs(want).max(), 1)
 
 
-@pytest.mark.parametrize('text, label, name', [
-    ('dog', [0, 1, 0], 'dog'), ('1', [0, 1, 0], 'dog'), ('big owl', [0, 0, 1], 'big owl'),
-    ('cat:1,dog:3', [0.25, 0.75, 0], 'cat:1,dog:3'), ('dog:2', [0, 1, 0], 'dog'),
+@pytest.mark.parametrize('text, label, baked', [
+    ('dog', [0, 1, 0], {'class': 'dog'}), ('1', [0, 1, 0], {'class': 'dog'}), ('big owl', [0, 0, 1], {'class': 'big owl'}),
+    ('cat:1,dog:3', [0.25, 0.75, 0], {'mix': 'cat:1,dog:3'}), ('dog:2', [0, 1, 0], {'class': 'dog'}),
 ])
-def test_one_class(text, label, name, hyper_pkl, tmp_path):
+def test_one_class(text, label, baked, hyper_pkl, tmp_path):
     out = tmp_path / 'new' / 'it.pkl'
     assert f'Saved {out}' in done(f'--network={hyper_pkl}', f'--class={text}', f'--out={out}')
     assert sorted(path.name for path in out.parent.iterdir()) == ['it.pkl', 'it.pkl.md']
-    assert legacy.load_network_pkl(out)['baked_class'] == name
+    assert baked_in(legacy.load_network_pkl(out)) == baked
     for options in (dict(), dict(truncation_psi=0.5), dict(noise_mode='none')):
         assert_close(images(out, **options), images(hyper_pkl, label=label, **options))
     card = (tmp_path / 'new' / 'it.pkl.md').read_text()
-    assert f'one class, {name}' in card and ('kid/dog' in card) == (name == 'dog')
+    assert ('one class, ' if 'class' in baked else 'a mix of classes, ') + next(iter(baked.values())) in card
+    assert ('kid/dog' in card) == (baked == {'class': 'dog'})
 
 
 def test_all_classes(hyper_pkl, tmp_path):
@@ -185,7 +187,34 @@ def test_wrong_options(match, args, hyper_pkl, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('args', [['--class=cat', '--out={}.pkl'], ['--all', '--out={}']])
+@pytest.fixture(scope='module')
+def vector_pkl(tmp_path_factory):
+    """A snapshot of a network of label vectors, three numbers."""
+    G = make_hyper(make_source())
+    path = tmp_path_factory.mktemp('vectors') / 'net.pkl'
+    legacy.save_network_pkl(path, dict(G=G, D=None, G_ema=G, class_names=[]))
+    return path
+
+
+@pytest.mark.parametrize('suffix', ['pkl', 'onnx'])
+def test_label_vectors(suffix, vector_pkl, tmp_path):
+    out = tmp_path / f'x.{suffix}'
+    done(f'--network={vector_pkl}', '--label=0.5,-1, 0', f'--out={out}')
+    assert 'Generator, one label, 0.5,-1, 0' in out.with_name(f'{out.name}.md').read_text()
+    if suffix == 'pkl':
+        assert_close(images(out), images(vector_pkl, label=[0.5, -1.0, 0.0]))
+
+
+def test_label_vectors_have_no_classes(vector_pkl, tmp_path):
+    for args in (['--class=1', '--out={}.pkl'], ['--all', '--out={}']):
+        refused('takes label vectors and has no class', f'--network={vector_pkl}', *[arg.format(tmp_path / 'x') for arg in args])
+    refused('add --label, 3 numbers', f'--network={vector_pkl}', f'--out={tmp_path / "x.onnx"}')
+    refused('expected 3 numbers', f'--network={vector_pkl}', '--label=1,2', f'--out={tmp_path / "x.pkl"}')
+    refused('exclude each other', f'--network={vector_pkl}', '--label=1,2,3', '--class=0', f'--out={tmp_path / "x.pkl"}')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('args', [['--class=cat', '--out={}.pkl'], ['--all', '--out={}'], ['--label=1,0', '--out={}.pkl']])
 def test_unconditional_networks_have_no_classes(args, source_pkl, tmp_path):
     refused('the network is unconditional', f'--network={source_pkl}', *[arg.format(tmp_path / 'x') for arg in args])
 

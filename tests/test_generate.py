@@ -117,7 +117,7 @@ def test_default_network_is_the_newest_snapshot(source_pkl, tmp_path, monkeypatc
     assert (tmp_path / 'out' / 'seed0000.png').is_file()
 
 
-@pytest.mark.parametrize('class_names', [(), ('cat', 'dog', 'owl'), (7, 8)])
+@pytest.mark.parametrize('class_names', [None, ('cat', 'dog', 'owl'), (7, 8)])
 def test_classes_without_fitting_names_go_by_number(class_names, make_snapshot, tmp_path):
     snapshot = make_snapshot(c_dim=2, class_names=class_names)
     assert generate(f'--network={snapshot}', '--class=1', '--seeds=0', f'--outdir={tmp_path}').exit_code == 0

@@ -51,6 +51,9 @@ def test_facts_of_the_file(tmp_path):
     assert told['Weights'] == f'{sum(tensor.numel() for tensor in held["G_ema"].state_dict().values()):,}'
     assert told['SHA-256'] == hashlib.sha256(b'what was exported').hexdigest()
     assert told['Made from'] == 'https://example.com/net.pkl'
+    for fields, what in ((dict(baked_mix='cat:1,dog:1'), 'a mix of classes, cat:1,dog:1'), ({}, 'no classes'),
+                         (dict(baked_label='0,1'), 'one label, 0,1')):
+        assert rows(card(tmp_path, snapshot(**fields), 'net.pkl'))['Network'] == f'Generator, {what}'
     assert '## Licence' in text and '## Training' not in text and '## Metrics' not in text
 
 
@@ -62,6 +65,13 @@ def test_run_directory(tmp_path):
     assert told['Data set'] == 'a.zip' and told['Classes'] == 'cat, dog' and 'gamma' not in told
     assert 'someone' not in text and 'secret' not in text
     assert 'Training started from ffhq.pkl.' in text
+
+
+def test_addresses_without_what_may_be_secret(tmp_path):
+    url = 'https://me:pass@example.com:81/a/net.pkl?token=secret#part'
+    record = dict(RECORD, options=dict(resume=url))
+    text = card(tmp_path, snapshot(), run_snapshot(tmp_path, record=record)) + card(tmp_path, snapshot(), url)
+    assert text.count('https://example.com:81/a/net.pkl') == 3 and 'secret' not in text and 'pass@' not in text
 
 
 def test_metrics_of_this_snapshot_and_class(tmp_path):

@@ -55,7 +55,9 @@ def test_train_hyper(host, tmp_path, rgb_zip, source_pkl):
     assert torch.equal(data['G'].get_buffer('synthesis.b16.conv1.weight'), start['G'].get_buffer('synthesis.b16.conv1.weight'))
     assert {name: value for name, value in data['D'].init_kwargs.items() if name in ('num_fp16_res', 'conv_clamp')} == dict(
         num_fp16_res=0, conv_clamp=None)
-    assert (run_dir / 'fakes.png').is_file() and 'memory 0' in (run_dir / 'log.txt').read_text()
+    log = (run_dir / 'log.txt').read_text()
+    assert (run_dir / 'fakes.png').is_file() and 'memory 0' in log
+    assert log.count('Done:') == result.stdout.count('Done:') == 1 and 'Labels:      3 classes' in log
     assert listing(host) == before      # nothing in the checkout is changed
 
 

@@ -14,7 +14,8 @@ from tests.conftest import REPO
 from tests.hyper_sources import make_hyper, make_source
 from tests.pickle_opcodes import Evil
 from tests.snapshots import described, make_networks, pickled
-from training import networks, snapshot_facts
+from torch_utils import weights_file
+from training import networks
 from training.snapshot_facts import inspect_snapshot, main, report
 
 
@@ -85,11 +86,20 @@ def test_unknown_class_and_other_text(tmp_path):
 
 
 @pytest.mark.parametrize('content, match', [
-    (b'', 'empty'), (b'\x89PNG\r\n', 'PNG'), (b'\x80\x04', 'exhausted'), (pickle.dumps([1]), 'holds a list'),
-    (b'(dp0\n.', 'opcode'), (b'\x80\x03cdnnlib.tflib.network\nNetwork\n.', 'TensorFlow')])
+    (b'\x80\x04', 'exhausted'), (pickle.dumps([1]), 'holds a list'), (b'(dp0\n.', 'opcode'),
+    (b'\x80\x03cdnnlib.tflib.network\nNetwork\n.', 'TensorFlow')])
 def test_damaged_files(tmp_path, content, match):
     facts = inspect_snapshot(write(tmp_path / 'damaged.pkl', content))
-    assert not facts['safe'] and match in facts['problem'] and match in report(facts)
+    assert not facts['safe'] and match in facts['problem'] and match in report(facts) and facts['kind'] == 'pickle'
+
+
+@pytest.mark.parametrize('content, kind', [
+    (b'', 'empty'), (b'\x89PNG\r\n', 'a PNG image'), (b'PK\x03\x04rest', 'a zip archive'), (b'# cat.pkl', 'no pickle'),
+    (b'\x08\x07\x12\x0f', 'an ONNX file'), (b'\n<html>', 'a web page')])
+def test_files_of_other_kinds(tmp_path, content, kind):
+    facts = inspect_snapshot(write(tmp_path / 'x.pkl', content))
+    assert not facts['safe'] and kind in facts['kind'] and kind in facts['problem']
+    assert f'x.pkl: {facts["kind"]}, ' in report(facts)
 
 
 def test_long_and_strange_values(tmp_path):
@@ -104,12 +114,11 @@ def test_long_and_strange_values(tmp_path):
 
 
 def test_weights_files_too(tmp_path):
-    if not hasattr(snapshot_facts.weights_file, 'write_fields'):
-        pytest.skip('needs the writer of weights files')
-    path = tmp_path / 'network.safetensors'
-    snapshot_facts.weights_file.write_fields(path, dict(make_networks(), class_names=['a', 'b']))
-    facts = inspect_snapshot(str(path))
-    assert facts['kind'] == 'safetensors' and facts['safe'] and facts['fields']['G_ema']['class'] == 'Generator'
+    networks = dict(make_networks(), class_names=['a', 'b'])
+    weights_file.write_fields(tmp_path / 'network.safetensors', networks)
+    facts = inspect_snapshot(str(tmp_path / 'network.safetensors'))
+    assert facts['kind'] == 'safetensors' and facts['safe']
+    assert facts['fields'] == inspect_snapshot(write(tmp_path / 'network.pkl', pickled(networks)))['fields']
 
 
 def test_command(network_pkl, tmp_path):

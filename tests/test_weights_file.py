@@ -166,11 +166,13 @@ def test_only_known_classes_are_built(name, good, canary):
 
 @pytest.mark.parametrize('change, match', [
     (dict(args=['x'] * 20), 'cannot be built'),
-    (dict(args={}), 'lacks args, kwargs or parts'),
-    (dict(kwargs=[]), 'lacks args, kwargs or parts'),
-    (dict(parts={}), 'lacks args, kwargs or parts'),
-    (dict(parts={'': ['Generator']}), 'lacks args, kwargs or parts'),
-    (dict(parts={'': 'Generator'}), "belongs to 'synthesis"),
+    (dict(args={}), 'lacks args, kwargs, parts or buffers'),
+    (dict(kwargs=[]), 'lacks args, kwargs, parts or buffers'),
+    (dict(parts={}), 'lacks args, kwargs, parts or buffers'),
+    (dict(parts={'': ['Generator']}), 'lacks args, kwargs, parts or buffers'),
+    (dict(buffers={}), 'lacks args, kwargs, parts or buffers'),
+    (dict(buffers=[['x']]), 'lacks args, kwargs, parts or buffers'),
+    (dict(parts={'': 'Generator'}), "belongs to 'mapping"),
     (dict(parts={'': 'Generator', 'a.b': 'Linear'}), "belongs to 'a'"),
     (dict(kwargs=dict(z_dim=2 ** 40)), 'holds? a number above'),
     (dict(kwargs=dict(no_such_argument=1)), 'cannot be built'),

@@ -2,15 +2,18 @@
 
 The file's metadata holds, under one key, the JSON of
 
-    {"version": 1, "fields": {"G_ema": {"network": {"args": [], "kwargs": {}, "parts": {"": "Generator", ...}}},
+    {"version": 1, "fields": {"G_ema": {"network": {"args": [], "kwargs": {}, "parts": {"": "Generator", ...},
+                                                     "buffers": ["mapping.w_avg", ...]}},
                               "class_names": {"value": ["cat", "dog"]}, ...}}
 
 A network's tensors are called FIELD.NAME, as 'G_ema.mapping.fc0.weight'. Parts are the bare class names of the network and
-of its layers. Reading gives descriptions (`saved_module.SavedModule`), as reading a pickle without running it does; who
-builds networks from them decides which classes there are.
+of its layers; tensors that are not among the buffers are parameters. Reading gives descriptions
+(`saved_module.SavedModule`), as reading a pickle without running it does; who builds networks from them decides which
+classes there are.
 """
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -110,25 +113,33 @@ def _describe(field: str, network: torch.nn.Module) -> dict[str, Any]:
     if not persistence.is_persistent(network):
         raise ValueError(f'{field} is a {type(network).__name__}, which does not record the arguments of its constructor')
     return dict(args=_plain(network.init_args, f'{field}.args'), kwargs=_plain(network.init_kwargs, f'{field}.kwargs'),
-                parts={name: type(part).__name__ for name, part in network.named_modules()})
+                parts={name: type(part).__name__ for name, part in network.named_modules()},
+                buffers=[name for name, _tensor in network.named_buffers()])
 
 
 def _saved_module(field: str, described: Any, tensors: dict[str, torch.Tensor]) -> SavedModule:
     """The tree of parts that the description lists, with each tensor at its part."""
-    parts, args, kwargs = (described.get(key) if isinstance(described, dict) else None for key in ('parts', 'args', 'kwargs'))
-    if not (isinstance(parts, dict) and '' in parts and all(isinstance(kind, str) for kind in parts.values())
-            and isinstance(args, list) and isinstance(kwargs, dict)):
-        raise ValueError(f'{field} lacks args, kwargs or parts of the right kind; {_FORMAT}')
+    parts, args, kwargs, buffers = (described.get(key) if isinstance(described, dict) else None
+                                    for key in ('parts', 'args', 'kwargs', 'buffers'))
+    if not (isinstance(parts, dict) and '' in parts and _are_texts(parts.values()) and isinstance(args, list)
+            and isinstance(kwargs, dict) and isinstance(buffers, list) and _are_texts(buffers)):
+        raise ValueError(f'{field} lacks args, kwargs, parts or buffers of the right kind; {_FORMAT}')
+    known_buffers = set(buffers)
     modules = {name: SavedModule(kind, {}) for name, kind in parts.items()}
     for name, module in modules.items():
         if name:
             _part_above(field, name, modules).state['_modules'][name.rpartition('.')[2]] = module
-    for name, tensor in tensors.items():
+    for name, tensor in sorted(tensors.items()):  # the library gives them in any order
         if tensor.is_complex():
             raise ValueError(f'{field}.{name} is of type {tensor.dtype}; networks have real numbers')
-        _part_above(field, name, modules).state['_buffers'][name.rpartition('.')[2]] = tensor
+        kind = '_buffers' if name in known_buffers else '_parameters'
+        _part_above(field, name, modules).state[kind][name.rpartition('.')[2]] = tensor
     modules[''].state.update(_init_args=tuple(args), _init_kwargs=kwargs)
     return modules['']
+
+
+def _are_texts(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _part_above(field: str, name: str, modules: dict[str, SavedModule]) -> SavedModule:

@@ -1,4 +1,4 @@
-"""Labels from what a person types: a class by name or number, or a mix of classes.
+"""Labels from what a person types: a class by name or number, a mix of classes, or numbers.
 
 A label is float32 [K], K the number of classes: one-hot, or for a mix the shares of the classes, summing to 1. Where labels are
 vectors of other things, any K numbers.
@@ -6,17 +6,57 @@ vectors of other things, any K numbers.
 
 import difflib
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 MAX_LISTED = 20  # names in an error message
 
 
+@dataclass(frozen=True)
+class NetworkLabels:
+    """What labels a network takes: none (num_dims 0), those of classes, or vectors of num_dims numbers (no class_names)."""
+
+    num_dims: int
+    class_names: list[str]
+
+    @classmethod
+    def of(cls, snapshot: dict[str, Any]) -> 'NetworkLabels':
+        """As the snapshot says. Classes are called '0', '1' ... where it has no names that fit, as in those of other tools."""
+        num_dims, names = snapshot['G_ema'].c_dim, snapshot.get('class_names')
+        if isinstance(names, list) and len(names) in (0, num_dims) and all(isinstance(name, str) for name in names):
+            return cls(num_dims, names)
+        return cls(num_dims, [str(index) for index in range(num_dims)])
+
+    def of_class(self, text: str) -> np.ndarray:
+        """The label of a class, or of a mix of classes, as `class_label` reads it."""
+        self.check_classes(f'class {text!r}')
+        return class_label(text, self.class_names)
+
+    def of_vector(self, text: str) -> np.ndarray:
+        """The label that --label says, as `vector_label` reads it."""
+        if self.num_dims == 0:
+            raise ValueError(f'the network is unconditional and takes no --label={text}: leave it out, or make a conditional '
+                             'network of it with train_hyper.py')
+        return vector_label(text, self.num_dims)
+
+    def check_classes(self, asked: str = 'classes') -> None:
+        """ValueError if there are no classes; asked: what was wanted of them."""
+        if self.num_dims == 0:
+            raise ValueError(f'the network is unconditional and has no {asked}: leave classes out, or make a conditional network '
+                             'of it with train_hyper.py')
+        if not self.class_names:
+            raise ValueError(f'the network takes label vectors and has no {asked}: give --label, {self.num_dims} numbers with '
+                             'commas, as the labels of its training data have')
+
+
 def class_index(text: str, names: list[str]) -> int:
     """'dog' or '1' -> 1. A name goes before a number, so classes that are called '0', '1' ... keep their meaning."""
+    for name in (text, text.strip()):
+        if name in names:
+            return names.index(name)
     text = text.strip()
-    if text in names:
-        return names.index(text)
     if text.isdecimal() and int(text) < len(names):
         return int(text)
     raise ValueError(f'class {text!r} is unknown: {_suggest(text, names)}')
@@ -25,7 +65,7 @@ def class_index(text: str, names: list[str]) -> int:
 def class_label(text: str, names: list[str]) -> np.ndarray:
     """'dog', '1', or a mix like 'cat:0.3,dog:0.7' -> label. Shares are normalised to the sum 1."""
     label = np.zeros(len(names), dtype=np.float64)
-    if text.strip() in names or ':' not in text:
+    if text in names or text.strip() in names or ':' not in text:
         label[class_index(text, names)] = 1
         return label.astype(np.float32)
     for part in text.split(','):

@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -32,8 +32,8 @@ class Plan:
     """What a command is about to do: train as config says, in the directory of `run` or in a new one under outdir.
 
     options: the command's options by name, for the record of a new run. prepare(run_dir, config) does work of its own first,
-    with its output in the log, and returns the config to train with, or None if it was asked to stop. trains: whether there
-    is more to do than to prepare.
+    with its output in the log, and returns the config to train with, or None if it was asked to stop. then: what follows,
+    'train', 'end', or 'hand over' where another program trains.
     """
 
     command: str
@@ -44,7 +44,7 @@ class Plan:
     description: str = ''
     run: Run | None = None
     prepare: Prepare | None = None
-    trains: bool = True
+    then: Literal['train', 'end', 'hand over'] = 'train'
 
 
 def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> Path | None:
@@ -75,20 +75,22 @@ def _run(run: Run, plan: Plan, member: Member | None) -> None:
             if config is None or stop.asked:
                 print(to_go_on)
                 return
-        if not plan.trains:
+        if plan.then == 'end':
             print(f'Done: {run.path}')
-        elif member is not None:
+        if plan.then != 'train':
+            return
+        if member is not None:
             share_plan(member, dict(run_dir=str(run.path), config=config))
             _train_as_member(member, run.path, config, to_go_on)
         elif config['num_gpus'] == 1:
             _train(run.path, config, to_go_on)
-    if plan.trains and member is None and config['num_gpus'] > 1:
+    if member is None and config['num_gpus'] > 1:
         _train_in_processes(run.path, config, to_go_on)
 
 
 def _prepare(run: Run, plan: Plan) -> Config | None:
     """What comes before training; returns the config to train with, None if it was stopped."""
-    if plan.trains:
+    if plan.then != 'end':
         print(describe_run(plan.config, plan.data))
     print(f'Directory:   {run.path}')
     config = plan.prepare(run.path, plan.config) if plan.prepare else plan.config

@@ -61,17 +61,19 @@ class _Reader:
 def inspect_snapshot(path: str) -> Facts:
     """JSON-ready facts about a snapshot, hostile ones too.
 
-    safe: it names nothing that network pickles do not need. refused: what else it names. problem: why it cannot be read, or
-    None. fields: each network's class, constructor arguments and counts, and all other values. sources: the program texts
-    that it carries, with the file of this project that is the same, if one is. OSError if there is no such file.
+    kind: safetensors, pickle, empty, or what else it is. safe: it names nothing that network pickles do not need. refused:
+    what else it names. problem: why it cannot be read, or None. fields: each network's class, constructor arguments and
+    counts, and all other values. sources: the program texts that it carries, with the file of this project that is the same,
+    if one is. OSError if there is no such file.
     """
     with open(path, 'rb') as file:
         content = file.read()
-    kind = 'safetensors' if weights_file.is_weights_file(content) else 'pickle'
+    is_weights = weights_file.is_weights_file(content)
     reader, fields, problem = _Reader(), {}, None
     try:
-        legacy.check_kind_of_file(content)
-        data = weights_file.read_fields(content) if kind == 'safetensors' else reader.read(content)
+        if not is_weights:
+            legacy.check_kind_of_file(content)
+        data = weights_file.read_fields(content) if is_weights else reader.read(content)
         if not isinstance(data, dict):
             raise ValueError(f'holds {_type_name(data)} instead of a dict with G, D and G_ema')
         fields = {str(key): describe_network(value) if isinstance(value, SavedModule) else dict(value=plain(value))
@@ -80,6 +82,7 @@ def inspect_snapshot(path: str) -> Facts:
         problem = str(error)
     if any(name.startswith(legacy.TENSORFLOW) for name in reader.refused):
         problem = str(legacy.tensorflow_era())
+    kind = 'safetensors' if is_weights else legacy.foreign_kind(content) or ('pickle' if content else 'empty')
     return dict(file=path, kind=kind, bytes=len(content), safe=problem is None and not reader.refused,
                 refused=sorted(reader.refused), problem=problem, fields=fields,
                 sources=[_describe_source(text, classes) for text, classes in reader.sources.items()])
