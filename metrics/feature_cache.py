@@ -5,6 +5,7 @@ damaged one is computed again.
 """
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -25,12 +26,15 @@ def features_path(
 ) -> Path | None:
     """Where the features of this data set lie, or will; None for data that are not files.
 
-    detector_kwargs and stats_kwargs (captures, number of images) are part of the key, the data's path is not.
+    detector_kwargs and stats_kwargs (captures, number of images) are part of the key, the data's path is not. An argument of
+    the data set that is left out counts as its default.
     """
     path = dataset_kwargs.get('path')
     if path is None or not os.path.exists(path):
         return None
-    settings = {key: value for key, value in dataset_kwargs.items() if key != 'path'}
+    parameters = inspect.signature(dnnlib.util.get_obj_by_name(dataset_kwargs['class_name'])).parameters.values()
+    defaults = {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
+    settings = {key: value for key, value in {**defaults, **dataset_kwargs}.items() if key != 'path'}
     everything = [FORMAT, data_digest(path), settings, detector_identity, detector_kwargs, stats_kwargs]
     key = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
     name = re.sub(r'[^\w.-]+', '_', Path(os.path.abspath(path)).stem)[:60]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+PIECE = 4096  # images at a time, in float64
 FLAGS = ('capture_all', 'capture_mean_cov', 'capture_labels')
 
 
@@ -73,7 +74,9 @@ class FeatureStats:
     def get_all(self) -> np.ndarray:
         """float32 [N, D]."""
         assert self.capture_all, 'FeatureStats was made without capture_all'
-        return np.concatenate(self._features) if self._features else np.zeros([0, self.num_features or 0], np.float32)
+        if len(self._features) != 1:  # joined once, and not held twice
+            self._features = [np.concatenate(self._features or [np.zeros([0, self.num_features or 0], np.float32)])]
+        return self._features[0]
 
     def get_all_torch(self) -> torch.Tensor:
         """float32 [N, D] on the CPU."""
@@ -87,9 +90,9 @@ class FeatureStats:
     def get_mean_cov(self) -> tuple[np.ndarray, np.ndarray]:
         """Mean [D] and covariance [D, D], divided by N; float64. From the sums, or else from all features."""
         if self.capture_all and not self.capture_mean_cov:
-            sums = FeatureStats(capture_mean_cov=True)
-            for part in self._features:
-                sums.append(part)
+            sums, every = FeatureStats(capture_mean_cov=True), self.get_all()
+            for start in range(0, len(every), PIECE):  # of fixed size: whatever batches they came in, the result is the same
+                sums.append(every[start:start + PIECE])
             return sums.get_mean_cov()
         assert self.capture_mean_cov, 'FeatureStats was made without capture_mean_cov'
         if not self.num_items:

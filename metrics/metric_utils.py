@@ -20,6 +20,7 @@ __all__ = [
 ]
 
 READERS_ON_GPU = 3  # processes that decode images while the GPU computes
+MAX_SHARED = 50_000  # real images: of so many, all features are kept for the other metrics, whatever this one needs
 
 
 def get_feature_detector(opts: MetricOptions, detector_url: str) -> Detector:
@@ -46,12 +47,14 @@ def compute_feature_stats_for_dataset(
 ) -> FeatureStats:
     """Statistics of the features of the real images; of max_items of them, evenly spread, if there are more.
 
-    stats_kwargs: what to capture, see FeatureStats. rel_lo, rel_hi: the part of the whole progress that this is.
+    stats_kwargs: what to capture at least, see FeatureStats. rel_lo, rel_hi: the part of the whole progress that this is.
     """
     dataset = dnnlib.util.construct_class_by_name(**opts.dataset_kwargs)
     if stats_kwargs.get('capture_labels') and not dataset.has_onehot_labels:
         raise ValueError(f'{dataset.name} has no class labels, which this metric needs: see dataset_tool.py --help')
     num_items = min(len(dataset), max_items or len(dataset))
+    if num_items <= MAX_SHARED:
+        stats_kwargs = dict(capture_all=True, capture_labels=dataset.has_labels and dataset.has_onehot_labels)
     detector = get_feature_detector(opts, detector_url)
     kept = None
     if opts.cache:
@@ -93,7 +96,8 @@ def compute_feature_stats_for_generator(
 ) -> FeatureStats:
     """Statistics of the features of max_items generated images, with labels drawn from the data set.
 
-    They stay in opts.shared: for metrics that have this in common, the images are generated once.
+    They stay in opts.shared: for metrics that have this in common, the images are generated once. So all is captured, whatever
+    stats_kwargs, see FeatureStats, ask for.
     batch_gen: images made at a time; batch_size: images at a time in the detector, or a few more. balanced_labels: the
     classes take turns instead.
     """
@@ -106,8 +110,7 @@ def compute_feature_stats_for_generator(
     key = ('generated', detector.identity, *sorted(detector_kwargs.items()), max_items, opts.seed, balanced_labels)
     if key in opts.shared:
         return opts.shared[key]
-    everything = dict(capture_all=True, capture_labels=opts.G.c_dim > 0)  # the next metric may ask for more than this one
-    stats = FeatureStats(max_items=max_items, **{**stats_kwargs, **everything})
+    stats = FeatureStats(max_items=max_items, capture_all=True, capture_labels=opts.G.c_dim > 0)
     progress = opts.progress.sub('Features of generated images', max_items, rel_lo=rel_lo, rel_hi=rel_hi)
     for images, classes in _joined(generate_images(opts, max_items, batch_gen, balanced_labels), batch_size or opts.batch_size):
         stats.append_torch(detector(images, **detector_kwargs), opts.num_gpus, opts.rank, classes)

@@ -28,7 +28,7 @@ def test_mean_and_covariance_keep_their_digits_at_a_large_mean(shift, captures):
     x = features(shift=shift)
     mean, cov = collect(x, **captures).get_mean_cov()
     assert mean.dtype == cov.dtype == np.float64
-    np.testing.assert_allclose(mean, x.astype(np.float64).mean(axis=0), rtol=1e-14)
+    np.testing.assert_allclose(mean, x.astype(np.float64).mean(axis=0), rtol=1e-14, atol=1e-15)     # the spread is 1
     np.testing.assert_allclose(cov, np.cov(x.astype(np.float64), rowvar=False, bias=True), rtol=1e-10, atol=1e-13)
 
 

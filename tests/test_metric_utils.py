@@ -78,11 +78,30 @@ def test_computed_once_and_kept(data, detector, monkeypatch):
     opts = options(dataset_kwargs=data, detector=detector)
     np.testing.assert_array_equal(of_data(opts).get_all(), first)
     assert opts.facts['num_real'] == 11
-    for changed in (dict(max_items=4), dict(capture_mean_cov=True)):
-        with pytest.raises(pytest.fail.Exception, match='computed again'):
-            of_data(opts, **changed)
+    with pytest.raises(pytest.fail.Exception, match='computed again'):
+        of_data(opts, max_items=4)
     with pytest.raises(pytest.fail.Exception, match='computed again'):
         of_data(options(dataset_kwargs=data, detector=detector, cache=False))
+
+
+def test_all_metrics_find_the_same_features(data, detector, monkeypatch):
+    opts = options(dataset_kwargs=dict(data, use_labels=True), detector=detector)
+    metric_utils.compute_feature_stats_for_dataset(opts, 'unused', KWARGS, capture_mean_cov=True)
+    monkeypatch.setattr(metric_utils, 'real_images', lambda *args: pytest.fail('computed again'))
+    whole = dict(data, use_labels=True, max_size=None, xflip=False, random_seed=0)      # as some metrics spell it out
+    found = of_data(options(dataset_kwargs=whole, detector=detector), capture_labels=True)
+    assert found.get_labels().tolist() == [i % 4 for i in range(11)]
+    mean, cov = found.get_mean_cov()
+    np.testing.assert_allclose(mean, direct(data).mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(cov, np.cov(direct(data), rowvar=False, bias=True), atol=1e-7)
+
+
+def test_of_very_many_images_only_what_is_needed_is_kept(data, detector, monkeypatch):
+    monkeypatch.setattr(metric_utils, 'MAX_SHARED', 10)
+    opts = options(dataset_kwargs=data, detector=detector)
+    stats = metric_utils.compute_feature_stats_for_dataset(opts, 'unused', KWARGS, capture_mean_cov=True)
+    assert not stats.capture_all
+    np.testing.assert_allclose(stats.get_mean_cov()[0], direct(data).mean(axis=0), rtol=1e-5)
 
 
 def test_another_detector_of_the_same_name_is_another(data, detector):
@@ -148,9 +167,9 @@ def test_generated_once_for_metrics_that_share(detector, monkeypatch):
     again = metric_utils.compute_feature_stats_for_generator(opts, 'unused', KWARGS, max_items=6, capture_mean_cov=True)
     np.testing.assert_allclose(again.get_mean_cov()[0], first.get_all().mean(axis=0), rtol=1e-5)
     assert opts.facts['num_gen'] == 6
-    for num, kwargs in [(7, {}), (6, dict(seed=1))]:
+    for num, kwargs, labels in [(7, {}, {}), (6, dict(seed=1), {}), (6, {}, dict(balanced_labels=True))]:
         with pytest.raises(pytest.fail.Exception, match='generated again'):
-            of_generator(options(G=Painter(), detector=detector, shared=shared, **kwargs), num)
+            of_generator(options(G=Painter(), detector=detector, shared=shared, **kwargs), num, **labels)
 
 
 def test_a_detector_may_be_given_itself(data):
