@@ -23,8 +23,9 @@ def nearest(x: torch.Tensor, y: torch.Tensor, k: int = 1, block: int = BLOCK) ->
     if not 1 <= k <= len(y):
         raise ValueError(f'{k} nearest neighbours were asked for among {len(y)} points: give at least as many points')
     distances, indices = [], []
+    mean = _mean(y, block)
     for rows in x.split(block):
-        found, where = _nearest_rows(rows, y, k, block)
+        found, where = _nearest_rows(rows, y, mean, k, block)
         distances.append(found.sqrt())
         indices.append(where)
     return torch.cat(distances), torch.cat(indices)
@@ -49,9 +50,10 @@ def count_within(
         raise ValueError(f'expected one radius for each of {len(centres)} centres, found {list(radii.shape)}')
     limits = radii.double().square() * (1 + TIE if closed else 1 - TIE)
     counts = []
+    mean = _mean(centres, block)
     for rows in probes.split(block):
         inside = torch.zeros(len(rows), dtype=torch.int64, device=rows.device)
-        for columns, squared in _squared_blocks(rows, centres, block):
+        for columns, squared in _squared_blocks(rows, centres, mean, block):
             inside += (squared <= limits[columns] if closed else squared < limits[columns]).sum(dim=1)
         counts.append(inside)
     return torch.cat(counts)
@@ -75,11 +77,18 @@ def check_points(x: torch.Tensor, y: torch.Tensor) -> None:
         raise ValueError(f'feature vectors of different lengths cannot be compared: {x.shape[1]} and {y.shape[1]}')
 
 
-def _nearest_rows(rows: torch.Tensor, y: torch.Tensor, k: int, block: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _mean(y: torch.Tensor, block: int) -> torch.Tensor:
+    """float64 [D]; in blocks, since torch would copy all of y to float64 at once."""
+    return torch.stack([part.double().sum(dim=0) for part in y.split(block)]).sum(dim=0) / len(y)
+
+
+def _nearest_rows(
+    rows: torch.Tensor, y: torch.Tensor, mean: torch.Tensor, k: int, block: int
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Squared distances and indices [n, k] of the nearest y, ascending, for the rows [n, D] of one block."""
     best = torch.empty(len(rows), 0, dtype=torch.float64, device=rows.device)
     where = torch.empty(len(rows), 0, dtype=torch.int64, device=rows.device)
-    for columns, squared in _squared_blocks(rows, y, block):
+    for columns, squared in _squared_blocks(rows, y, mean, block):
         near, index = squared.topk(min(k, squared.shape[1]), dim=1, largest=False)
         best, where = torch.cat([best, near], dim=1), torch.cat([where, index + columns.start], dim=1)
         best, order = best.topk(min(k, best.shape[1]), dim=1, largest=False)
@@ -87,9 +96,10 @@ def _nearest_rows(rows: torch.Tensor, y: torch.Tensor, k: int, block: int) -> tu
     return best, where
 
 
-def _squared_blocks(rows: torch.Tensor, y: torch.Tensor, block: int) -> Iterator[tuple[slice, torch.Tensor]]:
+def _squared_blocks(
+    rows: torch.Tensor, y: torch.Tensor, mean: torch.Tensor, block: int
+) -> Iterator[tuple[slice, torch.Tensor]]:
     """Pairs of a slice of y and the squared distances [n, columns] of the rows to it, float64, never negative."""
-    mean = y.mean(dim=0, dtype=torch.float64)
     a = rows.double() - mean
     for start in range(0, len(y), block):
         columns = slice(start, min(start + block, len(y)))

@@ -4,7 +4,10 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
-from metrics.precision_recall import covered_share
+from metrics import metric_utils
+from metrics.feature_stats import FeatureStats
+from metrics.metric_options import MetricOptions
+from metrics.precision_recall import compute_pr, covered_share
 from tests.reference_metrics import torch_fidelity
 
 
@@ -60,6 +63,26 @@ def test_copies_of_a_point_have_radius_zero():
     points = torch.zeros(5, 2)
     assert covered_share(torch.zeros(2, 2), points, 3) == 1
     assert covered_share(torch.full([2, 2], 0.01), points, 3) == 0
+
+
+def compute(real, made, monkeypatch):
+    for kind, features in dict(dataset=real, generator=made).items():
+        stats = FeatureStats(capture_all=True)
+        stats.append(np.array(features, dtype=np.float32)[:, None])
+        monkeypatch.setattr(metric_utils, f'compute_feature_stats_for_{kind}', lambda *args, found=stats, **kwargs: found)
+    return compute_pr(MetricOptions(device='cpu'), None, len(made), nhood_size=1)
+
+
+def test_which_is_precision_and_which_is_recall(monkeypatch):
+    """Some of what is real is generated, faultlessly: precision 1. And half of what is generated is real: recall 1."""
+    assert compute([0, 1, 2, 3, 100, 101, 102, 103], [0, 1, 2, 3], monkeypatch) == (1, 0.5)
+    assert compute([0, 1], [0, 1, 100, 101, 102, 103, 104, 105], monkeypatch) == (0.25, 1)
+
+
+def test_features_are_compared_in_half_precision(monkeypatch):
+    """Which knows every second whole number from 2048 on; those between become the even one of their neighbours."""
+    assert compute([2048] * 3, [2049] * 3, monkeypatch) == (1, 1)
+    assert compute([2048] * 3, [2052] * 3, monkeypatch) == (0, 0)
 
 
 @pytest.mark.parametrize('num', [1, 3])
