@@ -98,14 +98,14 @@ def check_needs(metrics: list[str], snapshot: dict[str, Any], test_data: str | N
 
 
 def check_data(snapshot: dict[str, Any], dataset_kwargs: dict[str, Any]) -> None:
-    """ValueError unless images and classes are those of the network."""
+    """ValueError unless images and classes of the data or test data are those of the network."""
     G = snapshot['G_ema']
     check_same_shape(G, dataset_kwargs)
     dataset = dnnlib.util.construct_class_by_name(**dataset_kwargs)
     dataset.close()
     if dataset.label_dim != G.c_dim:
         raise ValueError(f'the network has {G.c_dim} classes, {dataset_kwargs["path"]} has {dataset.label_dim or "no labels"}: '
-                         'give --data with the classes that it was trained on')
+                         'give images of the classes that it was trained on')
     names = snapshot.get('class_names')
     if G.c_dim and isinstance(names, list) and len(names) == G.c_dim and names != dataset.class_names:
         raise ValueError(f'the classes differ: the network has {list_names(names)}, {dataset_kwargs["path"]} has '

@@ -15,8 +15,10 @@ import torch
 
 from metrics import metric_utils
 from metrics.detectors import INCEPTION_URL
+from metrics.feature_stats import FeatureStats
 from metrics.labelled_images import LabelledImages, check_labels, open_labelled, shrink
 from metrics.metric_options import MetricOptions
+from metrics.registry import Metric
 from training.class_labels import list_names
 
 Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # features of real and other images of a class -> values
@@ -66,21 +68,30 @@ def checked_class_names(opts: MetricOptions) -> list[str]:
     return names
 
 
-def real_features(opts: MetricOptions, class_names: list[str], dataset_kwargs: Mapping[str, Any] | None = None) -> ClassFeatures:
+def check_class_sizes(metric: Metric, dataset_kwargs: Mapping[str, Any]) -> None:
+    """ValueError, before any image is read, unless the data have as many images of every class as the metric takes at least."""
+    dataset = open_labelled({**dataset_kwargs, 'max_size': None, 'xflip': False})
+    dataset.close()
+    counts = dataset.class_counts()
+    if counts.min() < metric.class_images:
+        raise ValueError(f'{metric.name} needs {metric.class_images} real images of every class or more, {dataset.name} has '
+                         f'{counts.min()} of class {dataset.class_names[counts.argmin()]}')
+
+
+def real_features(opts: MetricOptions, class_names: list[str]) -> ClassFeatures:
     """Features of the data set (cached on disk by compute_feature_stats_for_dataset)."""
-    chosen = dict(opts.dataset_kwargs if dataset_kwargs is None else dataset_kwargs, use_labels=True)
-    part = dataclasses.replace(opts, dataset_kwargs=chosen)
+    part = dataclasses.replace(opts, dataset_kwargs=dict(opts.dataset_kwargs, use_labels=True))
     stats = metric_utils.compute_feature_stats_for_dataset(
         part, **DETECTOR, max_items=opts.max_real, capture_all=True, capture_labels=True, rel_lo=0, rel_hi=0.5)
-    try:
-        return _checked(stats, class_names)
-    except ValueError as error:
-        raise ValueError(f'{error}; raise --max-real' if opts.max_real else str(error)) from error
+    limit = f' with --max-real={opts.max_real}' if opts.max_real else ''
+    return _checked(stats, class_names, f'{opts.dataset_kwargs.get("path", "the data")}{limit}: ')
 
 
 def held_out_features(opts: MetricOptions, class_names: list[str]) -> ClassFeatures:
     """Features of all of --test-data, by the detector of the data; what opts.facts says of the data stays."""
-    return _checked(metric_utils.held_out_feature_stats(opts, **DETECTOR, capture_all=True, capture_labels=True), class_names)
+    part = dataclasses.replace(opts, test_dataset_kwargs=dict(opts.test_dataset_kwargs or {}, use_labels=True))
+    stats = metric_utils.held_out_feature_stats(part, **DETECTOR, capture_all=True, capture_labels=True)
+    return _checked(stats, class_names, '--test-data: ')
 
 
 def generated_features(opts: MetricOptions, class_names: list[str]) -> ClassFeatures:
@@ -88,7 +99,7 @@ def generated_features(opts: MetricOptions, class_names: list[str]) -> ClassFeat
     num_gen = check_num_gen(opts, class_names)
     stats = metric_utils.compute_feature_stats_for_generator(
         opts, **DETECTOR, max_items=num_gen, capture_all=True, capture_labels=True, balanced_labels=True, rel_lo=0.5, rel_hi=1)
-    return _checked(stats, class_names)
+    return _checked(stats, class_names, 'generated images: ')
 
 
 def generated_images(opts: MetricOptions, class_names: list[str], max_resolution: int) -> LabelledImages:
@@ -115,9 +126,9 @@ def check_num_gen(opts: MetricOptions, class_names: list[str]) -> int:
     return opts.num_gen
 
 
-def _checked(stats: Any, class_names: list[str]) -> ClassFeatures:
+def _checked(stats: FeatureStats, class_names: list[str], where: str) -> ClassFeatures:
     labels = stats.get_labels()
-    check_labels(torch.from_numpy(labels), class_names)
+    check_labels(torch.from_numpy(labels), class_names, where)
     return ClassFeatures(stats.get_all(), labels, class_names)
 
 

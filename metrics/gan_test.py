@@ -36,8 +36,10 @@ def gan_test(opts: MetricOptions) -> dict[str, float]:
     names = checked_class_names(opts)
     train = load_labelled(opts.dataset_kwargs, MAX_RESOLUTION)
     test = None if opts.test_dataset_kwargs is None else load_labelled(opts.test_dataset_kwargs, MAX_RESOLUTION)
-    judge = judge_of_real_images(train, test, opts.seed, judge_cache_dir(opts), opts.device or 'cpu')
     fake = generated_images(opts, names, MAX_RESOLUTION)
+    if opts.rank != 0:
+        return {}  # the first process has the values for all
+    judge = judge_of_real_images(train, test, opts.seed, judge_cache_dir(opts), opts.device)
     results, confusion = class_accuracies('gan_test', judge.net, fake)
     results['gan_test_reference'] = class_accuracies('reference', judge.net, judge.held_out)[0]['reference']
     keep_confusion(opts, confusion, names)

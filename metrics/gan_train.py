@@ -25,6 +25,8 @@ def gan_train(opts: MetricOptions) -> dict[str, float]:
     names = checked_class_names(opts)
     real = load_labelled(opts.test_dataset_kwargs or opts.dataset_kwargs, MAX_RESOLUTION)
     fake = generated_images(opts, names, MAX_RESOLUTION)
+    if opts.rank != 0:
+        return {}  # the first process has the values for all
     judge = train_judge(fake.images, fake.labels, len(names), torch.Generator().manual_seed(opts.seed), device=opts.device)
     results, confusion = class_accuracies('gan_train', judge, real)
     if opts.test_dataset_kwargs is None:

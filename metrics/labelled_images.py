@@ -24,17 +24,17 @@ def check_labelled(images: torch.Tensor, labels: torch.Tensor, num_classes: int)
     check_labels(labels, [str(index) for index in range(num_classes)])
 
 
-def check_labels(labels: torch.Tensor, class_names: list[str]) -> None:
-    """Raises ValueError unless the int64 labels name two or more classes and leave none empty."""
+def check_labels(labels: torch.Tensor, class_names: list[str], where: str = '') -> None:
+    """Raises ValueError unless the int64 labels name two or more classes and leave none empty. where: said in front, 'path: '."""
     num_classes = len(class_names)
     if num_classes < 2:
-        raise ValueError(f'judging classes needs at least 2 of them, found {num_classes}')
+        raise ValueError(f'{where}judging classes needs at least 2 of them, found {num_classes}')
     if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < num_classes:
-        raise ValueError(f'labels must lie in 0..{num_classes - 1}, found {int(labels.min())}..{int(labels.max())}')
+        raise ValueError(f'{where}labels must lie in 0..{num_classes - 1}, found {int(labels.min())}..{int(labels.max())}')
     empty = (torch.bincount(labels, minlength=num_classes) == 0).nonzero().flatten().tolist()
     if empty:
         names = ', '.join(class_names[index] for index in empty[:10]) + (' ...' if len(empty) > 10 else '')
-        raise ValueError(f'no images of class {names}: every class needs some')
+        raise ValueError(f'{where}no images of class {names}: every class needs some')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +77,7 @@ def load_labelled(dataset_kwargs: dict[str, Any], max_resolution: int | None = N
     dataset = open_labelled(dataset_kwargs)
     try:
         labels = class_labels(dataset)
-        check_labels(labels, dataset.class_names)
+        check_labels(labels, dataset.class_names, f'{dataset_kwargs.get("path", dataset.name)}: ')
         indices = tqdm(range(len(dataset)), desc=f'Reading {dataset.name}', unit='img', delay=2, leave=False)
         images = [shrink(torch.from_numpy(dataset[index][0])[None], max_resolution) for index in indices]
         return LabelledImages(torch.cat(images), labels, list(dataset.class_names))

@@ -26,6 +26,7 @@ from metrics.class_features import (
     ClassFeatures,
     check_num_gen,
     checked_class_names,
+    held_out_features,
     named_values,
     real_features,
 )
@@ -50,14 +51,15 @@ def memorization(opts: MetricOptions) -> dict[str, float]:
         raise ValueError('memorization needs real images that the network has not seen: give them with --test-data')
     names = checked_class_names(opts)
     detector = metric_utils.get_feature_detector(opts, DETECTOR['detector_url'])
-    all_real = dataclasses.replace(opts, detector=detector, max_real=None)
-    train = real_features(all_real, names)
-    held_out = real_features(all_real, names, opts.test_dataset_kwargs)
+    train = real_features(dataclasses.replace(opts, max_real=None), names)
+    held_out = held_out_features(opts, names)
     generated, images = _features_and_images(opts, names, detector)
+    if opts.rank != 0:
+        return {}  # the first process has the values for all
     distances = training_distances(train, held_out, generated, opts.device)
     values = memorization_values(distances, held_out, generated)
-    opts.facts.update(num_gen=len(images), num_real=len(train.labels), num_held_out=len(held_out.labels), class_names=names)
-    if opts.run_dir is not None and opts.rank == 0:
+    opts.facts.update(num_gen=len(images), num_real=len(train.labels), class_names=names)
+    if opts.run_dir is not None:
         path = Path(opts.run_dir, 'memorization.png')
         save_image(_picture_of_pairs(opts, closest_pairs(distances, generated), distances, images, names), path)
         opts.facts['picture'] = path.name
@@ -95,10 +97,11 @@ def memorization_values(distances: Distances, held_out: ClassFeatures, generated
     for label, name in enumerate(held_out.class_names):
         real = distances.held_out[held_out.labels == label]
         fake = distances.generated[generated.labels == label]
-        if np.median(real) <= SAME_IMAGE * distances.spread:
+        same = SAME_IMAGE * distances.spread
+        if np.median(real) <= same:
             raise ValueError(f'the images of class {name} in --test-data are those of the training data: give others')
         ratios.append(float(np.median(fake) / np.median(real)))
-        copies.append(float(np.mean(fake < np.quantile(real, CLOSE_SHARE))))
+        copies.append(float(np.mean(fake < max(np.quantile(real, CLOSE_SHARE), same))))
     names = held_out.class_names
     return {**named_values('memorization', ratios, names), **named_values('memorization_copies', copies, names)}
 

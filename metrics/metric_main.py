@@ -16,6 +16,7 @@ import torch
 import dnnlib
 from dnnlib.files import is_disk_full
 from metrics import density_coverage, gan_test, gan_train, memorization, per_class, registry, standard_metrics
+from metrics.class_features import check_class_sizes
 from metrics.metric_options import MetricOptions, ProgressMonitor
 from metrics.registry import find_metric, register_metric
 
@@ -48,6 +49,8 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
     opts.num_gen = found.num_gen if opts.num_gen is None or found.num_gen is None else opts.num_gen
     opts.max_real = found.max_real if opts.max_real is None else opts.max_real
     start = time.time()
+    if 'classes' in found.needs:
+        check_class_sizes(found, opts.dataset_kwargs)
     values = found.compute(opts)
     values, facts = _from_first_process((values, opts.facts), opts)
     total_time = time.time() - start

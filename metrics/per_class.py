@@ -40,7 +40,7 @@ def fid_per_class(opts: MetricOptions) -> dict[str, float]:
     return _values(opts, lambda x, y: dict(fid_per_class=frechet_distance(*mean_cov(x), *mean_cov(y))), real, fake)
 
 
-@register_metric(num_gen=NUM_GEN, needs=('detector', 'classes'))
+@register_metric(num_gen=NUM_GEN, needs=('detector', 'classes'), class_images=2)
 def kid_per_class(opts: MetricOptions) -> dict[str, float]:
     """Kernel distance within each class, and their mean. It may fall a little below 0, being unbiased."""
     real, fake = _both(opts)
@@ -51,7 +51,7 @@ def kid_per_class(opts: MetricOptions) -> dict[str, float]:
     return _values(opts, measure, real, fake)
 
 
-@register_metric(num_gen=NUM_GEN, higher_is_better=True, needs=('detector', 'classes'))
+@register_metric(num_gen=NUM_GEN, higher_is_better=True, needs=('detector', 'classes'), class_images=NEAREST_K + 1)
 def dc_per_class(opts: MetricOptions) -> dict[str, float]:
     """Density and coverage (k = 5) within each class, and their means."""
     real, fake = _both(opts)
@@ -93,8 +93,10 @@ def _both(opts: MetricOptions) -> tuple[ClassFeatures, ClassFeatures]:
 
 def _values(opts: MetricOptions, measure: Measure, real: ClassFeatures, fake: ClassFeatures) -> dict[str, float]:
     """measure() of each class with the generated images, then with the held-out ones, if there are any."""
+    held_out = None if opts.test_dataset_kwargs is None else held_out_features(opts, real.class_names)
+    if opts.rank != 0:
+        return {}  # the first process has the values for all
     values = each_class(measure, real, fake)
-    if opts.test_dataset_kwargs is not None:
-        held_out = held_out_features(opts, real.class_names)
+    if held_out is not None:
         values.update(each_class(lambda x, y: as_reference(measure(x, y)), real, held_out))
     return values

@@ -11,7 +11,8 @@ Compute = Callable[[Any], dict[str, float]]  # MetricOptions -> values, each und
 class Metric:
     """num_gen: images to generate; None: none, or as many as the metric chooses. max_real: most real images; None: all.
 
-    higher_is_better: of its first value. needs: 'detector', 'classes', 'test_data'.
+    higher_is_better: of its first value. needs: 'detector', 'classes', 'test_data'. class_images: real images of every class
+    that a metric which needs classes takes at least.
     """
 
     name: str
@@ -21,6 +22,7 @@ class Metric:
     max_real: int | None = None
     higher_is_better: bool = False
     needs: tuple[str, ...] = ('detector',)
+    class_images: int = 1
 
     def name_with_counts(self, num_gen: int | None, max_real: int | None, num_real: int | None = None) -> str:
         """The name, with the counts in it where they are not the standard ones: fid5k_full, kid50k_full_real1k, ppl2_wend_2k.
@@ -48,11 +50,11 @@ _metrics: dict[str, Metric] = {}  # filled while the modules that define metrics
 
 def register_metric(
     compute: Compute | None = None, *, num_gen: int | None = None, uses_reals: bool = True, max_real: int | None = None,
-    higher_is_better: bool = False, needs: tuple[str, ...] = ('detector',),
+    higher_is_better: bool = False, needs: tuple[str, ...] = ('detector',), class_images: int = 1,
 ) -> Any:
     """Decorator, with or without arguments: the function becomes the metric of its name. The function itself is returned."""
     def register(function: Compute) -> Compute:
-        add_metric(Metric(function.__name__, function, num_gen, uses_reals, max_real, higher_is_better, needs))
+        add_metric(Metric(function.__name__, function, num_gen, uses_reals, max_real, higher_is_better, needs, class_images))
         return function
 
     return register if compute is None else register(compute)

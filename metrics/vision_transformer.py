@@ -10,6 +10,7 @@ Shapes: N images, T tokens, D width.
 import os
 import pickle
 import re
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -129,7 +130,9 @@ class VisionTransformer(torch.nn.Module):
 def load_vision_transformer(path: str | os.PathLike[str]) -> VisionTransformer:
     """The network of a file of published weights (ViT-S, B or L, without registers), frozen. ValueError if it is another."""
     try:
-        weights = torch.load(path, map_location='cpu', weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', UserWarning)  # of a file of TorchScript: the error says enough
+            weights = torch.load(path, map_location='cpu', weights_only=True)
         weights = {name: value for name, value in weights.items() if name != 'mask_token'}  # which only training uses
         width, _, patch, _ = weights['patch_embed.proj.weight'].shape
         depth = 1 + max(int(match[1]) for name in weights if (match := re.match(r'blocks\.(\d+)\.', name)))

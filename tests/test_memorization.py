@@ -43,6 +43,13 @@ def test_unseen_images_against_themselves_have_ratio_one():
     assert values['memorization_copies'] == pytest.approx(0.01)  # 2 of 200 lie below the quantile of 1 %
 
 
+def test_copies_count_where_some_held_out_images_are_training_images_too():
+    held_out = points([0, 1, 2, 3, 103, 102, 101], [0, 0, 0, 0, 1, 1, 1])
+    distances = Distances(np.array([0.0, 0, 2, 3, 3, 2, 1]), np.array([0, 1e-7, 2, 20]), np.zeros(4, int), spread=1.0)
+    values = memorization_values(distances, held_out, points([0, 0, 2, 20], [0, 0, 0, 1]))
+    assert (values['memorization_copies/a'], values['memorization_copies/b']) == (2 / 3, 0)
+
+
 def test_closest_pairs_come_first_in_each_class():
     distances = Distances(np.ones(1), np.array([5.0, 1, 4, 2, 3]), np.zeros(5, int), 1.0)
     assert closest_pairs(distances, points(range(5), [0, 0, 1, 1, 1]), num_pairs=2).tolist() == [[1, 0], [3, 4]]

@@ -170,7 +170,7 @@ def test_refuses_what_has_no_classes(metric, bars, tmp_path):
 def test_refuses_too_few_images(metric, bars, tmp_path):
     with pytest.raises(ValueError, match=r'2 generated images cannot show 3 classes: raise --num-gen'):
         metric(options(bars, num_gen=2))
-    with pytest.raises(ValueError, match=r'no images of class middle, bottom: .*; raise --max-real'):
+    with pytest.raises(ValueError, match=r'bars\.zip with --max-real=2: no images of class middle, bottom: every class'):
         metric(options(bars, max_real=2))
 
 
@@ -178,6 +178,19 @@ def test_fewer_images_than_neighbours_are_said_with_the_class(tmp_path):
     few = save_bars(tmp_path / 'few.zip', 5, seed=0)
     with pytest.raises(ValueError, match='class top: 5 neighbours of every point need 6 points or more, found 5'):
         dc_per_class(options(few))
+
+
+@pytest.mark.parametrize('name, least', [('kid_per_class', 2), ('dc_per_class', 6)])
+def test_small_classes_are_said_before_images_are_read_or_made(name, least, tmp_path, monkeypatch):
+    def measured_by_name(num_per_class):
+        opts = options(save_bars(tmp_path / 'few.zip', num_per_class, seed=0))
+        return calc_metric(name, G=opts.G, dataset_kwargs=opts.dataset_kwargs, detector=Pixels(), cache=False, num_gen=30,
+                           device='cpu').results
+
+    assert len(measured_by_name(least)) >= 4
+    monkeypatch.setattr('metrics.metric_utils.real_images', lambda *args: pytest.fail('images were read'))
+    with pytest.raises(ValueError, match=f'{name} needs {least} real images of every class or more, few has {least - 1} of .* top'):
+        measured_by_name(least - 1)
 
 
 def test_images_with_nan_are_refused(bars):

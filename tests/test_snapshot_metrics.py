@@ -10,6 +10,7 @@ import legacy
 import train
 import train_hyper
 from metrics.metric_main import report_metric
+from tests.class_metric_stand_ins import save_bars
 from tests.test_exact_resume import COMMAND, differences, only_run
 from training.run_dir import prune_snapshots, read_json
 from training.snapshot_metrics import BEST, best_snapshot, mark_best
@@ -80,6 +81,18 @@ def test_wrong_metrics_are_said_before_training(tmp_path, rgb_zip, options, text
     result = call('--outdir', tmp_path / 'runs', '--data', rgb_zip, *TINY, *options)
     assert result.exit_code == 2 and text in result.stderr and result.stderr.count('\n') == 1, result.output
     assert not (tmp_path / 'runs').exists()
+
+
+def test_data_that_the_metrics_cannot_take_are_said_before_training(tmp_path):
+    few = save_bars(tmp_path / 'few.zip', 5, seed=0)['path']
+    bare = save_bars(tmp_path / 'bare.zip', 5, seed=0, labelled=False)['path']
+    for data, cond, metric, text in [
+        (few, 1, 'dc_per_class', 'dc_per_class needs 6 real images of every class or more, few has 5 of class top'),
+        (bare, 0, 'kid50k', 'bare.zip has no class labels'),
+    ]:
+        result = call('--outdir', tmp_path / 'runs', '--data', data, *TINY, f'--cond={cond}', f'--metrics={metric}', *MEASURE[1:])
+        assert result.exit_code == 2 and text in result.stderr and result.stderr.count('\n') == 1, result.output
+        assert not (tmp_path / 'runs').exists()
 
 
 def write_values(run_dir, values, snapshots):

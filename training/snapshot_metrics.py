@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 
+from metrics.class_features import check_class_sizes
 from metrics.detectors import get_detector
+from metrics.labelled_images import open_labelled
 from metrics.metric_main import compute_metrics, find_metric
 
 from .random_state import random_state, set_random_state
@@ -48,9 +50,14 @@ def check_metrics(config: dict[str, Any]) -> None:
         if 'test_data' in metric.needs:
             raise ValueError(f'--metrics={metric.name} needs real images that are held out: measure snapshots with '
                              'calc_metrics.py --test-data')
+        if 'classes' in metric.needs:
+            check_class_sizes(metric, config['training_set_kwargs'])
     detector = config['metrics']['options']['detector']
-    if detector != 'classifier' and any('detector' in metric.needs for metric in wanted):
-        get_detector(detector, 'cpu')
+    if any('detector' in metric.needs for metric in wanted):
+        if detector == 'classifier':
+            open_labelled(config['training_set_kwargs']).close()
+        else:
+            get_detector(detector, 'cpu')
 
 
 def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
