@@ -16,6 +16,7 @@ from metrics.sampling import check_same_shape
 from training.class_labels import list_names
 from training.cli import (
     DEFAULT_RUNS_DIR,
+    MACHINE_ERRNOS,
     MAX_SEED,
     check_outdir,
     command_errors,
@@ -62,7 +63,12 @@ def measure_as_process(rank: int, config: dict[str, Any]) -> None:
     member = from_environment()
     assert member is not None, 'start_processes() sets it'
     with join(member, rank_device(config['device'], rank)):
-        measure(rank, config)
+        try:
+            measure(rank, config)
+        except OSError as error:
+            if error.errno in MACHINE_ERRNOS:
+                raise
+            raise ValueError(str(error)) from error  # by which start_processes() knows that the input is at fault
 
 
 def load_snapshot(network: str, trust: bool) -> dict[str, Any]:
