@@ -44,7 +44,7 @@ PICTURE_TEXT = 'the closest pairs of each class, left the generated image, right
 PICTURE_RESOLUTION = 64  # larger images are averaged down for the picture
 
 
-@register_metric(num_gen=NUM_GEN, uses_reals=False, higher_is_better=True, needs=('classes', 'test_data'))
+@register_metric(num_gen=NUM_GEN, uses_reals=False, higher_is_better=True, needs=('detector', 'classes', 'test_data'))
 def memorization(opts: MetricOptions) -> dict[str, float]:
     """Ratio and copies, of the training set as it was trained on (mirrored too) against --test-data; and the closest pairs."""
     if opts.test_dataset_kwargs is None:

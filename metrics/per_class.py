@@ -20,14 +20,13 @@ from metrics.class_features import (
     real_features,
 )
 from metrics.density_coverage import NEAREST_K, as_reference, equal_numbers_density_coverage
-from metrics.frechet_inception_distance import frechet_distance
+from metrics.frechet_inception_distance import NEEDED, frechet_distance
 from metrics.kernel_inception_distance import kernel_distance
 from metrics.metric_options import MetricOptions
 from metrics.registry import register_metric
 
 NUM_GEN = 50000  # over all classes
 NUM_SUBSETS, MAX_SUBSET_SIZE = 100, 1000  # of KID, as over all images
-FID_NEEDS = 2048  # images of a class; Inception has as many features
 
 
 @register_metric(num_gen=NUM_GEN, needs=('detector', 'classes'))
@@ -72,14 +71,14 @@ def mean_cov(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def few_images_warning(real: ClassFeatures, fake: ClassFeatures) -> str | None:
     """What to say where an FID rests on too few images, in words; None where all classes have enough."""
     counts = np.minimum(real.counts(), fake.counts())
-    num_few = int((counts < FID_NEEDS).sum())
+    num_few = int((counts < NEEDED).sum())
     if not num_few:
         return None
     least = int(counts.argmin())
     kind = 'real' if real.counts()[least] <= fake.counts()[least] else 'generated'
     flaw = 'not of full rank' if counts[least] <= real.features.shape[1] else 'imprecise'
     fewest = f'{counts[least]:,} {kind} ones of class {real.class_names[least]}'
-    return (f'fid_per_class: {num_few} of {len(counts)} classes have fewer than {FID_NEEDS:,} images (the fewest: {fewest}), '
+    return (f'fid_per_class: {num_few} of {len(counts)} classes have fewer than {NEEDED:,} images (the fewest: {fewest}), '
             f'too few for their covariances, which are {flaw}: the FID is biased upwards. Trust kid_per_class instead; compare '
             'FIDs of equal numbers of images only')
 
