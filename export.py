@@ -117,9 +117,9 @@ def write_target(target: Target, file_format: str, snapshot: dict[str, Any], net
 @click.option('--all', 'every_class', is_flag=True, help='Bake every class, each into a file of its own.')
 @click.option('--out', required=True, type=click.Path(path_type=Path),
               help='File to write, which ends in .pkl, .safetensors or .onnx; with --all a directory, made if it is absent.')
-@click.option('--format', 'file_format', type=click.Choice(list(SUFFIXES)), help='pkl: a snapshot, for every tool of this family. '
-              'safetensors: weights and a description, no code. onnx: one class, for programs without PyTorch; inputs z and '
-              'truncation_psi, constant noise.  [default: by the ending of --out; pkl with --all]')
+@click.option('--format', 'file_format', type=click.Choice(list(SUFFIXES)), help='pkl: a snapshot, for every tool of this '
+              'family. safetensors: weights and a description, no code. onnx: one class, for programs without PyTorch; inputs z '
+              'and truncation_psi, constant noise.  [default: by the ending of --out; pkl with --all]')
 @click.option('--card/--no-card', default=True, show_default=True, help='Write a model card, OUT.md, beside each file.')
 @click.option('--force', is_flag=True, help='Overwrite files that are there.')
 @verbose_option

@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 import dnnlib
 import legacy
-from exporting.file_names import file_name
+from exporting.file_names import MAX_LENGTH, file_name
 from training.class_labels import NetworkLabels, class_index, interpolate_labels, list_names
 from training.cli import (
     DEFAULT_RUNS_DIR,
@@ -121,7 +121,7 @@ def save_path(sampler: Sampler, seeds: list[int], ends: str, num_steps: int, out
     path = interpolate_labels(sampler.labels.of_class(first), sampler.labels.of_class(last), num_steps)
     all_seeds = [seed for seed in seeds for _ in range(num_steps)]
     images = np.stack(list(sampler.images(all_seeds, np.tile(path, [len(seeds), 1]))))
-    name = '-to-'.join(_as_file_name(end, sampler.labels.class_names) for end in (first, last)) + '.png'
+    name = '-to-'.join(_as_file_name(end, sampler.labels.class_names, MAX_LENGTH // 2) for end in (first, last)) + '.png'
     _save_picture(make_grid(images, num_steps, [f'seed {seed}' for seed in seeds]), outdir / name)
 
 
@@ -142,10 +142,10 @@ def _no_label(labels: NetworkLabels) -> np.ndarray:
                      'classes, or --label=NUMBERS')
 
 
-def _as_file_name(class_text: str, names: list[str]) -> str:
+def _as_file_name(class_text: str, names: list[str], max_length: int = MAX_LENGTH) -> str:
     """The class's name, also when it was given by number; a mix as it was written."""
     text = class_text if class_text in names or ':' in class_text else names[class_index(class_text, names)]
-    return file_name(text)
+    return file_name(text, max_length)
 
 
 @click.command(epilog=EXAMPLES)

@@ -36,6 +36,7 @@ KNOWN_CLASSES = {
     'HyperGenerator': 'hyper_plugin.networks.HyperGenerator',
     'HyperDiscriminator': 'hyper_plugin.networks.HyperDiscriminator',
 }
+MAX_NETWORKS = 8  # in a file; tensors of one may stand in others too
 _MAX_MESSAGE = 10_000   # characters; the names of all tensors of a network fit
 _TRUST = 'if you trust the author of the file, generate.py --trust-pickle and load_network_pkl(f, trust=True) run the code in it'
 
@@ -184,6 +185,10 @@ def _check_fields(data: Any) -> None:
     if not isinstance(data, dict) or not all(isinstance(key, str) for key in data):
         kind = data.class_name if isinstance(data, saved_module.SavedModule) else type(data).__name__
         raise ValueError(f'a pickled {kind}; expected a dict with G, D and G_ema')
+    if sum(isinstance(value, saved_module.SavedModule) for value in data.values()) > MAX_NETWORKS:
+        raise ValueError(f'more than {MAX_NETWORKS} networks; expected G, D, G_ema and augment_pipe')
+    if not isinstance(data.get('training_set_kwargs', {}), (dict, type(None))):
+        raise ValueError(f'training_set_kwargs is of type {type(data["training_set_kwargs"]).__name__}, expected a dict')
     for key in ('G', 'D', 'G_ema', 'augment_pipe'):
         value = data.get(key)
         if not isinstance(value, (saved_module.SavedModule, torch.nn.Module)) and (value is not None or key == 'G_ema'):

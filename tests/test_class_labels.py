@@ -9,7 +9,7 @@ ANIMALS = ['cat', 'dog', 'Owl']
 
 
 @pytest.mark.parametrize('text, names, index', [
-    ('dog', ANIMALS, 1), (' dog ', ANIMALS, 1), ('0', ANIMALS, 0), ('2', ANIMALS, 2),
+    ('dog', ANIMALS, 1), (' dog ', ANIMALS, 1), (' dog', ['dog', ' dog'], 1), ('0', ANIMALS, 0), ('2', ANIMALS, 2),
     ('1', ['1', '0'], 0),  # a name goes before a number
     ('7', [str(i) for i in range(10)], 7),
 ])
@@ -25,6 +25,10 @@ def test_index(text, names, index):
 def test_unknown_class(text, message):
     with pytest.raises(ValueError, match=message):
         class_index(text, ANIMALS)
+
+
+def test_long_names_in_messages():
+    assert list_names(['x' * 10 ** 6, 'y']) == f'{"x" * 60}..., y'
 
 
 @pytest.mark.parametrize('text, label', [

@@ -9,6 +9,7 @@ from exporting.file_names import file_name, file_names
     ('cat', 'cat'), ('big cat', 'big_cat'), ('cat:0.5,dog:0.5', 'cat_0.5_dog_0.5'), ('a/b\\c', 'a_b_c'), ('Loewe-2', 'Loewe-2'),
     ('..', '_'), ('', '_'), ('.hidden', 'hidden'), ('../../etc', '_.._etc'), ('con', '_con'), ('NUL.x', '_NUL.x'),
     ('com1', '_com1'), ('comet', 'comet'), ('-rf', '_-rf'), ('end.', 'end'), ('\x1b[31m', '_31m'), ('\u732b', '\u732b'),
+    ('o\u0308', '\u00f6'),
 ])
 def test_file_name(text, want):
     assert file_name(text) == want

@@ -8,6 +8,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+import legacy
 from generate import main
 
 
@@ -103,6 +104,20 @@ def test_interpolation_goes_from_one_class_to_the_other(conditional_pkl, tmp_pat
         for i, label in enumerate([[1, 0, 0], [0.5, 0, 0.5], [0, 0, 1]]):
             cell = row[top:top + 16, margin + i * 16:margin + (i + 1) * 16]
             assert_same_picture(cell, draw(conditional_pkl, seed, label))
+
+
+def test_a_snapshot_without_a_generator(conditional_pkl, tmp_path):
+    networks = legacy.load_network_pkl(conditional_pkl)
+    legacy.save_network_pkl(tmp_path / 'x.pkl', dict(G_ema=networks['D']))
+    result = generate(f'--network={tmp_path / "x.pkl"}', f'--outdir={tmp_path / "out"}')
+    assert result.exit_code == 2 and 'is a Discriminator, expected a generator' in result.output
+
+
+def test_long_names_fit_into_a_file_name(make_snapshot, tmp_path):
+    snapshot = make_snapshot(c_dim=2, class_names=('\u732b' * 300, '\U0001f600' * 300 + 'x'))
+    assert generate(f'--network={snapshot}', '--interpolate=0,1', '--seeds=0', '--steps=2', f'--outdir={tmp_path}').exit_code == 0
+    assert generate(f'--network={snapshot}', '--class=0', '--seeds=0', f'--outdir={tmp_path}').exit_code == 0
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_default_network_is_the_newest_snapshot(source_pkl, tmp_path, monkeypatch):

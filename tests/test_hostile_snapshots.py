@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from tests.conftest import REPO
-from tests.pickle_opcodes import Evil, called, storage_call, text
+from tests.pickle_opcodes import Evil, called, storage_bytes, storage_call, text
 from tests.snapshots import described, make_networks, pickled, refused
 from training.snapshot_facts import inspect_snapshot, report
 
@@ -117,6 +117,9 @@ def corpus(canary):
         'command as argument': pickle.dumps(dict(G_ema=described(G, dict(_init_args=(evil,)))), 4),
         'command as tensor': pickle.dumps(dict(G_ema=described(G, dict(_buffers=dict(x=evil)))), 4),
         'command as layer': pickle.dumps(dict(G_ema=described(G, dict(_modules=dict(mapping=evil)))), 4),
+        'description that is a text': snapshot_with(called('torch_utils.persistence', '_reconstruct_persistent_obj', text('x'))),
+        'description that is a list': snapshot_with(called('torch_utils.persistence', '_reconstruct_persistent_obj', b']')),
+        'data to construct that are no dict': pickled(dict(G_ema=G), training_set_kwargs=[evil]),
         'string with an escape': snapshot_with(b"S'\\x27'\n"),
     }
 
@@ -157,6 +160,11 @@ def test_the_corpus_is_live(tmp_path, name):
 ALLOWANCE_MIB = 48      # for objects that are small but many: a snapshot has tens of thousands
 
 
+def many(head, opcodes, count):
+    """A list of what the opcodes make, which may use what the head has put into the memo."""
+    return snapshot_with(b'](' + head + opcodes * count + b'e')
+
+
 def memory_bombs():
     wide = 'x' + '\U0001f600'
     G = make_networks()['G']
@@ -164,7 +172,17 @@ def memory_bombs():
     def asking(**kwargs):
         return pickled(dict(G_ema=described(G, dict(_init_kwargs={**G.init_kwargs, **kwargs}))))
 
+    storage, shared = b'ctorch.storage\n_load_from_bytes\n\x940B', struct.pack('<I', MIB) + bytes(MIB) + b'\x940'
+    floats = storage_bytes(count=2 ** 14, stored_count=2 ** 14, content=bytes(2 ** 16))
+    buffer = b'cnumpy.core.numeric\n_frombuffer\n\x940B' + shared + b'cnumpy\ndtype\n' + text('u1') + b'\x85R\x940'
     return {
+        'one storage for all': many(storage + struct.pack('<I', len(floats)) + floats + b'\x940', b'h\x00h\x01\x85R', 10_000),
+        'one buffer for all': many(buffer, b'h\x00(h\x01h\x02J' + struct.pack('<i', MIB) + b'\x85' + text('C') + b'tR', 1000),
+        'small storages': many(storage + struct.pack('<I', len(storage_bytes())) + storage_bytes() + b'\x940',
+                               b'h\x00h\x01\x85R', 100_000),
+        'one network for all': pickle.dumps({f'x{i}': G for i in range(100)} | dict(G_ema=G), 4),
+        'numbers as keys': b'\x80\x04}(' + b''.join(pickle.dumps((2 ** 61 - 1) * i, 4)[2:-1] + b'N' for i in range(1, 10 ** 5))
+                           + b'u.',
         'lists': b'\x80\x04' + b']' * MIB + b'.',
         'sets': b'\x80\x04' + b'\x8f' * MIB + b'.',
         'dicts in the memo': b'\x80\x04' + b'}\x94' * MIB + b'.',
@@ -185,6 +203,8 @@ def memory_bombs():
                                               called('numpy', 'dtype', text('f8')), b'J\xff\xff\xff\x7f\x85', text('C'))),
         'network of any size': asking(w_dim=2 ** 23),
         'many layers': asking(mapping_kwargs=dict(num_layers=10 ** 6)),
+        **{f'many layers, {number.__class__.__name__}': asking(mapping_kwargs=dict(num_layers=number))
+           for number in (np.int64(10 ** 8), np.array(10 ** 8), torch.tensor(10 ** 8), 2 ** 24)},
         'much resolution': asking(img_resolution=2 ** 20),
         'cut off': pickled(dict(G_ema=G))[:-1],
     }

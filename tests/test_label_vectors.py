@@ -197,7 +197,8 @@ def test_pictures_of_a_vector(run, tmp_path):
 
 @pytest.mark.parametrize('args, text', [
     (['--label=1,0'], 'expected 4 numbers'), (['--label=1,0,0,x'], 'expected 4 numbers'),
-    (['--label=1,0,0,nan'], 'expected 4 numbers'), (['--label='], 'expected 4 numbers'), ([], 'add --label, 4 numbers'),
+    (['--label=1,0,0,nan'], 'expected 4 numbers'), (['--label=1,0,0,-1001'], 'none beyond 1000'),
+    (['--label=1,0,0,1e39'], 'none beyond 1000'), (['--label='], 'expected 4 numbers'), ([], 'add --label, 4 numbers'),
     (['--class=1'], "takes label vectors and has no class '1'"), (['--grid'], 'has no rows for --grid: give --label, 4 numbers'),
     (['--interpolate=0,1'], "has no class '0'"),
     (['--label=1,0,0,0', '--class=0'], 'exclude each other'),

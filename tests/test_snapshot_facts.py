@@ -104,13 +104,16 @@ def test_files_of_other_kinds(tmp_path, content, kind):
 
 def test_long_and_strange_values(tmp_path):
     values = dict(text='x' * 5000, items=list(range(5000)), tensor=torch.zeros(2, 3), array=np.zeros(4), raw=b'12',
-                  nested=dict(a=(1, 2)), colour='\x1b[2J')
+                  nested=dict(a=(1, 2)), colour='\x1b[2J', nan=float('nan'), long_double=np.longdouble(3),
+                  complex=np.complex64(1), animal='\u732b')
     facts = inspect_snapshot(write(tmp_path / 'values.pkl', pickled(dict(G_ema=make_networks()['G'], **values))))
     shown = {name: field['value'] for name, field in facts['fields'].items() if 'value' in field}
     assert shown['text'].endswith('(5000 characters)') and shown['items'][-1] == '... (4900 more)'
     assert shown['nested'] == dict(a=[1, 2])
     assert shown['tensor'] == '<float32 array [2, 3]>' and shown['array'] == '<float64 array [4]>' and shown['raw'] == '<a bytes>'
-    assert '\x1b' not in report(facts)
+    assert '\x1b' not in report(facts) and '"\u732b"' in report(facts)
+    assert shown['nan'] == 'nan' and shown['complex'] == '<a complex>'
+    json.dumps(facts, allow_nan=False)
 
 
 def test_weights_files_too(tmp_path):

@@ -23,6 +23,9 @@ MAX_DEPTH = 100     # levels of nesting; a snapshot has about 30, and each takes
 MAX_PARTS = 1_000_000   # a snapshot has about 20 thousand
 MAX_OPCODES = 500_000   # a snapshot has 10 to 60 thousand; a byte of a file may ask for an object of 60 bytes ...
 MAX_SETS = 50_000       # ... or for a set of 200; a module has one
+MAX_CALLS = 40_000      # a snapshot has some thousands; each may take a tenth of a millisecond
+MAX_KEY = 2 ** 53       # of a number as key; above, many with the same hash can be found, which makes dicts slow
+MAX_SHARED = 64         # bytes; values made of longer ones copy them, so each of these may serve one value only
 
 Handler = Callable[['Call'], Any]               # a call with evaluated arguments -> its value
 Handlers = Callable[[str], Handler | None]      # 'module.name' -> handler, None = refused
@@ -54,7 +57,7 @@ class Call:
 PERSISTENT_ID = '<persistent id>'       # name of the Call that stands for data kept beside the pickle
 
 _LITERALS = {
-    'BININT', 'BININT1', 'BININT2', 'LONG1', 'LONG4', 'BINFLOAT', 'SHORT_BINUNICODE', 'BINUNICODE', 'BINUNICODE8',
+    'BININT', 'BININT1', 'BININT2', 'LONG1', 'BINFLOAT', 'SHORT_BINUNICODE', 'BINUNICODE', 'BINUNICODE8',
     'SHORT_BINBYTES', 'BINBYTES', 'BINBYTES8', 'BYTEARRAY8',
 }
 _CONSTANTS = {'NONE': None, 'NEWTRUE': True, 'NEWFALSE': False, 'EMPTY_TUPLE': ()}
@@ -97,6 +100,7 @@ class _Machine:
         self.marks: list[int] = []          # heights of the stack
         self.memo: dict[int, Any] = {}
         self.num_sets = 0
+        self.num_calls = 0
 
     def step(self, opcode: str, arg: Any) -> None:
         """Carry out one opcode."""
@@ -206,6 +210,9 @@ class _Machine:
         function, args = self.pop_many(2)
         if not isinstance(function, Name) or not isinstance(args, tuple):
             raise TypeError('a call of something that has no name')
+        self.num_calls += 1
+        if self.num_calls > MAX_CALLS:
+            raise ValueError(f'more than {MAX_CALLS} calls')
         self.stack.append(Call(function.name, args))
 
     op_newobj = op_reduce       # cls.__new__(cls, *args): the handler knows whether its name is a class
@@ -224,11 +231,13 @@ class _Machine:
 
 
 def check_keys(keys: Iterable[Any]) -> list[Any]:
-    """Keys of a dict or members of a set, which must be numbers, strings, bytes or None."""
+    """Keys of a dict or members of a set, which must be numbers up to MAX_KEY, strings, bytes or None."""
     keys = list(keys)
     for key in keys:
         if not isinstance(key, _KEYS):
             raise TypeError(f'a {type(key).__name__} as key')
+        if isinstance(key, (int, float)) and not abs(key) <= MAX_KEY:
+            raise ValueError('a number as key that is too large, or none')
     return keys
 
 
@@ -246,6 +255,7 @@ class _Evaluator:
         self.handlers = handlers
         self.done: dict[int, Any] = {}          # id of a part of the tree -> its value
         self.open: set[int] = set()             # ids of the parts that the current one lies in
+        self.copied: set[int] = set()           # ids of the long bytes that have served a call
         self.num_parts: dict[int, int] = {}     # id of a part -> number of parts in it, shared ones as often as they occur
 
     def value(self, part: Any, depth: int) -> Any:
@@ -279,6 +289,7 @@ class _Evaluator:
         return part     # sets: their members are atoms
 
     def call(self, part: Call, depth: int) -> Any:
+        self.check_bytes(part)
         args, items, state = self.values(part, (part.args, part.items, part.state), depth)
         handler = self.handlers(part.name)
         assert handler is not None, part.name       # or read_tree would have refused it
@@ -288,5 +299,14 @@ class _Evaluator:
             return handler(Call(part.name, args, items, state))
         except ForbiddenGlobal:
             raise
-        except (ValueError, TypeError, KeyError, IndexError, RuntimeError, OverflowError, MemoryError) as err:
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, OverflowError, MemoryError) as err:
             raise ValueError(f'{part.name}: {str(err).splitlines()[0] if str(err) else type(err).__name__}') from err
+
+    def check_bytes(self, part: Call) -> None:
+        """ValueError if long bytes that are given to this call were given to another one."""
+        given = [item for items in (part.args, part.state) if isinstance(items, tuple) for item in items]
+        for item in given:
+            if isinstance(item, (bytes, bytearray)) and len(item) > MAX_SHARED:
+                if id(item) in self.copied:
+                    raise ValueError(f'the same {len(item)} bytes for several values')
+                self.copied.add(id(item))

@@ -2,6 +2,7 @@
 
 The handlers here complete those of `torch_utils.safe_values`; `build` makes the real module. See `safe_pickle`.
 """
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 
 from torch_utils.safe_pickle import Call
 
-MAX_ARGUMENT = 2 ** 24  # far above any width, resolution or number of layers
+MAX_ARGUMENT = 2 ** 20  # far above any width, resolution or number of layers
 
 
 @dataclass(eq=False)
@@ -84,13 +85,14 @@ def build(saved: SavedModule, construct: Callable[..., torch.nn.Module], *args: 
 
 
 def _largest_int(arguments: Any) -> int:
-    """The largest magnitude of an integer in nested lists, tuples and dicts."""
-    if isinstance(arguments, int):
-        return abs(arguments)
+    """The largest magnitude of an integer in nested lists, tuples and dicts; of all that may serve as one, as tensors may."""
     if isinstance(arguments, dict):
         arguments = arguments.values()
     elif not isinstance(arguments, (list, tuple)):
-        return 0
+        try:
+            return abs(operator.index(arguments))
+        except (TypeError, ValueError):  # of other kinds, or of several elements
+            return 0
     return max(map(_largest_int, arguments), default=0)
 
 

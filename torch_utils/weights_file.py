@@ -26,13 +26,16 @@ SUFFIX = '.safetensors'
 KEY = 'torch_utils.weights_file'  # of the description in the file's metadata
 VERSION = 1
 _LENGTH_BYTES = 8  # a little-endian number: bytes of the JSON header that follows
-_MAX_HEADER = 100_000_000  # bytes; the library takes no longer one
+_LIBRARY_HEADER = 100_000_000  # bytes; the library takes no longer one
+MAX_HEADER = 2 ** 21  # bytes; a snapshot has 100 to 300 thousand, and what is made of them takes 30 times that
+MAX_PARTS = 10_000  # of a network; a large one has 300
+MAX_DEPTH = 50  # levels of nesting in the description
 _FORMAT = 'networks are described in the metadata of such a file, see torch_utils/weights_file.py'
 
 
 def is_weights_file(content: bytes) -> bool:
     """Whether a file's content begins as that of a safetensors file, whole or not. A pickle begins otherwise."""
-    return content[_LENGTH_BYTES:_LENGTH_BYTES + 1] == b'{' and _header_end(content) <= _MAX_HEADER
+    return content[_LENGTH_BYTES:_LENGTH_BYTES + 1] == b'{' and _header_end(content) <= _LIBRARY_HEADER
 
 
 def write_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> None:
@@ -63,6 +66,8 @@ def read_fields(content: bytes) -> dict[str, Any]:
     ValueError, in one line, for anything else.
     """
     safetensors = _library()
+    if _header_end(content) > MAX_HEADER:
+        raise ValueError(f'its header has {_header_end(content)} bytes, expected at most {MAX_HEADER}; {_FORMAT}')
     try:
         tensors = safetensors.load(content)
     except Exception as err:  # the library has an exception of its own
@@ -99,12 +104,21 @@ def _described_fields(content: bytes) -> dict[str, Any]:
         raise ValueError(f'a safetensors file of another tool; {_FORMAT}')
     try:
         described = json.loads(text)
+        _check_depth(described, MAX_DEPTH)
     except (ValueError, RecursionError) as err:
         raise ValueError(f'its description is not JSON that can be read; {_FORMAT}') from err
     version, fields = (described.get(key) if isinstance(described, dict) else None for key in ('version', 'fields'))
     if version != VERSION or not isinstance(fields, dict):
         raise ValueError(f'its description is of version {version!r}, expected {VERSION}; {_FORMAT}')
     return fields
+
+
+def _check_depth(value: Any, levels: int) -> None:
+    if levels == 0:
+        raise ValueError(f'nested more than {MAX_DEPTH} levels deep')
+    if isinstance(value, (dict, list)):
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, levels - 1)
 
 
 # --- networks and their descriptions ---
@@ -121,8 +135,8 @@ def _saved_module(field: str, described: Any, tensors: dict[str, torch.Tensor]) 
     """The tree of parts that the description lists, with each tensor at its part."""
     parts, args, kwargs, buffers = (described.get(key) if isinstance(described, dict) else None
                                     for key in ('parts', 'args', 'kwargs', 'buffers'))
-    if not (isinstance(parts, dict) and '' in parts and _are_texts(parts.values()) and isinstance(args, list)
-            and isinstance(kwargs, dict) and isinstance(buffers, list) and _are_texts(buffers)):
+    if not (isinstance(parts, dict) and '' in parts and len(parts) <= MAX_PARTS and _are_texts(parts.values())
+            and isinstance(args, list) and isinstance(kwargs, dict) and isinstance(buffers, list) and _are_texts(buffers)):
         raise ValueError(f'{field} lacks args, kwargs, parts or buffers of the right kind; {_FORMAT}')
     known_buffers = set(buffers)
     modules = {name: SavedModule(kind, {}) for name, kind in parts.items()}

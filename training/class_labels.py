@@ -5,13 +5,13 @@ vectors of other things, any K numbers.
 """
 
 import difflib
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-MAX_LISTED = 20  # names in an error message
+MAX_LISTED, MAX_SHOWN = 20, 60  # names in a message, characters of one
+LARGEST_NUMBER = 1000  # of a label vector; networks are made for numbers near 1
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,14 @@ class NetworkLabels:
 
     @classmethod
     def of(cls, snapshot: dict[str, Any]) -> 'NetworkLabels':
-        """As the snapshot says. Classes are called '0', '1' ... where it has no names that fit, as in those of other tools."""
-        num_dims, names = snapshot['G_ema'].c_dim, snapshot.get('class_names')
+        """As the snapshot says; ValueError if it has no generator.
+
+        Classes are called '0', '1' ... where it has no names that fit, as in snapshots of other tools.
+        """
+        G = snapshot['G_ema']
+        if not all(hasattr(G, name) for name in ('z_dim', 'c_dim', 'img_resolution')):
+            raise ValueError(f'G_ema of the snapshot is a {type(G).__name__}, expected a generator')
+        num_dims, names = G.c_dim, snapshot.get('class_names')
         if isinstance(names, list) and len(names) in (0, num_dims) and all(isinstance(name, str) for name in names):
             return cls(num_dims, names)
         return cls(num_dims, [str(index) for index in range(num_dims)])
@@ -84,8 +90,9 @@ def vector_label(text: str, num_dims: int) -> np.ndarray:
         numbers = [float(part) for part in text.split(',')]
     except ValueError:
         numbers = []
-    if len(numbers) != num_dims or not all(map(math.isfinite, numbers)):
-        raise ValueError(f'label {text!r}: expected {num_dims} numbers with commas, as the labels of the training data have')
+    if len(numbers) != num_dims or not all(abs(number) <= LARGEST_NUMBER for number in numbers):  # false for NaN too
+        raise ValueError(f'label {text!r}: expected {num_dims} numbers with commas, none beyond {LARGEST_NUMBER}, as the labels '
+                         'of the training data have')
     return np.array(numbers, dtype=np.float32)
 
 
@@ -96,9 +103,10 @@ def interpolate_labels(first: np.ndarray, last: np.ndarray, num_steps: int) -> n
 
 
 def list_names(names: list[str]) -> str:
-    """'cat, dog, owl'; a long list is cut."""
+    """'cat, dog, owl'; long lists and names are cut."""
     rest = len(names) - MAX_LISTED
-    return ', '.join(names[:MAX_LISTED]) + (f' and {rest} more' if rest > 0 else '')
+    shown = [name if len(name) <= MAX_SHOWN else f'{name[:MAX_SHOWN]}...' for name in names[:MAX_LISTED]]
+    return ', '.join(shown) + (f' and {rest} more' if rest > 0 else '')
 
 
 def _parse_share(text: str, mix: str) -> float:

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from .class_labels import list_names
+from .class_labels import LARGEST_NUMBER, list_names
 from .dataset import ImageFolderDataset, check_dataset
 
-LARGE_NUMBER, LARGEST_NUMBER = 10, 1000  # of a label vector; networks are made for numbers near 1
+LARGE_NUMBER = 10  # of a label vector, from which on there is a note
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ import hashlib
 import inspect
 import io
 import json
+import math
 from collections import Counter
 from typing import Any
 
@@ -99,15 +100,17 @@ def describe_network(saved: SavedModule) -> Facts:
             types |= {str(tensor.dtype).removeprefix('torch.') for tensor in tensors}
     return dict({'class': saved.class_name}, known=saved.class_name in legacy.KNOWN_CLASSES, **counts, types=sorted(types),
                 parts=len(saved.modules()), arguments=plain(saved.state.get('_init_kwargs', {})),
-                positional=plain(list(saved.state.get('_init_args', ()))))
+                positional=plain(saved.state.get('_init_args', ())))
 
 
 def plain(value: Any) -> Any:
     """A value of a file as JSON has it; long ones are cut, tensors and networks only named."""
-    if value is None or isinstance(value, (bool, int, float)):
+    if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):  # long double has no other form
+        value = value.item()
+    if value is None or isinstance(value, (bool, int)):
         return value
-    if isinstance(value, np.generic):
-        return plain(value.item())
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)  # which JSON does not have
     if isinstance(value, str):
         return value if len(value) <= MAX_SHOWN else f'{value[:MAX_SHOWN]} ... ({len(value)} characters)'
     if isinstance(value, dict):
@@ -156,7 +159,7 @@ def report(facts: Facts) -> str:
     elif unknown:
         rows += [('Opens', f'with --trust-pickle only: {"; ".join(unknown)}, which is not known here')]
     for name, field in facts['fields'].items():
-        rows += _network_rows(name, field) if 'class' in field else [(name, json.dumps(field['value']))]
+        rows += _network_rows(name, field) if 'class' in field else [(name, _json(field['value']))]
     for source in facts['sources']:
         same = f'the text of {source["same_as"]} here' if source['same_as'] else 'not of this version; pickle.load would run it'
         rows += [('Program', f'{source["characters"]:,} characters, {same}; sha256 {source["sha256"][:16]}; '
@@ -165,12 +168,16 @@ def report(facts: Facts) -> str:
 
 
 def _network_rows(name: str, field: Facts) -> list[tuple[str, str]]:
-    given = [json.dumps(value) for value in field['positional']]
-    given += [f'{key}={json.dumps(value)}' for key, value in field['arguments'].items()] \
+    given = [_json(value) for value in field['positional']] if isinstance(field['positional'], list) else ['?']
+    given += [f'{key}={_json(value)}' for key, value in field['arguments'].items()] \
         if isinstance(field['arguments'], dict) else ['?']
     return [(name, f'{field["class"]}: {field["parameters"]:,} parameters, {field["buffers"]:,} numbers in buffers, '
                    f'{", ".join(field["types"]) or "no tensors"}'),
             ('', f'({", ".join(given)})')]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)  # _printable sees to characters that are none
 
 
 def _printable(line: str) -> str:
