@@ -51,6 +51,8 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
     start = time.time()
     if 'classes' in found.needs:
         check_class_sizes(found, opts.dataset_kwargs)
+        if opts.test_dataset_kwargs is not None:
+            check_class_sizes(found, opts.test_dataset_kwargs)
     values = found.compute(opts)
     values, facts = _from_first_process((values, opts.facts), opts)
     total_time = time.time() - start

@@ -182,16 +182,19 @@ def test_fewer_images_than_neighbours_are_said_with_the_class(tmp_path):
 
 @pytest.mark.parametrize('name, least', [('kid_per_class', 2), ('dc_per_class', 6)])
 def test_small_classes_are_said_before_images_are_read_or_made(name, least, tmp_path, monkeypatch):
-    def measured_by_name(num_per_class):
-        opts = options(save_bars(tmp_path / 'few.zip', num_per_class, seed=0))
-        return calc_metric(name, G=opts.G, dataset_kwargs=opts.dataset_kwargs, detector=Pixels(), cache=False, num_gen=30,
-                           device='cpu').results
+    def measured_by_name(num_per_class, held_out=None):
+        train = save_bars(tmp_path / 'few.zip', num_per_class, seed=0)
+        test = None if held_out is None else save_bars(tmp_path / 'unseen.zip', held_out, seed=1)
+        return calc_metric(name, G=Bars(), dataset_kwargs=train, test_dataset_kwargs=test, detector=Pixels(), cache=False,
+                           num_gen=30, device='cpu').results
 
-    assert len(measured_by_name(least)) >= 4
+    assert len(measured_by_name(least)) >= 4 and len(measured_by_name(least, least)) >= 8
     monkeypatch.setattr('metrics.metric_utils.real_images', lambda *args: pytest.fail('images were read'))
     text = f'{name} needs {least} real images of every class or more, few has {least - 1} of class top'
     with pytest.raises(ValueError, match=text):
         measured_by_name(least - 1)
+    with pytest.raises(ValueError, match=text.replace('few', 'unseen')):
+        measured_by_name(least, least - 1)
 
 
 def test_images_with_nan_are_refused(bars):
