@@ -24,7 +24,7 @@ PyTorch 1.9 understand. Where host codebases differ in a keyword, their networks
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,12 +32,20 @@ import torch
 from torch import nn
 
 from torch_utils import misc, persistence
-from torch_utils.ops import bias_act, conv2d_resample, fma
+from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
 
 try:
     from training import networks as host
 except ImportError:  # the other host codebase calls the same classes by this name
     from training import networks_stylegan2 as host
+
+try:  # one pass over memory each, where the codebase around this file has them
+    from torch_utils.ops.adafm import adafm
+    from torch_utils.ops.scaled_act import scaled_act
+except ImportError:
+    adafm = scaled_act = None
+
+CACHE_BYTES = 1 << 26  # kernels that a layer keeps when it does not learn, 100 of 128 x 128 channels
 
 # The host's mapping network leaves its running mean alone: one kind of host needs to be told, the other does so by itself.
 NO_UPDATE = {name: True for name in ('skip_w_avg_update',) if name in inspect.signature(host.MappingNetwork.forward).parameters}
@@ -95,18 +103,38 @@ class ClassRuns:
     def __init__(self, index: torch.Tensor, num_codes: int):
         """index: [N], each image's code, 0 to num_codes - 1."""
         self.index = index
-        self.order = stable_order(index)
-        self.inverse = self.order.argsort()
         self.counts = torch.bincount(index, minlength=num_codes).tolist()
+        is_sorted = bool((index[1:] >= index[:-1]).all())
+        self.order = None if is_sorted else stable_order(index)
+        self.inverse = None if is_sorted else self.order.argsort()
 
-    def apply(self, function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], x: torch.Tensor,
-              per_code: torch.Tensor) -> torch.Tensor:
-        """function(images of a run [M, ...], per_code[u]) for x [N, ...], per_code [U, ...] -> results in the order of x."""
+    def convolve(self, x: torch.Tensor, kernels: Sequence[torch.Tensor], up: int, padding: int) -> torch.Tensor:
+        """x [N, I, H, W], in `order`, each image with its code's kernel of U [O, I, k, k] -> [N, O, H', W'], in `order`.
+
+        up > 1: the transposed convolution, without a filter.
+        """
+        def one(run: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+            if up == 1:
+                return conv2d_gradfix.conv2d(run, kernel, padding=padding)
+            return conv2d_gradfix.conv_transpose2d(run, kernel.transpose(0, 1), stride=up)
+
         if len(self.counts) == 1:
-            return function(x, per_code[0])
-        runs = x[self.order].split(self.counts)
-        done = [function(run, own) for run, own in zip(runs, per_code) if len(run) > 0]  # noqa: B905
-        return torch.cat(done)[self.inverse]
+            return one(x, kernels[0])
+        return torch.cat([one(run, kernel) for run, kernel in zip(x.split(self.counts), kernels) if len(run) > 0])  # noqa: B905
+
+
+class BatchCodes:
+    """The class codes of a batch, as the layers want them: each distinct one once."""
+
+    def __init__(self, codes: torch.Tensor, index: torch.Tensor):
+        """codes: [U, S]; index: [N, num_ws], which of them each layer's copy of w has."""
+        self.codes = codes
+        columns = index[:, :1] if bool((index == index[:, :1]).all()) else index
+        self.runs = [ClassRuns(column, len(codes)) for column in columns.unbind(1)]
+
+    def layer(self, ws_index: int) -> ClassRuns:
+        """The runs of the layer that reads this copy of w."""
+        return self.runs[ws_index if len(self.runs) > 1 else 0]
 
 
 @persistence.persistent_class
@@ -144,6 +172,11 @@ class ClassCode(nn.Module):
         return torch.cat([a, v], dim=1)
 
 
+def linear(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """What a host's linear FullyConnectedLayer gives for few rows x: its gain scales the rows and not the large weight."""
+    return torch.addmm(layer.bias * layer.bias_gain, x * layer.weight_gain, layer.weight.t())
+
+
 @persistence.persistent_class
 class Hypernetwork(nn.Module):
     """v [U, d] -> [U, O, I]: one linear layer; with rank R > 0, two, whose product A B^T / sqrt(R) has that rank."""
@@ -167,9 +200,9 @@ class Hypernetwork(nn.Module):
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
         if self.rank == 0:
-            return self.full(v).reshape(-1, *self.shape)
-        left = self.left(v).reshape(-1, self.shape[0], self.rank)
-        right = self.right(v).reshape(-1, self.shape[1], self.rank)
+            return linear(self.full, v).reshape(-1, *self.shape)
+        left = linear(self.left, v).reshape(-1, self.shape[0], self.rank)
+        right = linear(self.right, v).reshape(-1, self.shape[1], self.rank)
         return left @ right.transpose(1, 2) / np.sqrt(self.rank)
 
 
@@ -233,6 +266,8 @@ class HyperModulation(nn.Module):
         """code: [U, S]; weight: [O, I, k, k] -> kernels [U, O, I, k, k], their sums of squares over the taps [U, O, I],
         bias offsets [U, O]."""
         dg, db_w, db = self.modulations(code)
+        if adafm is not None:
+            return (*adafm(weight, dg, db_w), db)
         mu = weight.mean(dim=(2, 3), keepdim=True)
         centred = weight - mu
         sigma = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()  # [O, I, 1, 1]
@@ -249,6 +284,8 @@ class HyperModulation(nn.Module):
 class HyperSynthesisLayer(host.SynthesisLayer):
     """A synthesis layer whose kernel and bias are the class's. ws_index: which copy of w it reads."""
 
+    resample_filter: torch.Tensor
+
     def __init__(self, *args: Any, ws_index: int, code_dim: int, rank: int = 0, finetune: bool = False, num_own: int = 0,
                  own_rank: int = 1, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -262,27 +299,61 @@ class HyperSynthesisLayer(host.SynthesisLayer):
             freeze(self)
         self.hyper = HyperModulation(code_dim, *self.weight.shape[:2], rank=rank, num_own=num_own, own_rank=own_rank)
 
-    def forward(self, x: torch.Tensor, w: torch.Tensor, code: tuple[torch.Tensor, torch.Tensor], noise_mode: str = 'random',
+    def forward(self, x: torch.Tensor, w: torch.Tensor, code: BatchCodes, noise_mode: str = 'random',
                 fused_modconv: bool = True, gain: float = 1) -> torch.Tensor:
-        """code: codes [U, S] and index [N, num_ws]. fused_modconv: part of the interface; there is one way here."""
-        codes, runs = code[0], ClassRuns(code[1][:, self.ws_index], len(code[0]))
-        kernels, power, offsets = self.hyper(codes, self.weight)
+        """fused_modconv: part of the interface; there is one way here."""
+        runs = code.layer(self.ws_index)
+        kernels, power, offsets = self.kernels(code.codes)
         styles = self.affine(w)
         if x.dtype != torch.float32:
             # Half precision: demodulation divides these scales out again, without them large styles overflow.
             styles = styles / styles.abs().amax(dim=1, keepdim=True)
-            limit = 1 / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
-            kernels, power = kernels * limit, power * limit[..., 0, 0].square()
-        energy = runs.apply(lambda squares, own: squares @ own.T, styles.square(), power)  # [N, O]
-        scale = torch.rsqrt(energy + 1e-8)[:, :, None, None].to(x.dtype)
-        resample = dict(up=self.up, padding=self.padding, f=self.resample_filter, flip_weight=(self.up == 1))
-        x = runs.apply(lambda run, kernel: conv2d_resample.conv2d_resample(run, kernel, **resample),
-                       x * styles.to(x.dtype)[:, :, None, None], kernels.to(x.dtype))
-        added = (self.bias + offsets)[runs.index][:, :, None, None]  # [N, O, 1, 1]
-        noise = self._noise(len(x), noise_mode)
-        x = fma.fma(x, scale, (added if noise is None else added + noise).to(x.dtype))
-        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
-        return bias_act.bias_act(x, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
+            limits = [1 / (kernel.abs().amax(dim=(1, 2, 3), keepdim=True) * np.sqrt(kernel[0].numel())) for kernel in kernels]
+            power = power * torch.stack(limits)[..., 0, 0].square()
+            kernels = [(kernel * limit).to(x.dtype) for kernel, limit in zip(kernels, limits)]  # noqa: B905
+        x = scale_channels(x, styles, runs.order)
+        x = runs.convolve(x, kernels, self.up, self.padding)
+        if self.up > 1:  # the transposed convolution has added k - 1 samples before, and k - up after
+            k, taps = self.padding * 2 + 1, len(self.resample_filter)
+            before = self.padding + (taps + self.up - 1) // 2 - (k - 1)
+            after = self.padding + (taps - self.up) // 2 - (k - self.up)
+            x = upfirdn2d.upfirdn2d(x, self.resample_filter, padding=[before, after, before, after], gain=self.up ** 2)
+        own = power.expand(len(x), -1, -1) if len(power) == 1 else power[runs.index]  # [N, O, I]
+        energy = (own @ styles.square()[:, :, None])[:, :, 0]  # [N, O]
+        scale = torch.rsqrt(energy + 1e-8)
+        offset = self.bias + offsets
+        offset = offset.expand(len(x), -1) if len(offset) == 1 else offset[runs.index]  # [N, O]
+        return finish(self, x, scale, offset, self._noise(len(x), noise_mode), gain, runs.inverse)
+
+    def kernels(self, codes: torch.Tensor) -> tuple[Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """codes: [U, S] -> what `hyper` makes of them and the frozen kernel: kernels U [O, I, k, k], power [U, O, I], bias
+        offsets [U, O]. A layer that does not learn just now keeps them until a weight changes."""
+        if self.training or torch.is_grad_enabled() or self.weight.is_inference():
+            kernels, power, offsets = self.hyper(codes, self.weight)
+            return kernels.unbind(0), power, offsets
+        cache = self.__dict__.setdefault('kernel_cache', {})
+        weights = [self.weight, *self.hyper.parameters(), *self.hyper.buffers()]
+        state = [(tensor.data_ptr(), tensor._version) for tensor in weights]
+        if cache.get('state') != state:
+            cache.clear()
+            cache['state'] = state
+        keys = [(code.dtype, code.numpy().tobytes()) for code in codes.cpu()]
+        missing = [place for place, key in enumerate(keys) if key not in cache]
+        found = {key: cache[key] for key in keys if key in cache}
+        if missing:
+            for place in missing:  # one at a time: a code's kernel does not depend on the batch, not even in its last bit
+                kernels, power, offsets = self.hyper(codes[place:place + 1], self.weight)
+                found[keys[place]] = kernels[0], power[0], offsets[0]
+            room = max(CACHE_BYTES // (self.weight.numel() * self.weight.element_size()), 1)
+            for key in keys[:room]:
+                cache[key] = found[key]
+            for key in list(cache)[1:max(len(cache) - room, 1)]:  # the oldest ones; the first entry is the state
+                del cache[key]
+        kernels, power, offsets = zip(*[found[key] for key in keys])  # noqa: B905
+        return kernels, torch.stack(power), torch.stack(offsets)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != 'kernel_cache'}
 
     def _noise(self, count: int, noise_mode: str) -> torch.Tensor | None:
         if noise_mode not in ('random', 'const', 'none'):
@@ -293,6 +364,30 @@ class HyperSynthesisLayer(host.SynthesisLayer):
         if noise_mode == 'random':
             plane = torch.randn([count, 1, *plane.shape], device=plane.device)
         return plane * self.noise_strength
+
+
+def scale_channels(x: torch.Tensor, styles: torch.Tensor, order: torch.Tensor | None) -> torch.Tensor:
+    """x [N, C, H, W] * styles [N, C], then brought into `order` [N], if any."""
+    if order is not None:
+        styles = styles[order]
+    if scaled_act is not None:
+        return scaled_act(x, styles, order=order)
+    return (x if order is None else x[order]) * styles.to(x.dtype)[:, :, None, None]
+
+
+def finish(layer: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, noise: torch.Tensor | None, gain: float,
+           order: torch.Tensor | None) -> torch.Tensor:
+    """The layer's activation of x * scale + offset + noise, with gains and clamp. scale, offset: [N, O]; x is brought into
+    `order` [N], if any, first."""
+    settings = dict(act=layer.activation, gain=layer.act_gain * gain,
+                    clamp=None if layer.conv_clamp is None else layer.conv_clamp * gain)
+    if scaled_act is not None:
+        return scaled_act(x, scale, offset, noise, order=order, **settings)
+    if order is not None:
+        x = x[order]
+    added = offset[:, :, None, None]
+    added = (added if noise is None else added + noise).to(x.dtype)
+    return bias_act.bias_act(fma.fma(x, scale[:, :, None, None].to(x.dtype), added), **settings)
 
 
 @persistence.persistent_class
@@ -361,7 +456,7 @@ class HyperSynthesis(host.SynthesisNetwork):
         w, code = ws.to(torch.float32).split([self.w_dim, self.code_size], dim=2)
         # A keyword goes through the host's blocks to every convolution layer, but not to the image layers.
         # Contiguous, so that the size of the code does not change in which order products are summed.
-        return super().forward(w.contiguous(), code=distinct_codes(code), **block_kwargs)
+        return super().forward(w.contiguous(), code=BatchCodes(*distinct_codes(code)), **block_kwargs)
 
 
 @persistence.persistent_class

@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 import torch
 
-from hyper_plugin.networks import ClassCode, HyperModulation, Hypernetwork, HyperSynthesisLayer, distinct_codes
+from hyper_plugin.networks import BatchCodes, ClassCode, HyperModulation, Hypernetwork, HyperSynthesisLayer, distinct_codes
 from tests.hyper_sources import labels, randomise_
 
 O, I, K_SIZE, CODE = 5, 4, 3, 6
@@ -177,7 +177,7 @@ def convolve(x, kernel, up):
 def test_layer_equals_the_formulas_image_by_image(rank, up, gain):
     layer = make_layer(up, rank=rank, conv_clamp=1.5)
     x, w, codes, index = inputs(4, up)
-    got = numbers(layer(x, w, code=(codes, index), noise_mode='const', gain=gain))
+    got = numbers(layer(x, w, code=BatchCodes(codes, index), noise_mode='const', gain=gain))
     W = numbers(layer.weight)
     mu, sigma = W.mean(axis=(2, 3), keepdims=True), W.std(axis=(2, 3), keepdims=True)
     clamped = 0
@@ -198,13 +198,13 @@ def test_layer_equals_the_formulas_image_by_image(rank, up, gain):
 def test_noise_modes():
     layer = make_layer()
     x, w, codes, index = inputs(2)
-    draw = {mode: layer(x, w, code=(codes, index), noise_mode=mode) for mode in ('none', 'const', 'random')}
+    draw = {mode: layer(x, w, code=BatchCodes(codes, index), noise_mode=mode) for mode in ('none', 'const', 'random')}
     assert not torch.equal(draw['none'], draw['const']) and not torch.equal(draw['const'], draw['random'])
-    assert torch.equal(draw['const'], layer(x, w, code=(codes, index), noise_mode='const'))
+    assert torch.equal(draw['const'], layer(x, w, code=BatchCodes(codes, index), noise_mode='const'))
     with pytest.raises(ValueError, match="noise_mode is 'loud'"):
-        layer(x, w, code=(codes, index), noise_mode='loud')
+        layer(x, w, code=BatchCodes(codes, index), noise_mode='loud')
     x, w, index = x[:1].repeat(2, 1, 1, 1), w[:1].repeat(2, 1), index[:1].repeat(2, 1)
-    first, second = layer(x, w, code=(codes, index), noise_mode='random')
+    first, second = layer(x, w, code=BatchCodes(codes, index), noise_mode='random')
     assert not torch.equal(first, second)  # fresh for each image
 
 
@@ -216,7 +216,8 @@ def test_layer_gradients(up, rank):
     parameters = dict(layer.hyper.named_parameters(prefix='hyper'))
 
     def call(x, w, codes, *values):
-        return torch.func.functional_call(layer, dict(zip(parameters, values, strict=True)), (x, w, (codes, index), 'const'))
+        named = dict(zip(parameters, values, strict=True))
+        return torch.func.functional_call(layer, named, (x, w, BatchCodes(codes, index), 'const'))
 
     shapes = ((3, 2, 4 // up, 4 // up), (3, 2), (2, 2))
     arguments = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
@@ -230,7 +231,7 @@ def test_half_precision_is_near_and_does_not_overflow(dtype, tolerance, up):
     x, w, codes, index = inputs(4, up)
     for bias in (1, 30000):  # with styles of 30000 the products leave the range of float16
         layer.affine.bias.fill_(bias)
-        want = layer(x, w, code=(codes, index), noise_mode='const').detach()
-        got = layer(x.to(dtype), w, code=(codes, index), noise_mode='const').detach()
+        want = layer(x, w, code=BatchCodes(codes, index), noise_mode='const').detach()
+        got = layer(x.to(dtype), w, code=BatchCodes(codes, index), noise_mode='const').detach()
         assert got.dtype == dtype
         torch.testing.assert_close(got.float(), want, rtol=0, atol=tolerance * float(want.abs().max()))

@@ -8,6 +8,7 @@ import torch
 
 import legacy
 from hyper_plugin import selfinit
+from hyper_plugin.networks import BatchCodes
 from tests.hyper_sources import labels, make_hyper, make_source, tensors
 
 CPU = torch.device('cpu')
@@ -25,7 +26,7 @@ def features_by_hand(G, ws):
     codes = {}
     if ws.shape[2] > G.synthesis.w_dim:
         v = ws[:, 0, G.synthesis.w_dim:]
-        codes = dict(code=(v, torch.arange(len(v))[:, None].expand(-1, ws.shape[1])))  # no two images share work
+        codes = dict(code=BatchCodes(v, torch.arange(len(v))[:, None].expand(-1, ws.shape[1])))  # no two images share work
     for res in G.synthesis.block_resolutions:
         block = getattr(G.synthesis, f'b{res}')
         own = ws[:, start:start + block.num_conv + block.num_torgb, :G.synthesis.w_dim]

@@ -17,7 +17,7 @@ def ema_beta(batch_size: int, ema_kimg: float, images_done: int, ema_rampup: flo
 def update_ema(average: torch.nn.Module, module: torch.nn.Module, beta: float) -> None:
     """Parameters p_avg <- p + beta (p_avg - p); buffers are copied. Both modules have the same structure."""
     for p_avg, p in zip(average.parameters(), module.parameters(), strict=True):
-        p_avg.copy_(p.lerp(p_avg, beta))
+        p_avg.lerp_(p, 1 - beta)
     for b_avg, b in zip(average.buffers(), module.buffers(), strict=True):
         b_avg.copy_(b)
 

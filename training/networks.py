@@ -20,6 +20,11 @@ from torch import nn
 from torch_utils import misc, persistence
 from torch_utils.ops import bias_act, conv2d_resample, fma, upfirdn2d
 
+try:  # one pass over memory, where the codebase around this file has it
+    from torch_utils.ops.scaled_act import scaled_act
+except ImportError:
+    scaled_act = None
+
 FIR = [1, 3, 3, 1]  # default resampling filter: a binomial low-pass
 HALF_TYPES = {'float16': torch.float16, 'bfloat16': torch.bfloat16}
 
@@ -72,19 +77,35 @@ def modulated_conv2d(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor
     fused_modconv=True builds one kernel per image and runs a grouped convolution; False scales the activations
     before and after one shared convolution. The results agree up to rounding.
     """
-    if demodulate and x.dtype in HALF_TYPES.values():
-        weight, styles = limit_range(weight, styles)
     resample = dict(f=resample_filter, up=up, down=down, padding=padding, flip_weight=flip_weight)
     if fused_modconv:
+        if demodulate and x.dtype in HALF_TYPES.values():
+            weight, styles = limit_range(weight, styles)
         x = _convolve_with_own_kernels(x, weight, styles, demodulate, resample)
         return x if noise is None else x + noise.to(x.dtype)
-    x = conv2d_resample.conv2d_resample(x * styles.to(x.dtype)[:, :, None, None], weight.to(x.dtype), **resample)
-    return demodulate_and_add(x, demodulation(weight.square().sum(dim=(2, 3)), styles) if demodulate else None, noise)
+    x, scale = modulated_activations(x, weight, styles, demodulate, resample)
+    return demodulate_and_add(x, scale, noise)
+
+
+def modulated_activations(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor, demodulate: bool,
+                          resample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The convolution of x * styles, [N, O, H, W], and what demodulation multiplies it by, [N, O] or None."""
+    if demodulate and x.dtype in HALF_TYPES.values():
+        weight, styles = limit_range(weight, styles)
+    x = scale_channels(x, styles)
+    x = conv2d_resample.conv2d_resample(x, weight.to(x.dtype), **resample)
+    return x, demodulation(weight.square().sum(dim=(2, 3)), styles) if demodulate else None
+
+
+def scale_channels(x: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
+    """x [N, C, H, W] * styles [N, C]."""
+    return x * styles.to(x.dtype)[:, :, None, None] if scaled_act is None else scaled_act(x, styles)
 
 
 def demodulation(power: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
-    """1 / norm of the modulated kernel. power: [O, I] or [N, O, I], sum of squares over the taps -> [N, O]."""
-    energy = power @ styles.square().unsqueeze(2)  # [N, O, 1]
+    """1 / norm of the modulated kernel. power: [O, I], sum of squares over the taps; styles: [N, I] -> [N, O]."""
+    # bmm: matmul would take another order of sums where gradients are recorded, and for other batch sizes.
+    energy = torch.bmm(power.expand(styles.shape[0], -1, -1), styles.square().unsqueeze(2))  # [N, O, 1]
     return torch.rsqrt(energy.squeeze(2) + 1e-8)
 
 
@@ -286,10 +307,15 @@ class SynthesisLayer(nn.Module):
                 gain: float = 1) -> torch.Tensor:
         side = self.resolution // self.up
         misc.assert_shape(x, [None, self.weight.shape[1], side, side])
-        x = modulated_conv2d(x, self.weight, self.affine(w), noise=self.noise(x.shape[0], noise_mode), up=self.up,
-                             padding=self.padding, resample_filter=self.resample_filter, flip_weight=(self.up == 1),
-                             fused_modconv=fused_modconv)
-        return _activate(self, x, self.bias.to(x.dtype), gain)
+        noise = self.noise(x.shape[0], noise_mode)
+        resample = dict(up=self.up, padding=self.padding, flip_weight=(self.up == 1))
+        if fused_modconv or scaled_act is None:
+            x = modulated_conv2d(x, self.weight, self.affine(w), noise=noise, resample_filter=self.resample_filter,
+                                 fused_modconv=fused_modconv, **resample)
+            return _activate(self, x, self.bias.to(x.dtype), gain)
+        x, scale = modulated_activations(x, self.weight, self.affine(w), True, dict(resample, f=self.resample_filter))
+        clamp = None if self.conv_clamp is None else self.conv_clamp * gain
+        return scaled_act(x, scale, self.bias, noise, act=self.activation, gain=self.act_gain * gain, clamp=clamp)
 
 
 @persistence.persistent_class
@@ -354,8 +380,8 @@ class SynthesisBlock(nn.Module):
         misc.assert_shape(ws, [None, self.num_conv + self.num_torgb, self.w_dim])
         half = self.use_fp16 and not force_fp32
         dtype = HALF_TYPES[self.half_type] if half else torch.float32
-        if fused_modconv is None:
-            fused_modconv = not self.training and (not half or ws.shape[0] == 1)
+        if fused_modconv is None:  # a CPU convolves a batch with one kernel faster than each image with its own
+            fused_modconv = not self.training and (not half or ws.shape[0] == 1) and ws.device.type != 'cpu'
         layer_kwargs['fused_modconv'] = fused_modconv
         styles = iter(ws.unbind(dim=1))
         if self.in_channels == 0:

@@ -10,7 +10,7 @@ phase whose steps stay without a sound gradient learns nothing more, and check_p
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import torch
@@ -63,11 +63,18 @@ def make_phases(name: str, module: torch.nn.Module, opt_kwargs: dict[str, Any], 
     learning = {param_name: param for param_name, param in module.named_parameters() if param.requires_grad}
     names, params = list(learning), list(learning.values())
     set_learning(params, False)
+    opt_kwargs = one_pass(opt_kwargs, params)
     if reg_interval is None:
         opt = dnnlib.util.construct_class_by_name(params, **opt_kwargs)
         return [Phase(f'{name}both', params, opt, 1, names)]
     opt = dnnlib.util.construct_class_by_name(params, **lazy_opt_kwargs(opt_kwargs, reg_interval))
     return [Phase(f'{name}main', params, opt, 1, names), Phase(f'{name}reg', params, opt, reg_interval, names)]
+
+
+def one_pass(opt_kwargs: dict[str, Any], params: list[torch.nn.Parameter]) -> dict[str, Any]:
+    """Adam's settings with the form that reads and writes every tensor once, where PyTorch has it for the device."""
+    known = opt_kwargs['class_name'] == 'torch.optim.Adam' and all(param.device.type in ('cpu', 'cuda') for param in params)
+    return {**opt_kwargs, 'fused': True} if known else opt_kwargs
 
 
 def begin_phase(phase: Phase) -> None:
@@ -85,6 +92,26 @@ def finish_phase(phase: Phase, num_gpus: int) -> None:
     learning = {name: param for name, param in zip(phase.names, phase.params, strict=True) if param.grad is not None}
     if not learning:
         return
+    if num_gpus > 1 or not _surely_finite(learning.values()):
+        _average_and_replace(phase, learning, num_gpus)
+    else:
+        training_stats.report0(f'Gradients/nonfinite/{phase.name}', torch.zeros([]))
+        phase.nonfinite, phase.bad_run = {}, torch.zeros_like(phase.bad_run)
+    for param in learning.values():
+        if param.grad is not None and param.grad.stride() != param.stride():  # the one-pass Adam takes them to be the same
+            param.grad = torch.empty_like(param).copy_(param.grad)
+    phase.opt.step()
+
+
+def _surely_finite(params: Collection[torch.nn.Parameter]) -> bool:
+    """True if all gradients are finite, as their sums tell at the price of reading them. False on a GPU, which is not waited
+    for, and also where a sum of finite ones overflows."""
+    gradients = [param.grad for param in params if param.grad is not None]
+    return all(grad.device.type == 'cpu' and math.isfinite(float(grad.sum())) for grad in gradients)
+
+
+def _average_and_replace(phase: Phase, learning: dict[str, torch.nn.Parameter], num_gpus: int) -> None:
+    """Average the gradients over the processes, count what is not finite, and replace it."""
     flat = torch.cat([param.grad.flatten() for param in learning.values() if param.grad is not None])
     if num_gpus > 1:
         average_over_processes(flat, num_gpus)
@@ -95,7 +122,6 @@ def finish_phase(phase: Phase, num_gpus: int) -> None:
     flat = torch.nan_to_num(flat, nan=0.0, posinf=GRADIENT_LIMIT, neginf=-GRADIENT_LIMIT)
     for param, grad in zip(learning.values(), flat.split(sizes), strict=True):
         param.grad = grad.view_as(param)
-    phase.opt.step()
 
 
 def _count_nonfinite(phase: Phase, flat: torch.Tensor, nonfinite: torch.Tensor) -> None:

@@ -13,6 +13,7 @@ import torch
 import dnnlib
 from dnnlib.files import remove_parts
 from torch_utils import misc
+from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
 
 from .cli import SNAPSHOT_PATTERN
@@ -30,6 +31,8 @@ def set_up_torch(device: torch.device, seed: int, cudnn_benchmark: bool, allow_t
         torch.cuda.set_device(device)
     if num_threads is not None:
         torch.set_num_threads(num_threads)
+    if device.type == 'cpu':
+        keep_freed_memory()
     conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allow_tf32
     torch.backends.cudnn.benchmark = cudnn_benchmark

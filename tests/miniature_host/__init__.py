@@ -14,8 +14,8 @@ from tests.conftest import REPO
 LAYOUTS = ('stylegan2-ada-pytorch', 'stylegan3')
 FILES = Path(__file__).parent / 'files'
 COPIED = {'dnnlib': ['__init__', 'util', 'files', 'urls'],
-          'torch_utils': ['__init__', 'misc', 'module_summary', 'persistence', 'training_stats'],
-          'torch_utils/ops': ['__init__', 'bias_act', 'conv2d_resample', 'fma', 'implementation', 'upfirdn2d'],
+          'torch_utils': ['__init__', 'custom_ops', 'misc', 'module_summary', 'persistence', 'training_stats'],
+          'torch_utils/ops': ['__init__', 'bias_act', 'conv2d_resample', 'cpu_act', 'fma', 'native_upfirdn2d', 'upfirdn2d'],
           'training': ['__init__', 'augment', 'dataset', 'image_files', 'image_labels', 'class_labels']}
 
 STYLEGAN3 = [
@@ -56,7 +56,7 @@ def make_host(path, layout):
             write(path / folder / f'{name}.py', (REPO / folder / f'{name}.py').read_text())
     old = 'super().__init__()\n        self.size'
     change(path / 'torch_utils/misc.py', [(old, old.replace('__init__()', '__init__(dataset)'))])
-    for name in ('conv2d_gradfix', 'grid_sample_gradfix'):
+    for name in ('conv2d_gradfix', 'grid_sample_gradfix', 'implementation'):
         write(path / 'torch_utils/ops' / f'{name}.py', (FILES / f'{name}.py').read_text())
     for name in ('legacy', 'generate', 'probe'):
         write(path / f'{name}.py', (FILES / f'{name}.py').read_text())

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from .implementation import check_impl
+from . import cpu_act
+from .implementation import choose
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None = None, dim: int = 1, act: 
 
     x: any shape, floating point; the result has its shape and type. b: [x.shape[dim]] or None.
     alpha: slope of 'lrelu' below zero, of no effect on the others. gain: factor after the activation; None takes that of
-    `activation_funcs`. clamp: the scaled value is limited to +-clamp; None is no limit. impl: 'ref' or 'cuda', equal today.
+    `activation_funcs`. clamp: the scaled value is limited to +-clamp; None is no limit. impl: as in `implementation.choose`.
     ValueError for an unknown activation or impl, a negative clamp, or a bias that doesn't fit.
     """
-    check_impl(impl)
+    form = choose(impl, x)
     if act not in activation_funcs:
         raise ValueError(f"unknown activation {act!r}; expected one of {', '.join(activation_funcs)}")
     if clamp is not None and clamp < 0:
@@ -60,6 +61,13 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None = None, dim: int = 1, act: 
     chosen = activation_funcs[act]
     alpha = chosen.def_alpha if alpha is None else float(alpha)
     gain = chosen.def_gain if gain is None else float(gain)
+    if form == 'native' and act in cpu_act.SLOPES and dim == 1 and gain > 0 and alpha >= 0 and cpu_act.fits(x, b):
+        check_bias(x, b, dim)
+        return cpu_act.ScaledAct.apply(x, None, b, None, None, alpha if act == 'lrelu' else 1.0, gain, clamp)
+    if form == 'triton':
+        from . import triton_bias_act  # needs a package that only some have
+        check_bias(x, b, dim)
+        return triton_bias_act.bias_act(x, b, dim, act, alpha, gain, clamp)
     if chosen.homogeneous and gain > 0:
         y = chosen.func(_scaled_sum(x, b, dim, gain), alpha)     # one pass over x less than scaling afterwards
     else:
@@ -72,8 +80,13 @@ def _scaled_sum(x: torch.Tensor, b: torch.Tensor | None, dim: int, gain: float) 
     """gain * (x + b) as a new tensor, b along dimension `dim`."""
     if b is None:
         return x * gain
-    if b.ndim != 1 or b.shape[0] != x.shape[dim]:
-        raise ValueError(f'bias must have the size of dimension {dim} of x, {x.shape[dim]}: got shape {list(b.shape)}')
+    check_bias(x, b, dim)
     shape = [1] * x.ndim
     shape[dim] = -1
     return torch.add((b * gain).to(x.dtype).reshape(shape), x, alpha=gain)
+
+
+def check_bias(x: torch.Tensor, b: torch.Tensor | None, dim: int) -> None:
+    """ValueError unless b is a bias along dimension `dim` of x, or None."""
+    if b is not None and (b.ndim != 1 or b.shape[0] != x.shape[dim]):
+        raise ValueError(f'bias must have the size of dimension {dim} of x, {x.shape[dim]}: got shape {list(b.shape)}')

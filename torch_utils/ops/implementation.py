@@ -1,12 +1,36 @@
 """Choice of an operator's implementation, the argument `impl` that some operators take."""
 
-NAMES = ('ref', 'cuda')
+import importlib.util
+
+import torch
+
+from torch_utils import custom_ops
+
+from . import triton_support
+
+NAMES = ('ref', 'auto', 'cuda', 'native', 'triton')
 
 
-def check_impl(impl: str) -> None:
-    """Raise ValueError unless `impl` is a known name.
+def choose(impl: str, x: torch.Tensor) -> str:
+    """Which form an operator takes for x: 'ref', 'native' or 'triton'.
 
-    'ref' is plain PyTorch, the specification. 'cuda' asks for the fast form of the device; today that is the same code.
+    impl: 'ref' is plain PyTorch, the specification. 'auto', and 'cuda' as the interface has called it, ask for the fast form
+    of the device: C++ on a CPU, Triton on CUDA, plain PyTorch where those do not serve. 'native' and 'triton' insist.
+    ValueError for an unknown name, or if x cannot have the form that is insisted on.
     """
     if impl not in NAMES:
         raise ValueError(f"impl must be one of {', '.join(NAMES)}: got {impl!r}; leave it out to get the fast form")
+    if impl == 'ref':
+        return 'ref'
+    if x.device.type == 'cpu' and impl != 'triton':
+        if x.dtype == torch.float32 and custom_ops.cpu_kernels() is not None:
+            return 'native'
+        if impl == 'native':
+            raise ValueError(f'impl={impl!r} needs float32 and a C++ compiler: got {x.dtype}')
+        return 'ref'
+    if impl in ('auto', 'cuda'):
+        return 'triton' if x.is_cuda and x.dtype in triton_support.DTYPES and triton_support.works(x.device) else 'ref'
+    if impl == 'native' or not (x.is_cuda or triton_support.interpreted()) or importlib.util.find_spec('triton') is None:
+        needs = 'a tensor on the CPU' if impl == 'native' else 'the package triton and a tensor on CUDA'
+        raise ValueError(f'impl={impl!r} needs {needs}: got one on {x.device.type}; leave it out to get the fast form')
+    return 'triton'

@@ -1,0 +1,130 @@
+"""Operators' kernels for the CPU, in C++: built when they are first wanted, kept, and loaded.
+
+The sources (ops/cpu/*.cpp) are plain C++17 that exports C functions on pointers, so that any compiler will do, without
+headers of PyTorch or Python. The library lies in the cache directory under a name made of all that it depends on.
+Without a compiler there is no library, and operators take their PyTorch form.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnnlib import make_cache_dir_path
+from dnnlib.files import whole_file
+
+SOURCES = Path(__file__).parent / 'ops' / 'cpu'
+# Rounding as the standard has it, NaN and infinity too: results must not depend on which path runs, apart from the order of sums.
+FLAGS = ['-std=c++17', '-O3', '-march=native', '-fPIC', '-fno-math-errno', '-fno-trapping-math']
+BUILD_LIMIT_SEC = 300
+_TYPES = dict(p=ctypes.c_void_p, n=ctypes.c_int64, f=ctypes.c_float, i=ctypes.c_int)
+
+
+@functools.cache
+def cpu_kernels() -> ctypes.CDLL | None:
+    """The library of all kernels, built if need be. None, after one line on stderr, if it cannot be built here."""
+    try:
+        return ctypes.CDLL(str(build()))
+    except (OSError, subprocess.SubprocessError) as error:
+        detail = getattr(error, 'stdout', None) or str(error)
+        print(f'CPU kernels are not built ({detail.strip().splitlines()[-1]}): PyTorch operators serve, which are slower; '
+              'install a C++ compiler, or name one in CXX', file=sys.stderr)
+        return None
+
+
+@functools.cache
+def kernel(name: str, signature: str) -> Any:
+    """The function `name` of the library, for operators that have chosen it. signature: a letter for each argument, p pointer,
+    n whole number of 64 bits, f float, i int."""
+    function = getattr(cpu_kernels(), name)
+    function.argtypes = [_TYPES[letter] for letter in signature]
+    function.restype = None
+    return function
+
+
+def pointer(t: torch.Tensor | None) -> int | None:
+    """Where the tensor's numbers are; null for None. The caller keeps the tensor alive."""
+    return None if t is None else t.data_ptr()
+
+
+def build() -> Path:
+    """The path of the built library. OSError or SubprocessError if there is no compiler, or it fails."""
+    compiler = find_compiler()
+    sources = sorted(SOURCES.glob('*.cpp'))
+    openmp = find_openmp()
+    known = [path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.is_file()]
+    version = subprocess.run([*compiler, '--version'], capture_output=True, check=True, timeout=BUILD_LIMIT_SEC).stdout
+    key = hashlib.sha256(b'\0'.join([*known, version, processor().encode(), repr((FLAGS, openmp)).encode()])).hexdigest()[:16]
+    library = Path(make_cache_dir_path('cpu-kernels', f'kernels-{key}.so'))
+    if not library.is_file():
+        library.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as directory, whole_file(library) as part:
+            shutil.copyfile(run_ninja(Path(directory), compiler, sources, openmp), part)
+    return library
+
+
+def find_compiler() -> list[str]:
+    """The words that start the C++ compiler: $CXX, else the first of the usual names. OSError if there is none."""
+    names = [os.environ['CXX']] if os.environ.get('CXX') else ['c++', 'g++', 'clang++']
+    for name in names:
+        words = name.split()
+        if words and shutil.which(words[0]):
+            return words
+    raise OSError(f'no C++ compiler found: {", ".join(names)}')
+
+
+def find_openmp() -> str | None:
+    """PyTorch's own OpenMP library, so that there is one pool of threads; None: the kernels run in one thread."""
+    found = sorted((Path(torch.__file__).parent / 'lib').glob('libgomp*.so*'))
+    return str(found[0]) if found else None
+
+
+def processor() -> str:
+    """What decides which instructions -march=native may use."""
+    try:
+        lines = Path('/proc/cpuinfo').read_text().splitlines()
+        return '\n'.join(sorted({line for line in lines if line.startswith(('model name', 'flags', 'Features', 'CPU part'))}))
+    except OSError:
+        return f'{platform.machine()} {platform.processor()}'
+
+
+def run_ninja(directory: Path, compiler: list[str], sources: list[Path], openmp: str | None) -> Path:
+    """Compile and link in `directory`; returns the library. SubprocessError or OSError if that fails."""
+    compile_flags = FLAGS + (['-fopenmp'] if openmp else [])
+    link_flags = ['-shared'] + ([openmp, f'-Wl,-rpath,{Path(openmp).parent}'] if openmp else [])
+    library = directory / 'kernels.so'
+    words = [' '.join(map(_escape, part)) for part in (compiler, compile_flags, link_flags)]
+    objects = [f'{source.stem}.o' for source in sources]
+    lines = [f'rule compile\n  command = {words[0]} {words[1]} -c $in -o $out',
+             f'rule link\n  command = {words[0]} $in {words[2]} -o $out',
+             *(f'build {name}: compile {_escape(str(source))}' for name, source in zip(objects, sources, strict=True)),
+             f'build {library.name}: link {" ".join(objects)}', '']
+    (directory / 'build.ninja').write_text('\n'.join(lines))
+    subprocess.run([_ninja()], cwd=directory, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                   timeout=BUILD_LIMIT_SEC)
+    return library
+
+
+def _ninja() -> str:
+    """Path of the build tool: the package's, else the system's. OSError if there is none."""
+    try:
+        import ninja
+        return str(Path(ninja.BIN_DIR) / 'ninja')
+    except ImportError:
+        found = shutil.which('ninja')
+        if found is None:
+            raise OSError('ninja is not installed') from None
+        return found
+
+
+def _escape(word: str) -> str:
+    return word.replace('$', '$$').replace(' ', '$ ').replace(':', '$:')

@@ -1,0 +1,93 @@
+"""Kernels of many classes from one frozen kernel (AdaFM; Zhao et al. 2020, arXiv:2002.11810, Eq. 3), written around the identity:
+
+    K = W + dg (W - mu) + sigma db
+
+mu, sigma [O, I]: mean and standard deviation of W over its T = k * k taps. All of dg and db zero give W, bit for bit.
+"""
+
+from typing import Any
+
+import torch
+
+from torch_utils.custom_ops import kernel
+
+from .implementation import choose
+
+
+def adafm(weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor, impl: str = 'auto') -> tuple[torch.Tensor, torch.Tensor]:
+    """weight: [O, I, k, k], frozen; dg, db: [U, O, I] -> kernels [U, O, I, k, k], their sums of squares over taps [U, O, I].
+
+    Differentiable any number of times with respect to dg and db; weight gets no gradient. impl: as in `implementation.choose`.
+    """
+    form = choose(impl, weight)
+    if form == 'ref' or dg.dtype != weight.dtype or db.dtype != weight.dtype or weight.requires_grad:
+        return plain(weight, dg, db)
+    return _AdaFM.apply(weight, dg, db, form)
+
+
+def plain(weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The specification, from PyTorch's operators."""
+    mu = weight.mean(dim=(2, 3), keepdim=True)
+    centred = weight - mu
+    sigma = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()  # [O, I, 1, 1]
+    gain = dg[..., None, None]  # [U, O, I, 1, 1]
+    shift = sigma * db[..., None, None]
+    kernels = torch.addcmul(weight, gain, centred) + shift
+    # The centred part has mean 0 over the taps and mean square sigma^2, so no sum over taps is needed.
+    power = weight[0, 0].numel() * ((mu + shift).square() + (sigma + sigma * gain).square())
+    return kernels, power[..., 0, 0]
+
+
+class _AdaFM(torch.autograd.Function):
+    """The C++ or Triton form. Gradients that are to be differentiated again come from PyTorch's operators."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor,
+                form: str) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(weight, dg, db)
+        ctx.form = form
+        return _forms(form)[0](weight, dg, db)
+
+    @staticmethod
+    def backward(ctx: Any, dk: torch.Tensor, dp: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        weight, dg, db = ctx.saved_tensors
+        if torch.is_grad_enabled():
+            kernels, power = plain(weight, dg, db)
+            return None, *torch.autograd.grad([kernels, power], [dg, db], [dk, dp], create_graph=True), None
+        return None, *_forms(ctx.form)[1](weight, dg, db, dk, dp), None
+
+
+def _forms(form: str) -> Any:
+    """(forward, backward) of a form."""
+    if form == 'native':
+        return _native_forward, _native_backward
+    from . import triton_adafm  # needs a package that only some have
+    return triton_adafm.forward, triton_adafm.backward
+
+
+def _native_forward(weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    outputs, inputs, height, width = weight.shape
+    taps_first, dg, db = _taps_first(weight), dg.contiguous(), db.contiguous()
+    kernels = weight.new_empty(len(dg), outputs, height, width, inputs)
+    power = torch.empty_like(dg)
+    kernel('adafm_forward', 'pppppnnnni')(
+        taps_first.data_ptr(), dg.data_ptr(), db.data_ptr(), kernels.data_ptr(), power.data_ptr(),
+        len(dg), outputs, inputs, height * width, torch.get_num_threads())
+    return kernels.permute(0, 1, 4, 2, 3), power
+
+
+def _native_backward(weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor, dk: torch.Tensor,
+                     dp: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    outputs, inputs, height, width = weight.shape
+    taps_first, dg, db, dp = _taps_first(weight), dg.contiguous(), db.contiguous(), dp.contiguous()
+    dk = dk.permute(0, 1, 3, 4, 2).contiguous()  # [U, O, k, k, I]
+    ddg, ddb = torch.empty_like(dg), torch.empty_like(db)
+    kernel('adafm_backward', 'pppppppnnnni')(
+        taps_first.data_ptr(), dg.data_ptr(), db.data_ptr(), dk.data_ptr(), dp.data_ptr(), ddg.data_ptr(), ddb.data_ptr(),
+        len(dg), outputs, inputs, height * width, torch.get_num_threads())
+    return ddg, ddb
+
+
+def _taps_first(weight: torch.Tensor) -> torch.Tensor:
+    """weight with input channels innermost in memory: [O, k, k, I]."""
+    return weight.permute(0, 2, 3, 1).contiguous()

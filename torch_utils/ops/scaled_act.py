@@ -1,0 +1,40 @@
+"""Scale, offset, noise, activation, gain and clamp in one pass over memory:
+
+    y = clip(gain * act(x * scale + offset + noise), -clamp, clamp)
+
+What follows a modulated convolution (StyleGAN2, Figure 2d: demodulation, noise, bias, leaky ReLU).
+"""
+
+import torch
+
+from . import bias_act, cpu_act, fma
+from .implementation import choose
+
+
+def scaled_act(x: torch.Tensor, scale: torch.Tensor | None = None, offset: torch.Tensor | None = None,
+               noise: torch.Tensor | None = None, act: str = 'linear', gain: float = 1, clamp: float | None = None,
+               order: torch.Tensor | None = None, impl: str = 'auto') -> torch.Tensor:
+    """x: [N, C, H, W]; scale: [N, C]; offset: [C] or [N, C]; noise: [N, 1, H, W] or [H, W] -> [N, C, H, W], of x's type.
+
+    act: as in `bias_act`, with its default slope. gain: factor after it. clamp: the scaled value is limited to +-clamp.
+    order: [N], a permutation; image n of the result comes from image order[n] of x, and has scale[n], offset[n] and noise[n].
+    Differentiable any number of times with respect to all tensors. impl: as in `implementation.choose`; C++ serves
+    'linear' and 'lrelu' on channels-last images.
+    """
+    if choose(impl, x) == 'native' and act in cpu_act.SLOPES and gain > 0 and cpu_act.fits(x, scale, offset, noise):
+        return cpu_act.ScaledAct.apply(x, scale, offset, noise, order, cpu_act.SLOPES[act], float(gain), clamp)
+    if order is not None:
+        x = x[order]
+    added = None if offset is None else offset.reshape(-1, x.shape[1], 1, 1)
+    if noise is not None:
+        added = noise if added is None else added + noise
+    if added is not None:
+        added = added.to(x.dtype)
+    if scale is not None:
+        scale = scale.to(x.dtype)[:, :, None, None]
+        x = x * scale if added is None else fma.fma(x, scale, added)
+    elif added is not None:
+        x = x + added
+    if act == 'linear' and gain == 1 and clamp is None:
+        return x
+    return bias_act.bias_act(x, act=act, gain=gain, clamp=clamp, impl=impl)

@@ -1,0 +1,298 @@
+"""bias_act in Triton:  y = clip(g f(x + b), -c, c)  in one pass over memory, and so its first and second derivative.
+
+Arithmetic is in float32, in float64 for float64 tensors. The derivatives start from what forward saves, s:
+    s = y: f' and f'' are functions of f = y / g, and d f'(y) / dy = f'' / (g f');
+    s = x where f does not determine f' ('swish'; 'lrelu' with a negative slope);
+    nothing for 'linear' without limit.
+A tensor is a [rows, cols] matrix of its memory, whatever the order of its dimensions: bias runs along the columns if the
+channels are innermost, else each row has one channel.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+
+from . import triton_support
+
+PIECEWISE_LINEAR = ('linear', 'relu', 'lrelu')
+
+
+@dataclass(frozen=True)
+class Settings:
+    """act: a key of bias_act.activation_funcs. clamp: the limit c, None if there is none. dim: the bias' dimension of x."""
+    act: str
+    alpha: float
+    gain: float
+    clamp: float | None
+    dim: int
+
+    @property
+    def saves(self) -> str | None:
+        """What the derivatives need: 'x', 'y' or None."""
+        if self.act == 'linear' and self.clamp is None:
+            return None
+        return 'x' if self.act == 'swish' or (self.act == 'lrelu' and self.alpha < 0) else 'y'
+
+
+def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha: float, gain: float,
+             clamp: float | None) -> torch.Tensor:
+    """bias_act.bias_act with all arguments checked and given. Differentiable twice."""
+    return _BiasAct.apply(triton_support.dense(x), b, Settings(act, float(alpha), float(gain), clamp, dim % x.ndim))
+
+
+def probe(device: torch.device) -> None:
+    """Run the kernels on a few numbers."""
+    x = torch.linspace(-1, 1, 64, device=device).reshape(1, 4, 4, 4)
+    for dtype in (torch.float16, torch.float32):
+        y = _BiasAct.apply(x.to(dtype), x[0, :, 0, 0], Settings('lrelu', 0.2, 1.0, 0.5, 1))
+        _launch_derivative(y, None, y, None, Settings('lrelu', 0.2, 1.0, 0.5, 1))
+
+
+class _BiasAct(torch.autograd.Function):
+    """y from dense x and b."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, b: torch.Tensor | None, settings: Settings) -> torch.Tensor:
+        y = _launch_forward(x, b, settings)
+        saved = {'x': x, 'y': y, None: None}[settings.saves]
+        ctx.save_for_backward(saved, b if settings.saves == 'x' else None)
+        ctx.settings, ctx.bias_type = settings, None if b is None else b.dtype
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
+        dx = _Slope.apply(dy, *ctx.saved_tensors, ctx.settings)
+        return dx, _sum_to_bias(dx, ctx.settings.dim, ctx.bias_type) if ctx.needs_input_grad[1] else None, None
+
+
+class _Slope(torch.autograd.Function):
+    """dx = dy g f', zero beyond the limits, from s."""
+
+    @staticmethod
+    def forward(ctx: Any, dy: torch.Tensor, s: torch.Tensor | None, b: torch.Tensor | None, settings: Settings) -> torch.Tensor:
+        ctx.save_for_backward(dy, s, b)
+        ctx.settings = settings
+        return dy * settings.gain if s is None else _launch_derivative(dy, None, s, b, settings)
+
+    @staticmethod
+    def backward(ctx: Any, ddx: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        dy, s, b = ctx.saved_tensors
+        d_dy = _Slope.apply(ddx, s, b, ctx.settings) if ctx.needs_input_grad[0] else None
+        if ctx.settings.act in PIECEWISE_LINEAR or not (ctx.needs_input_grad[1] or ctx.needs_input_grad[2]):
+            return d_dy, None, None, None
+        d_s = _Bend.apply(ddx, dy, s, b, ctx.settings)
+        return d_dy, d_s, _sum_to_bias(d_s, ctx.settings.dim, b.dtype) if ctx.needs_input_grad[2] else None, None
+
+
+class _Bend(torch.autograd.Function):
+    """What _Slope's result, weighted with ddx, changes by with s."""
+
+    @staticmethod
+    def forward(ctx: Any, ddx: torch.Tensor, dy: torch.Tensor, s: torch.Tensor, b: torch.Tensor | None,
+                settings: Settings) -> torch.Tensor:
+        return _launch_derivative(dy, ddx, s, b, settings)
+
+    @staticmethod
+    def backward(ctx: Any, _grad: torch.Tensor) -> tuple[None, ...]:
+        raise NotImplementedError("bias_act in Triton has two derivatives, and a third was asked for: take impl='ref'")
+
+
+def _sum_to_bias(dx: torch.Tensor, dim: int, dtype: torch.dtype | None) -> torch.Tensor:
+    others = [d for d in range(dx.ndim) if d != dim]
+    return dx.sum(others, dtype=dtype) if others else dx.to(dtype)
+
+
+def _launch_forward(x: torch.Tensor, b: torch.Tensor | None, settings: Settings) -> torch.Tensor:
+    y = torch.empty_like(x)
+    if x.numel() == 0:
+        return y
+    rows, cols, channels, along_cols = _as_matrix(x, b, settings.dim)
+    block_rows, block_cols, num_tiles = triton_support.tile(rows, cols)
+    with triton_support.on_device(x):
+        _forward_kernel[(num_tiles,)](
+            x, None if b is None else b.contiguous(), y, rows, cols, channels, settings.alpha, settings.gain,
+            settings.clamp or 0.0, ACT=settings.act, LIMITED=settings.clamp is not None, ALONG_COLS=along_cols,
+            BLOCK_ROWS=block_rows, BLOCK_COLS=block_cols)
+    return y
+
+
+def _launch_derivative(dy: torch.Tensor, ddx: torch.Tensor | None, s: torch.Tensor, b: torch.Tensor | None,
+                       settings: Settings) -> torch.Tensor:
+    """First derivative without ddx, second with it. All in the layout and type of s."""
+    out = torch.empty_like(s)
+    if s.numel() == 0:
+        return out
+    rows, cols, channels, along_cols = _as_matrix(s, b, settings.dim)
+    block_rows, block_cols, num_tiles = triton_support.tile(rows, cols)
+    dy = triton_support.like(dy, s.stride())
+    ddx = None if ddx is None else triton_support.like(ddx, s.stride())
+    with triton_support.on_device(s):
+        _derivative_kernel[(num_tiles,)](
+            dy, ddx, s, None if b is None else b.contiguous(), out, rows, cols, channels, settings.alpha, settings.gain,
+            1 / settings.gain if settings.gain else 0.0, settings.clamp or 0.0, ACT=settings.act, FROM_Y=settings.saves == 'y',
+            LIMITED=settings.clamp is not None, ALONG_COLS=along_cols, BLOCK_ROWS=block_rows, BLOCK_COLS=block_cols)
+    return out
+
+
+def _as_matrix(x: torch.Tensor, b: torch.Tensor | None, dim: int) -> tuple[int, int, int, bool]:
+    """-> rows, cols, channels of dense x, and whether an element's bias is that of its column; else it is row % channels."""
+    if b is None or len(b) == 1:
+        return 1, x.numel(), 1, False
+    channels, inner = len(b), x.stride(dim)
+    cols = channels if inner == 1 else inner
+    return x.numel() // cols, cols, channels, inner == 1
+
+
+@triton.jit
+def _forward_kernel(x_ptr, b_ptr, y_ptr, rows, cols, channels, alpha, gain, clamp, ACT: tl.constexpr, LIMITED: tl.constexpr,
+                    ALONG_COLS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_COLS: tl.constexpr):
+    WIDE: tl.constexpr = tl.float64 if x_ptr.dtype.element_ty == tl.float64 else tl.float32
+    row, col, offset, inside = _tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
+    v = tl.load(x_ptr + offset, mask=inside, other=0).to(WIDE)
+    if b_ptr is not None:
+        v += _bias(b_ptr, row, col, rows, cols, channels, ALONG_COLS).to(WIDE)
+    y = _value(v, alpha, ACT) * gain
+    if LIMITED:     # NaN passes
+        y = tl.where(y > clamp, clamp, tl.where(y < -clamp, -clamp, y))
+    tl.store(y_ptr + offset, y, mask=inside)
+
+
+@triton.jit
+def _derivative_kernel(dy_ptr, ddx_ptr, s_ptr, b_ptr, out_ptr, rows, cols, channels, alpha, gain, inverse_gain, clamp,
+                       ACT: tl.constexpr, FROM_Y: tl.constexpr, LIMITED: tl.constexpr, ALONG_COLS: tl.constexpr,
+                       BLOCK_ROWS: tl.constexpr, BLOCK_COLS: tl.constexpr):
+    WIDE: tl.constexpr = tl.float64 if s_ptr.dtype.element_ty == tl.float64 else tl.float32
+    row, col, offset, inside = _tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
+    s = tl.load(s_ptr + offset, mask=inside, other=0).to(WIDE)
+    out = tl.load(dy_ptr + offset, mask=inside, other=0).to(WIDE)
+    if FROM_Y:
+        v = s * inverse_gain        # f, which has the sign of x + b where that is wanted
+        f = v
+    else:
+        v = s
+        if b_ptr is not None:
+            v += _bias(b_ptr, row, col, rows, cols, channels, ALONG_COLS).to(WIDE)
+        f = _value(v, alpha, ACT)
+    if ddx_ptr is None:
+        out *= _slope(v, f, alpha, ACT) * gain
+    else:
+        out *= tl.load(ddx_ptr + offset, mask=inside, other=0).to(WIDE) * _bend(v, f, ACT)
+        if not FROM_Y:
+            out *= gain
+    if LIMITED:
+        if FROM_Y:      # limited values have been rounded like y
+            limit = (s * 0 + clamp).to(s_ptr.dtype.element_ty).to(WIDE)
+            out = tl.where(tl.abs(s) < limit, out, 0.0)
+        else:
+            out = tl.where(tl.abs(f * gain) < clamp, out, 0.0)
+    tl.store(out_ptr + offset, out, mask=inside)
+
+
+@triton.jit
+def _tile(rows, cols, BLOCK_ROWS: tl.constexpr, BLOCK_COLS: tl.constexpr):
+    """-> rows [BLOCK_ROWS, 1] and columns [1, BLOCK_COLS] of this block, offsets in memory, which of them exist."""
+    tiles_across = tl.cdiv(cols, BLOCK_COLS)
+    index = tl.program_id(0)
+    row = (index // tiles_across) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)[:, None]
+    col = (index % tiles_across) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)[None, :]
+    return row, col, row.to(tl.int64) * cols + col, (row < rows) & (col < cols)
+
+
+@triton.jit
+def _bias(b_ptr, row, col, rows, cols, channels, ALONG_COLS: tl.constexpr):
+    if ALONG_COLS:
+        b = tl.load(b_ptr + col, mask=col < cols, other=0)
+    else:
+        b = tl.load(b_ptr + row % channels, mask=row < rows, other=0)
+    return b
+
+
+@triton.jit
+def _value(v, alpha, ACT: tl.constexpr):
+    """f(v). NaN gives NaN."""
+    if ACT == 'relu':
+        f = tl.where(v < 0, 0.0, v)
+    elif ACT == 'lrelu':
+        f = tl.where(v > 0, v, v * alpha)
+    elif ACT == 'tanh':
+        m = _expm1_of_negative(-2 * tl.abs(v))
+        f = tl.where(v < 0, m, -m) / (2 + m)
+    elif ACT == 'sigmoid':
+        f = _sigmoid(v)
+    elif ACT == 'elu':
+        f = tl.where(v > 0, v, _expm1_of_negative(tl.where(v > 0, 0.0, v)))
+    elif ACT == 'selu':
+        f = 1.0507009873554805 * tl.where(v > 0, v, 1.6732632423543772 * _expm1_of_negative(tl.where(v > 0, 0.0, v)))
+    elif ACT == 'softplus':
+        f = tl.where(v < 0, 0.0, v) + _log1p_of_fraction(tl.exp(-tl.abs(v)))
+    elif ACT == 'swish':
+        f = v * _sigmoid(v)
+    else:
+        f = v
+    return f
+
+
+@triton.jit
+def _slope(v, f, alpha, ACT: tl.constexpr):
+    """f'(v). Only the sign of v counts, but for 'swish'."""
+    if ACT == 'relu':
+        d = tl.where(v > 0, 1.0, 0.0)
+    elif ACT == 'lrelu':
+        d = tl.where(v > 0, 1.0, alpha)
+    elif ACT == 'tanh':
+        d = 1 - f * f
+    elif ACT == 'sigmoid':
+        d = f * (1 - f)
+    elif ACT == 'elu':
+        d = tl.where(v > 0, 1.0, f + 1)
+    elif ACT == 'selu':
+        d = tl.where(v > 0, 1.0507009873554805, f + 1.7580993408473766)     # scale, f + scale * alpha
+    elif ACT == 'softplus':
+        d = -_expm1_of_negative(-f)
+    elif ACT == 'swish':
+        p = _sigmoid(v)
+        d = p * (1 + v * (1 - p))
+    else:
+        d = f * 0 + 1
+    return d
+
+
+@triton.jit
+def _bend(v, f, ACT: tl.constexpr):
+    """f'' / f' of v; for 'swish', which is derived by x, f''. Piecewise linear functions have none."""
+    if ACT == 'tanh':
+        d = -2 * f
+    elif ACT == 'sigmoid':
+        d = 1 - 2 * f
+    elif ACT == 'softplus':
+        d = tl.exp(-f)
+    elif ACT == 'swish':
+        p = _sigmoid(v)
+        d = p * (1 - p) * (2 + v * (1 - 2 * p))
+    else:   # elu, selu
+        d = tl.where(v > 0, 0.0, 1.0)
+    return d
+
+
+@triton.jit
+def _sigmoid(v):
+    e = tl.exp(-tl.abs(v))
+    return tl.where(v < 0, e, 1.0) / (1 + e)
+
+
+@triton.jit
+def _expm1_of_negative(n):
+    """exp(n) - 1 for n <= 0, with small results to full precision: the first terms of its series near 0."""
+    series = n * (1 + n / 2 * (1 + n / 3 * (1 + n / 4 * (1 + n / 5 * (1 + n / 6 * (1 + n / 7))))))
+    return tl.where(n > -0.25, series, tl.exp(n) - 1)
+
+
+@triton.jit
+def _log1p_of_fraction(e):
+    """log(1 + e) for 0 <= e <= 1: 2 artanh(e / (2 + e)) as a series."""
+    s = e / (2 + e)
+    q = s * s       # at most 1/9
+    return 2 * s * (1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q * (1 / 13 + q / 15)))))))
