@@ -20,7 +20,7 @@ def choose(impl: str, x: torch.Tensor) -> str:
     """
     if impl not in NAMES:
         raise ValueError(f"impl must be one of {', '.join(NAMES)}: got {impl!r}; leave it out to get the fast form")
-    if impl == 'ref':
+    if impl == 'ref' or (impl in ('auto', 'cuda') and _is_recorded(x)):
         return 'ref'
     if x.device.type == 'cpu' and impl != 'triton':
         if x.dtype == torch.float32 and custom_ops.cpu_kernels() is not None:
@@ -34,3 +34,8 @@ def choose(impl: str, x: torch.Tensor) -> str:
         needs = 'a tensor on the CPU' if impl == 'native' else 'the package triton and a tensor on CUDA'
         raise ValueError(f'impl={impl!r} needs {needs}: got one on {x.device.type}; leave it out to get the fast form')
     return 'triton'
+
+
+def _is_recorded(x: torch.Tensor) -> bool:
+    """Whether PyTorch only writes down what happens to x: a kernel would go by unseen, its result a constant of the program."""
+    return torch.jit.is_tracing() or torch.compiler.is_compiling() or type(x) not in (torch.Tensor, torch.nn.Parameter)

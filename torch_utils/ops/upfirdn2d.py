@@ -71,6 +71,9 @@ def upfirdn2d(x: torch.Tensor, f: torch.Tensor | None, up: Scaling = 1, down: Sc
     if f.ndim not in (1, 2):
         raise ValueError(f'a filter has 1 or 2 dimensions: got shape {list(f.shape)}')
     size = _size_of_result(x, f, ups, downs, borders)
+    if form == 'triton':
+        from . import triton_upfirdn2d  # the package triton need not be there
+        return triton_upfirdn2d.upfirdn2d(x, f, ups, downs, borders, flip_filter, gain)
     if form == 'native':
         taps = native_upfirdn2d.split_filter(f, flip_filter, gain)
         if taps is not None:
@@ -113,7 +116,7 @@ def padding_for_filter(f: torch.Tensor | None, padding: Padding = 0, up: Scaling
     (k-d+1)//2 and (k-d)//2; both amounts if both happen. Plain filtering is u = 1.
     """
     total = list(_parse_padding(padding))
-    size = (1, 1) if f is None else (f.shape[-1], f.shape[0])
+    size = (1, 1) if f is None else (int(f.shape[-1]), int(f.shape[0]))     # int: constants of a traced program
     for axis, (k, u, d) in enumerate(zip(size, _parse_scaling(up, 'up'), _parse_scaling(down, 'down'), strict=True)):
         before, after = 2 * axis, 2 * axis + 1
         if u > 1 or d == 1:
