@@ -3,6 +3,8 @@
 #   make demo    the main job on built-in data: letters -> ten digits
 #   make test    the tests
 #   make lint    style and types
+#   make bench   speed against the straightforward composition, into benchmarks/results/speed; 20 minutes on 2 cores
+#   make bench-check   3 minutes of it, which fail if a ratio is 25 % worse than the committed one
 #   make smoke   source, transfer and pictures at a tiny size, under a minute on a CPU
 #   make clean   remove .venv and caches; training runs stay
 #
@@ -20,13 +22,22 @@ VENV_PYTHON := $(VENV)/bin/python
 PIP_INSTALL := $(VENV_PYTHON) -m pip install --disable-pip-version-check
 READY := $(VENV)/.ready
 SMOKE := smoke-out
+BENCH_OUT := training-runs/bench-check
 TINY_RUN := --kimg=1 --batch=8 --tick=0.5 --device=cpu
 
-.PHONY: demo test lint smoke clean
+.PHONY: bench bench-check demo test lint smoke clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
 	$(VENV_PYTHON) benchmarks/demo.py
+
+bench: $(READY)
+	$(VENV_PYTHON) benchmarks/speed.py
+	$(VENV_PYTHON) benchmarks/scale.py
+	$(VENV_PYTHON) benchmarks/speed.py --readme
+
+bench-check: $(READY)
+	$(VENV_PYTHON) benchmarks/speed.py --quick --check --outdir=$(BENCH_OUT)
 
 # The tensors of tests and of the tiny run are small: more threads only get in each other's way.
 test smoke: export OMP_NUM_THREADS := 1

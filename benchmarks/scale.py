@@ -1,0 +1,193 @@
+"""What hyper-modulation costs at other sizes: classes, resolution, batch and rank.
+
+    python benchmarks/scale.py [--threads=N]
+
+Parameters, snapshot size and the optimiser's memory are computed, from the shapes of networks that are never filled; times of
+sampling are measured up to the resolution at which that is quick, and beyond it extrapolated by the arithmetic. Writes scale.json
+and scale.md to benchmarks/results/speed, and the picture docs/scale.png.
+"""
+import dataclasses
+import json
+import os
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+from matplotlib.figure import Figure
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for a script, only its own folder is on the path
+
+from bench_flops import flop_per_class, flop_per_image
+from bench_networks import Setup, build
+from bench_report import head, row
+from bench_run import machine
+from bench_timing import Way, seconds
+from digits_task import ROOT, write_text
+
+MILLION, MIB, FLOAT = 10**6, 2**20, 4
+CLASSES = (2, 10, 100, 1000)
+RANKS = (0, 1, 4, 16, 64)
+RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
+BATCHES = (1, 4, 16, 64)
+MEASURED_RESOLUTION = 256  # above it a picture takes seconds
+PAPER256: dict[str, Any] = dict(channel_base=16384, channel_max=512, map_depth=8)  # the published sizes for 256x256
+NOTE = """
+*Learned*: parameters of the generator's hypernetworks and class code; the source's own stay frozen. *Snapshot*: G, D and
+the averaged G in float32. *Learning state*: gradients and Adam's two moments of what G learns. *Per class*: GFLOP to make one
+class's kernels, once per batch in training, once in all when sampling. Computed from shapes; times are measured up to {limit}
+pixels on {processor}, {threads} threads (float32), and marked with * where arithmetic extrapolates them.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+    """What a network of a set-up amounts to, by its shapes."""
+
+    setup: Setup
+    learned: int
+    generator: int
+    snapshot: int
+    state: int
+    gflop_per_image: float
+    gflop_per_class: float
+
+
+def size_of(setup: Setup) -> Size:
+    """Computed on PyTorch's device without memory."""
+    with torch.device('meta'):
+        G, D = build(dataclasses.replace(setup, device='meta'))
+    learned = sum(param.numel() for param in G.parameters())
+    whole = [sum(tensor.numel() for tensor in (*net.parameters(), *net.buffers())) for net in (G, D)]
+    return Size(setup, learned, whole[0], FLOAT * (2 * whole[0] + whole[1]), 3 * FLOAT * learned, flop_per_image(G) / 1e9,
+                flop_per_class(G) / 1e9)
+
+
+def seconds_per_image(setup: Setup, batch: int, repeats: int = 3) -> float:
+    """Of sampling mixed classes, when their kernels are known."""
+    G = build(setup)[0].eval().requires_grad_(False)
+    z = torch.randn(batch, setup.code)
+    c = torch.eye(setup.classes)[torch.arange(batch) % setup.classes]
+    way = Way(lambda _part: G(z, c), is_grad=False)
+    seconds(way, 'all', 1, setup.device)
+    return statistics.median(seconds(way, 'all', 1, setup.device) for _ in range(repeats)) / batch
+
+
+def by_resolution(largest: int) -> list[dict[str, Any]]:
+    """Batches of 4 pictures of 4 classes; beyond `largest` in proportion to the arithmetic."""
+    found: list[dict[str, Any]] = []
+    for resolution in RESOLUTIONS:
+        size = size_of(Setup('hyper', resolution, rank=8, channel_base=16384, channel_max=512))
+        is_measured = resolution <= largest
+        time = seconds_per_image(size.setup, 4) if is_measured else \
+            found[-1]['seconds'] * size.gflop_per_image / found[-1]['gflop_per_image']
+        found.append(dict(as_row(size), seconds=time, is_measured=is_measured))
+    return found
+
+
+def as_row(size: Size) -> dict[str, Any]:
+    """Plain values."""
+    return {**dataclasses.asdict(size), 'setup': size.setup.network, 'resolution': size.setup.resolution,
+            'classes': size.setup.classes, 'rank': size.setup.rank}
+
+
+def collect(largest: int) -> dict[str, Any]:
+    """All numbers. largest: resolution up to which is measured."""
+    small = Setup('hyper', 32)
+    paper = Setup('hyper', 256, **PAPER256)
+    return dict(
+        machine=machine('cpu'),
+        largest=largest,
+        ranks=[as_row(size_of(dataclasses.replace(paper, rank=rank))) for rank in RANKS],
+        classes=[dict(as_row(size_of(dataclasses.replace(paper, classes=classes))),
+                      seconds=seconds_per_image(dataclasses.replace(small, classes=classes), 16)) for classes in CLASSES],
+        resolutions=by_resolution(largest),
+        batches=[dict(batch=batch, seconds=seconds_per_image(small, batch)) for batch in BATCHES],
+    )
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """Tables of the numbers."""
+    text = f'# Scale\n\n`{report["command"]}`\n\n'
+    for name, key, title in (('ranks', 'rank', 'rank, at 256x256 with the paper256 sizes'),
+                             ('classes', 'classes', 'classes, full, paper256 sizes'),
+                             ('resolutions', 'resolution', 'resolution, rank 8, up to 512 channels')):
+        text += head(title, 'learned, M', 'all of G, M', 'snapshot, MiB', 'learning state, MiB', 'GFLOP per image', 'per class',
+                     'ms per image')
+        for entry in report[name]:
+            text += row(*cells(entry, key))
+        text += '\n'
+    text += head('batch, 32x32', 'ms per image') + ''.join(
+        row(entry['batch'], f'{1000 * entry["seconds"]:.1f}') for entry in report['batches'])
+    return text + NOTE.format(limit=report['largest'], **report['machine'])
+
+
+def cells(entry: dict[str, Any], name: str) -> list[str]:
+    """One line about a size."""
+    first = 'full' if name == 'rank' and entry['rank'] == 0 else f'{entry[name]:,}'
+    time = f'{1000 * entry["seconds"]:,.1f}{"" if entry.get("is_measured", True) else "*"}' if 'seconds' in entry else ''
+    if name == 'classes':
+        time += ' (at 32x32)'
+    return [first, *(f'{entry[key] / MILLION:,.1f}' for key in ('learned', 'generator')),
+            *(f'{entry[key] / MIB:,.0f}' for key in ('snapshot', 'state')),
+            f'{entry["gflop_per_image"]:,.1f}', f'{entry["gflop_per_class"]:,.2f}', time]
+
+
+def plot(report: dict[str, Any]) -> Figure:
+    """Time by resolution, batch and classes; parameters by rank."""
+    figure = Figure(figsize=(13, 3.6), layout='constrained')
+    axes = figure.subplots(1, 4)
+    found = report['resolutions']
+    measured = [entry for entry in found if entry['is_measured']]
+    draw(axes[0], 'pixels along a side (rank 8)', 'seconds per image', found, 'resolution', 'seconds', '--', 'extrapolated')
+    draw(axes[0], None, None, measured, 'resolution', 'seconds', '-', 'measured')
+    axes[0].legend()
+    draw(axes[1], 'batch (32x32)', 'seconds per image', report['batches'], 'batch', 'seconds')
+    draw(axes[2], 'classes (32x32, batch 16)', 'seconds per image', report['classes'], 'classes', 'seconds')
+    full, *low = report['ranks']
+    draw(axes[3], 'rank (256x256, paper256)', 'learned parameters', low, 'rank', 'learned')
+    axes[3].axhline(full['learned'], color='black', linewidth=0.8, linestyle=':')
+    axes[3].annotate('full', (low[0]['rank'], full['learned']), va='top')
+    return figure
+
+
+def draw(axes: Any, xlabel: str | None, ylabel: str | None, entries: list[dict[str, Any]], x: str, y: str, line: str = '-',
+         label: str | None = None) -> None:
+    """One curve, both axes logarithmic."""
+    axes.loglog([entry[x] for entry in entries], [entry[y] for entry in entries], line, marker='o', label=label, base=2)
+    axes.set_yscale('log')
+    axes.set_xticks([entry[x] for entry in entries], [f'{entry[x]:,}' for entry in entries], minor=False)
+    if xlabel is not None:
+        axes.set(xlabel=xlabel, ylabel=ylabel)
+    axes.grid(alpha=0.3)
+
+
+@click.command()
+@click.option('--threads', type=click.IntRange(min=1), help="Threads on the CPU  [default: PyTorch's choice]")
+@click.option('--largest', type=click.IntRange(min=32), default=MEASURED_RESOLUTION, show_default=True,
+              help='Resolution in pixels up to which sampling is measured.')
+@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'speed',
+              show_default='benchmarks/results/speed', help='Where numbers and tables are written.')
+@click.option('--picture', type=click.Path(dir_okay=False, path_type=Path), default=ROOT / 'docs' / 'scale.png',
+              show_default='docs/scale.png', help='Where the picture is written.')
+def main(threads: int | None, largest: int, outdir: Path, picture: Path) -> None:
+    """Cost against classes, resolution, batch and rank: measured where that is quick, computed elsewhere.
+
+    Example: python benchmarks/scale.py --threads=2
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    report = dict(command=' '.join(['python benchmarks/scale.py', *sys.argv[1:]]), **collect(largest))
+    outdir.mkdir(parents=True, exist_ok=True)
+    write_text(outdir / 'scale.json', json.dumps(report, indent=1) + '\n')
+    write_text(outdir / 'scale.md', markdown(report))
+    part = picture.with_name(picture.name + '.part')
+    plot(report).savefig(part, format='png', dpi=100)
+    os.replace(part, picture)
+    click.echo(markdown(report))
+
+
+if __name__ == '__main__':
+    main()
