@@ -22,7 +22,7 @@ def tensors(shape=SHAPE, dtype=torch.float64, channels_last=False):
 
 def derivatives(impl, x, b, dy, ddx, **options):
     """y; dx, db; the gradients of <dx, ddx> + <db, db> by dy, x, b."""
-    x, b, dy = (t.clone().requires_grad_() for t in (x, b, dy))
+    x, b, dy = (t.detach().requires_grad_() for t in (x, b, dy))
     y = bias_act(x, b, impl=impl, **options)
     dx, db = torch.autograd.grad(y, [x, b], dy, create_graph=True)
     second = torch.autograd.grad((dx * ddx).sum() + db.square().sum(), [dy, x, b], allow_unused=True)
@@ -33,7 +33,7 @@ def assert_equal_to_plain(inputs, **options):
     tolerance = TOLERANCES[inputs[0].dtype]
     for got, want in zip(derivatives('triton', *inputs, **options), derivatives('ref', *inputs, **options), strict=True):
         assert got.dtype == want.dtype
-        torch.testing.assert_close(got, want, rtol=tolerance, atol=tolerance)
+        torch.testing.assert_close(got, want, rtol=tolerance, atol=10 * tolerance)     # sums cancel
 
 
 @pytest.mark.parametrize('act', activation_funcs)

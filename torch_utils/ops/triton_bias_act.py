@@ -295,4 +295,4 @@ def _log1p_of_fraction(e):
     """log(1 + e) for 0 <= e <= 1: 2 artanh(e / (2 + e)) as a series."""
     s = e / (2 + e)
     q = s * s       # at most 1/9
-    return 2 * s * (1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q * (1 / 13 + q / 15)))))))
+    return 2 * s * (1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q / 13))))))
