@@ -6,6 +6,7 @@ import torch
 import legacy
 from exporting.baked import bake_network, bake_snapshot, baked_in
 from tests.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D, randomise_
+from training.augment import AugmentPipe
 from training.networks import Discriminator, Generator, MappingNetwork
 
 SOFT = [0.2, 0.5, 0.3]
@@ -48,9 +49,11 @@ def snapshot_of_hyper(**fields):
 
 
 def test_the_snapshot_has_all_networks_and_the_name_and_no_data(tmp_path):
-    baked = bake_snapshot(snapshot_of_hyper(), labels(1)[0].numpy(), 'class', 'dog')
+    snapshot = snapshot_of_hyper(augment_p=0.5) | dict(augment_pipe=AugmentPipe(xflip=1))
+    baked = bake_snapshot(snapshot, labels(1)[0].numpy(), 'class', 'dog')
     legacy.save_network_pkl(tmp_path / 'dog.pkl', baked)
     read = legacy.load_network_pkl(tmp_path / 'dog.pkl')
+    assert read['augment_pipe'].xflip == 1 and 'augment_p' not in read
     assert baked_in(read) == {'class': 'dog'} and read['class_names'] == [] and read['training_set_kwargs'] is None
     assert {name: type(read[name]) for name in ('G', 'D', 'G_ema')} == dict(G=Generator, D=Discriminator, G_ema=Generator)
     for name in ('G', 'D', 'G_ema'):

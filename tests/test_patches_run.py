@@ -33,7 +33,7 @@ def run(folder, *args):
 
 def train(host, folder, data, source, *args):
     return run(folder, host, 'train_hyper.py', f'--data={data}', f'--resume={source}', '--selfinit', '--kimg=0.008', '--batch=4',
-               '--threads=1', '--outdir=runs', '--code-dim=4', *args)
+               '--threads=3', '--outdir=runs', '--code-dim=4', *args)
 
 
 def listing(host):
@@ -57,6 +57,7 @@ def test_train_hyper(host, tmp_path, rgb_zip, source_pkl):
         num_fp16_res=0, conv_clamp=None)
     log = (run_dir / 'log.txt').read_text()
     assert (run_dir / 'fakes.png').is_file() and 'memory 0' in log
+    assert 'threads 3' in log    # as --threads says
     assert log.count('Done:') == result.stdout.count('Done:') == 1 and 'Labels:      3 classes' in log
     assert listing(host) == before      # nothing in the checkout is changed
 

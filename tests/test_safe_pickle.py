@@ -141,6 +141,15 @@ BOMBS = dict(
     claimed_bytes=b'\x80\x04\x8e' + struct.pack('<Q', 2**60) + b'x.',
     claimed_text=b'\x80\x04\x8d' + struct.pack('<Q', 2**62) + b'x.',
     claimed_int=b'\x80\x02\x8b' + struct.pack('<i', 2**31 - 1) + b'x.',
+    large_int=b'\x80\x02\x8b' + struct.pack('<i', 300) + b'\x7f' * 300 + b'.',
+    calls=b'\x80\x02ccollections\nOrderedDict\nq\x000](' + b'h\x00)R' * 40_001 + b'e.',
+    shared_bytes=b'\x80\x04B' + struct.pack('<I', 100) + bytes(100) + b'\x940(' + (
+        b'cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n' + text('S100') + b'\x85Rh\x00\x86R') * 2 + b't.',
+)
+ONCE = dict(     # the same, small enough
+    calls=b'\x80\x02ccollections\nOrderedDict\nq\x000](' + b'h\x00)R' * 39_999 + b'e.',
+    shared_bytes=b'\x80\x04B' + struct.pack('<I', 9) + bytes(9) + b'\x940(' + (
+        b'cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\n' + text('S9') + b'\x85Rh\x00\x86R') * 2 + b't.',
 )
 
 
@@ -149,6 +158,19 @@ def test_bombs(name):
     with pytest.raises(ValueError) as error:
         read(BOMBS[name])
     assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize('name', ONCE)
+def test_what_a_snapshot_may_have(name):
+    assert len(read(ONCE[name])) > 1
+
+
+@pytest.mark.parametrize('key', [2 ** 61 - 1, -2 ** 60, float('nan'), float('inf'), 1e300])
+@pytest.mark.parametrize('make', [lambda key: {key: 1}, lambda key: {key}, lambda key: frozenset([key])])
+def test_numbers_as_keys(make, key):
+    assert read(pickle.dumps(make(7), 4)) == make(7)
+    with pytest.raises(ValueError, match='as key'):
+        read(pickle.dumps(make(key), 4))
 
 
 def test_sharing_is_bounded_by_what_it_would_be_written_out():

@@ -80,4 +80,4 @@ def training_loop(
                 for name, module in dict(G=G, D=D, G_ema=G_ema).items()}
     with open(os.path.join(run_dir, 'network-snapshot-000000.pkl'), 'wb') as file:
         pickle.dump(dict(networks, augment_pipe=augment_pipe, training_set_kwargs=dict(training_set_kwargs)), file)
-    print(f'memory {torch.cuda.max_memory_allocated(device)}, metrics {metrics}')
+    print(f'memory {torch.cuda.max_memory_allocated(device)}, metrics {metrics}, threads {torch.get_num_threads()}')
