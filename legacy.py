@@ -20,7 +20,7 @@ import torch
 
 import dnnlib
 from dnnlib.files import whole_file
-from torch_utils import misc, safe_pickle, safe_values, saved_module, weights_file
+from torch_utils import misc, pickle_reader, safe_pickle, safe_values, saved_module, weights_file
 from training import dialects
 
 PERSISTENT = 'torch_utils.persistence._reconstruct_persistent_obj'
@@ -124,7 +124,7 @@ def _fields(content: bytes, trust: bool) -> Any:
     return _execute(content) if trust else _read(content)
 
 
-def handler_of(name: str) -> safe_pickle.Handler | None:
+def handler_of(name: str) -> pickle_reader.Handler | None:
     """What may stand in a snapshot. Modules of torch.nn are only described: our own classes say what they really are."""
     if name == PERSISTENT:
         return saved_module.from_persistent
@@ -138,7 +138,7 @@ def _read(content: bytes) -> Any:
     check_kind_of_file(content)
     try:
         return safe_pickle.load(io.BytesIO(content), handler_of)
-    except safe_pickle.ForbiddenGlobal as err:
+    except pickle_reader.ForbiddenGlobal as err:
         if err.name.startswith(TENSORFLOW):
             raise tensorflow_era() from err
         raise ValueError(f'it refers to {err.name!r}, which network pickles do not need, and was not loaded; {_TRUST}') from err

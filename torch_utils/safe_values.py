@@ -17,7 +17,8 @@ import numpy as np
 import torch
 
 from dnnlib import EasyDict
-from torch_utils.safe_pickle import PERSISTENT_ID, Call, Handler, Name, check_keys, load, read_tree
+from torch_utils.pickle_reader import PERSISTENT_ID, Call, Handler, Name, check_keys, read_tree
+from torch_utils.safe_pickle import load
 
 _MAGIC = 0x1950a86a20f9469cfc6c     # first pickle of the format
 _VERSION = 1001                     # second pickle

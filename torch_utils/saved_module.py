@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from torch_utils.safe_pickle import Call
+from torch_utils.pickle_reader import Call
 
 MAX_ARGUMENT = 2 ** 20  # far above any width, resolution or number of layers
 

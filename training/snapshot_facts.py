@@ -14,7 +14,7 @@ import torch
 
 import dnnlib
 import legacy
-from torch_utils import safe_pickle, weights_file
+from torch_utils import pickle_reader, safe_pickle, weights_file
 from torch_utils.saved_module import SavedModule
 
 from .cli import command_errors, verbose_option
@@ -43,14 +43,14 @@ class _Reader:
         """The value of the pickle; ValueError if it is damaged or malformed."""
         return safe_pickle.load(io.BytesIO(content), self.handler)
 
-    def handler(self, name: str) -> safe_pickle.Handler:
+    def handler(self, name: str) -> pickle_reader.Handler:
         usual = legacy.handler_of(name)
         if usual is None:
             self.refused[name] += 1
             return lambda call: _Refused(name)
         return self.persistent if name == legacy.PERSISTENT else usual
 
-    def persistent(self, call: safe_pickle.Call) -> Any:
+    def persistent(self, call: pickle_reader.Call) -> Any:
         usual = legacy.handler_of(call.name)
         assert usual is not None
         saved, text = usual(call), call.args[0].get('module_src')
