@@ -225,7 +225,6 @@ def check_views(config: dict[str, Any]) -> None:
 def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts, starts_fresh: bool,
                  values: dict[str, Any]) -> dict[str, Any]:
     """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure, JSON-ready."""
-    half = config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] > 0
     own: dict[str, Any] = {}
     own_D: dict[str, Any] = {}
     if starts_fresh:  # else the networks are hyper-modulated already, and keep their own arguments
@@ -233,10 +232,10 @@ def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts
                    finetune=values['finetune'])
         own_D = dict(d_cond='projection' if data.has_label_vectors else values['d_cond'], finetune=values['finetune'])
     G_kwargs = own | network_kwargs(source['G_ema'])
-    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), half)
+    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), config['G_kwargs']['synthesis_kwargs'])
     sizes = {name: size for name, size in G_kwargs['synthesis_kwargs'].items() if name in ('channel_base', 'channel_max')}
     D_kwargs = own_D | (network_kwargs(source['D']) if 'D' in source else config['D_kwargs'] | sizes)
-    D_kwargs = set_training_options(set_precision(D_kwargs, half), config['D_kwargs'])
+    D_kwargs = set_training_options(set_precision(D_kwargs, config['D_kwargs']), config['D_kwargs'])
     loss = config['loss_kwargs']
     rate = config['G_opt_kwargs']['lr'] * (HYPER_RATE if values['glr'] is None else 1)
     return config | dict(

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from dnnlib.util import construct_class_by_name
 from training.augment import AugmentPipe
 from training.config import TrainingOptions, build_config, run_description
 from training.data_facts import DataFacts
@@ -97,6 +98,30 @@ def test_half_precision_belongs_to_cuda():
     for config in (config_of(device='cuda', fp32=True), config_of(device='cpu'), config_of(device='mps')):
         assert config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] == config['D_kwargs']['num_fp16_res'] == 0
         assert config['D_kwargs']['conv_clamp'] is None
+
+
+def test_bfloat16_takes_the_place_of_float16():
+    """The same layers and limits; and the config of float16 doesn't name the type, which other tools' networks don't know."""
+    half, other = config_of(device='cuda', freezed=2), config_of(device='cuda', freezed=2, half='bf16')
+    assert other['G_kwargs']['synthesis_kwargs'] == half['G_kwargs']['synthesis_kwargs'] | dict(half_type='bfloat16')
+    assert other['D_kwargs'] == half['D_kwargs'] | dict(block_kwargs=dict(freeze_layers=2, half_type='bfloat16'))
+    assert config_of(device='cpu', half='bf16') == config_of(device='cpu')
+    with pytest.raises(ValueError, match=r'--half=bf16 .* --fp32=1'):
+        config_of(device='cuda', half='bf16', fp32=True)
+    with pytest.raises(ValueError, match='--half=fp8 is unknown'):
+        config_of(device='cuda', half='fp8')
+
+
+@pytest.mark.parametrize('half', ['fp16', 'bf16'])
+def test_configured_networks_compute_in_the_chosen_type(half):
+    config = config_of(device='cuda', half=half, z_dim=8, w_dim=8, map_depth=1, cbase=64, cmax=8)
+    image = dict(c_dim=0, img_resolution=32, img_channels=3)
+    G = construct_class_by_name(**config['G_kwargs'], **image)
+    D = construct_class_by_name(**config['D_kwargs'], **image)
+    for network in (G.synthesis, D):
+        assert [network.get_submodule(f'b{res}').use_fp16 for res in (32, 16, 8)] == [True] * 3
+        assert {network.get_submodule(f'b{res}').half_type for res in (32, 8)} == {dict(fp16='float16', bf16='bfloat16')[half]}
+        assert network.b32.conv1.conv_clamp == 256
 
 
 @pytest.mark.parametrize('name, count', [('blit', 3), ('geom', 4), ('color', 5), ('filter', 1), ('noise', 1), ('cutout', 1),

@@ -69,6 +69,25 @@ def test_notes_come_after_those_of_the_data(make_snapshot):
     assert data.warnings[0] == 'first' and len(data.warnings) == 2
 
 
+@pytest.mark.parametrize('here', ['fp16', 'bf16', 'fp32'])
+@pytest.mark.parametrize('there', [dict(num_fp16_res=0), dict(num_fp16_res=2, conv_clamp=128),
+                                   dict(num_fp16_res=2, conv_clamp=128, half_type='bfloat16')], ids=['fp32', 'fp16', 'bf16'])
+def test_precision_is_the_option_s_not_the_source_s(tmp_path, there, here):
+    image, there = dict(c_dim=0, img_resolution=16, img_channels=3), dict(there)
+    block = dict(half_type=there['half_type']) if 'half_type' in there else {}
+    G = Generator(z_dim=8, w_dim=8, synthesis_kwargs=dict(channel_base=128, channel_max=16, **there), **image)
+    there.pop('half_type', None)
+    D = Discriminator(channel_base=128, channel_max=16, block_kwargs=block, **there, **image)
+    path = tmp_path / 'source.pkl'
+    path.write_bytes(pickle.dumps(dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=None, class_names=None)))
+    config, _data = sizes(path, facts(), device='cuda', fp32=here == 'fp32', half='bf16' if here == 'bf16' else 'fp16')
+    for kwargs, blocks in ((config['G_kwargs']['synthesis_kwargs'], config['G_kwargs']['synthesis_kwargs']),
+                           (config['D_kwargs'], config['D_kwargs']['block_kwargs'])):
+        assert kwargs['num_fp16_res'] == (0 if here == 'fp32' else 4)
+        assert kwargs.get('conv_clamp') == (there.get('conv_clamp') if here == 'fp32' else 256)
+        assert blocks.get('half_type') == ('bfloat16' if here == 'bf16' else None)
+
+
 @pytest.mark.parametrize('freezed', [0, 2])
 def test_layers_are_frozen_by_the_option_not_by_the_source(tmp_path, freezed):
     image = dict(c_dim=0, img_resolution=16, img_channels=3)

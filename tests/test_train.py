@@ -41,7 +41,8 @@ def test_help_tells_everything():
     assert result.exit_code == 0
     for name in ('--outdir', '--gpus', '--snap', '--seed', '--dry-run', '--data', '--cond', '--subset', '--mirror', '--cfg',
                  '--gamma', '--kimg', '--batch', '--aug', '--p', '--target', '--augpipe', '--resume', '--freezed', '--fp32',
-                 '--nobench', '--allow-tf32', '--workers', '--device', '--verbose', 'Examples:', 'python train.py --data='):
+                 '--half', '--nobench', '--allow-tf32', '--workers', '--device', '--verbose', 'Examples:',
+                 'python train.py --data='):
         assert name in result.output
     assert all(option.help for option in train.main.params)
 

@@ -223,6 +223,11 @@ def test_half_precision_on_the_cpu(command, rgb_zip, tmp_path, monkeypatch):
     assert not (tmp_path / 'runs').exists()
 
 
+def test_type_of_half_precision_on_the_cpu(command, rgb_zip, tmp_path):
+    result = call(command, '--data', rgb_zip, '--resume', URL, '--half=bf16', '--outdir', tmp_path / 'runs')
+    check_refused(result, '--half=bf16', 'CUDA only', 'the device is cpu', 'leave out --half')
+
+
 @pytest.mark.parametrize('args', [[], ['--fp32=1']])
 def test_single_precision_on_the_cpu(command, args, rgb_zip, source_pkl):
     result = call(command, '--data', rgb_zip, '-n', *args, *conditional(command, source_pkl))

@@ -95,10 +95,12 @@ def resolve_device(name: str) -> torch.device:
 
 
 def check_precision(device: str) -> None:
-    """ValueError if the current command's --fp32=0 asks for half precision on a kind of device where training has none."""
-    if device != 'cuda' and 'fp32' in given_options() and click.get_current_context().params['fp32'] is False:
-        raise ValueError(f'--fp32=0 asks for half precision, which is used on CUDA only, and the device is {device}: '
-                         'leave out --fp32, or train on CUDA')
+    """ValueError if the current command asks, by --fp32=0 or --half, for half precision on a device where training has none."""
+    given, values = given_options(), click.get_current_context().params
+    asks = {'--fp32=0': 'fp32' in given and not values['fp32'], f'--half={values["half"]}': 'half' in given}
+    for option in [option for option, given_so in asks.items() if given_so and device != 'cuda']:
+        raise ValueError(f'{option} asks for half precision, which is used on CUDA only, and the device is {device}: '
+                         f'leave out {option.partition("=")[0]}, or train on CUDA')
 
 
 def check_outdir(outdir: str | Path, option: str = '--outdir') -> None:

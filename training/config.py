@@ -46,6 +46,7 @@ class TrainingOptions:
     pl_weight: float | None = None
     mbstd_group: int | None = None
     fp32: bool = False
+    half: str = 'fp16'
     seed: int = 0
     snap: int = 50
     keep_snapshots: int | None = None
@@ -130,6 +131,10 @@ def _check_options(options: TrainingOptions) -> None:
         raise ValueError(f'--cfg={options.cfg} is unknown: choose one of {", ".join(PRESET_NAMES)}')
     if options.augpipe not in augpipe_specs:
         raise ValueError(f'--augpipe={options.augpipe} is unknown: choose one of {", ".join(augpipe_specs)}')
+    if options.half not in ('fp16', 'bf16'):
+        raise ValueError(f'--half={options.half} is unknown: choose fp16 or bf16')
+    if options.fp32 and options.half == 'bf16':
+        raise ValueError('--half=bf16 names a half precision, and --fp32=1 has none: leave out one of them')
     if options.aug not in ('noaug', 'ada', 'fixed'):
         raise ValueError(f'--aug={options.aug} is unknown: choose noaug, ada or fixed')
     if options.aug == 'fixed' and options.p is None:
@@ -184,7 +189,7 @@ def _generator_kwargs(preset: Preset, options: TrainingOptions, half_precision: 
         z_dim=options.z_dim,
         w_dim=options.w_dim,
         mapping_kwargs=dict(num_layers=preset.map_depth, lr_multiplier=options.mapping_lr_mult),
-        synthesis_kwargs=_size_kwargs(preset, options, half_precision),
+        synthesis_kwargs=_size_kwargs(preset, options, half_precision) | _half_type(options, half_precision),
     )
 
 
@@ -193,7 +198,7 @@ def _discriminator_kwargs(preset: Preset, options: TrainingOptions, half_precisi
         class_name='training.networks.Discriminator',
         architecture=preset.d_architecture,
         **_size_kwargs(preset, options, half_precision),
-        block_kwargs=dict(freeze_layers=options.freezed) if options.freezed else {},
+        block_kwargs=(dict(freeze_layers=options.freezed) if options.freezed else {}) | _half_type(options, half_precision),
         mapping_kwargs={},
         epilogue_kwargs=dict(mbstd_group_size=preset.mbstd_group),
     )
@@ -207,6 +212,11 @@ def _size_kwargs(preset: Preset, options: TrainingOptions, half_precision: bool)
         num_fp16_res=4 if half_precision else 0,
         conv_clamp=256 if half_precision else None,
     )
+
+
+def _half_type(options: TrainingOptions, half_precision: bool) -> dict[str, Any]:
+    """The argument of blocks that asks for bfloat16: in the same layers, with the same limit of activations as float16."""
+    return dict(half_type='bfloat16') if half_precision and options.half == 'bf16' else {}
 
 
 def _adam_kwargs(learning_rate: float) -> dict[str, Any]:

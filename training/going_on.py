@@ -95,8 +95,8 @@ def changed_config(run: Run, config: dict[str, Any], options: dict[str, Any], nu
         changes['data_loader_kwargs'] = loader | (dict(prefetch_factor=2) if options['workers'] else {})
     if device != 'cuda':  # half precision is used there only
         G_kwargs = config['G_kwargs']
-        changes['G_kwargs'] = G_kwargs | dict(synthesis_kwargs=set_precision(G_kwargs['synthesis_kwargs'], False))
-        changes['D_kwargs'] = set_precision(config['D_kwargs'], False)
+        changes['G_kwargs'] = G_kwargs | dict(synthesis_kwargs=set_precision(G_kwargs['synthesis_kwargs'], dict(num_fp16_res=0)))
+        changes['D_kwargs'] = set_precision(config['D_kwargs'], dict(num_fp16_res=0))
     moved = run.path / Path(config['resume_pkl'] or '').name
     if config['resume_pkl'] and not os.path.exists(config['resume_pkl']) and moved.is_file():
         changes['resume_pkl'] = str(moved.absolute())  # the run's own selfinit.pkl, in a directory that was renamed

@@ -31,12 +31,11 @@ def use_source_sizes(config: dict[str, Any], options: TrainingOptions, data: Dat
     check_images(resume_pkl, source['G_ema'], data.resolution, data.num_channels)
     notes = compare_labels(resume_pkl, source['G_ema'].c_dim, source['class_names'], data)
 
-    half_precision = config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] > 0
     G_kwargs = dict(class_name=config['G_kwargs']['class_name'], **network_kwargs(source['G_ema']))
-    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), half_precision)
+    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), config['G_kwargs']['synthesis_kwargs'])
     D_kwargs = dict(config['D_kwargs'])
     if 'D' in source:
-        D_kwargs = dict(class_name=D_kwargs['class_name'], **set_precision(network_kwargs(source['D']), half_precision))
+        D_kwargs = dict(class_name=D_kwargs['class_name'], **set_precision(network_kwargs(source['D']), D_kwargs))
         D_kwargs = set_training_options(D_kwargs, config['D_kwargs'])
     else:
         channels = G_kwargs['synthesis_kwargs']
@@ -51,14 +50,17 @@ def network_kwargs(network: Any) -> dict[str, Any]:
     return json.loads(json.dumps(kwargs, default=lambda number: number.item()))
 
 
-def set_precision(kwargs: dict[str, Any], half_precision: bool) -> dict[str, Any]:
-    """Half precision in the 4 largest resolutions, or none; a limit of activations that the source has is kept."""
-    return {**kwargs, **(dict(num_fp16_res=4, conv_clamp=256) if half_precision else dict(num_fp16_res=0))}
+def set_precision(kwargs: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    """Half precision as `wanted` has it, the config's arguments; if it has none, the source's limit of activations is kept."""
+    names = ('num_fp16_res', 'conv_clamp', 'half_type') if wanted['num_fp16_res'] > 0 else ('num_fp16_res',)
+    kept = {name: value for name, value in kwargs.items() if name != 'half_type'}
+    return kept | {name: wanted[name] for name in names if name in wanted}
 
 
 def set_training_options(D_kwargs: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
-    """The discriminator's arguments with --freezed and --mbstd-group, which hold no weights, as `wanted` has them."""
-    block_kwargs = {name: value for name, value in D_kwargs.get('block_kwargs', {}).items() if name != 'freeze_layers'}
+    """The discriminator's arguments with --freezed, --half and --mbstd-group, which hold no weights, as `wanted` has them."""
+    block_kwargs = {name: value for name, value in D_kwargs.get('block_kwargs', {}).items()
+                    if name not in ('freeze_layers', 'half_type')}
     return {**D_kwargs, 'block_kwargs': {**block_kwargs, **wanted['block_kwargs']},
             'epilogue_kwargs': {**D_kwargs.get('epilogue_kwargs', {}), **wanted['epilogue_kwargs']}}
 

@@ -53,6 +53,8 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--pl-weight', WEIGHT, 'Weight of path length regularisation; 0 turns it off.  [default: by --cfg, 2 or 0]'),
     ('--mbstd-group', COUNT, 'Images per group of the minibatch deviation.  [default: by --cfg]'),
     ('--fp32', click.BOOL, 'No half precision; it is used on CUDA only.'),
+    ('--half', click.Choice(['fp16', 'bf16']), 'Half precision on CUDA, in the 4 largest resolutions: fp16 has more digits, bf16 '
+                                               'the range of float32.'),
     ('--seed', click.IntRange(min=0, max=2**31 - 1), 'Seed of everything random.'),
     ('--snap', COUNT, 'Ticks between pictures and snapshots; the last state is always saved.'),
     ('--keep-snapshots', COUNT, 'Keep only so many of the newest snapshots; the training state is always the newest one.  '
