@@ -318,11 +318,11 @@ class HyperSynthesisLayer(host.SynthesisLayer):
             before = self.padding + (taps + self.up - 1) // 2 - (k - 1)
             after = self.padding + (taps - self.up) // 2 - (k - self.up)
             x = upfirdn2d.upfirdn2d(x, self.resample_filter, padding=[before, after, before, after], gain=self.up ** 2)
-        own = power.expand(len(x), -1, -1) if len(power) == 1 else power[runs.index]  # [N, O, I]
-        energy = (own @ styles.square()[:, :, None])[:, :, 0]  # [N, O]
+        own = power.expand(len(x), -1, -1) if len(power) == 1 else power.index_select(0, runs.index)  # [N, O, I]
+        energy = torch.bmm(own, styles.square()[:, :, None])[:, :, 0]  # [N, O]
         scale = torch.rsqrt(energy + 1e-8)
         offset = self.bias + offsets
-        offset = offset.expand(len(x), -1) if len(offset) == 1 else offset[runs.index]  # [N, O]
+        offset = offset.expand(len(x), -1) if len(offset) == 1 else offset.index_select(0, runs.index)  # [N, O]
         return finish(self, x, scale, offset, self._noise(len(x), noise_mode), gain, runs.inverse)
 
     def kernels(self, codes: torch.Tensor) -> tuple[Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
@@ -369,7 +369,7 @@ class HyperSynthesisLayer(host.SynthesisLayer):
 def scale_channels(x: torch.Tensor, styles: torch.Tensor, order: torch.Tensor | None) -> torch.Tensor:
     """x [N, C, H, W] * styles [N, C], then brought into `order` [N], if any."""
     if order is not None:
-        styles = styles[order]
+        styles = styles.index_select(0, order)
     if scaled_act is not None:
         return scaled_act(x, styles, order=order)
     return (x if order is None else x[order]) * styles.to(x.dtype)[:, :, None, None]

@@ -12,6 +12,9 @@
 #include <numeric>
 #include <vector>
 
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 #ifdef __GNUC__
 #define PREFETCH(address) __builtin_prefetch(address)
 #else
@@ -30,7 +33,8 @@ struct Geometry {       // as native_upfirdn2d.py fills it; strides count floats
 
 constexpr int64_t LINE = 16;            // of the cache, in samples
 constexpr int64_t LONG_RUN = 8;         // channels from which pixel by pixel is faster than taking rows apart
-constexpr int64_t TILE = 1024;          // samples of a row that are made at a time: what they are made of fits the first cache
+constexpr int64_t TILE = 1024;          // samples of an image's row that are used at a time, for the first cache
+constexpr int64_t FAR = 12 << 20;       // samples, read and written, that the last cache will not hold: 48 MiB
 constexpr int64_t MIN_WORK = 16384;     // samples of the result below which a second thread costs more than it helps
 
 // b > 0; without the division, which takes as long as a short row, where there is none.
@@ -106,6 +110,15 @@ void copy_pixels(float* to, int64_t to_step, const float* from, int64_t from_ste
         case 3: return copy_pixels_of<3>(to, to_step, from, from_step, count);
     }
     for (int64_t j = 0; j < count; j++) std::copy_n(from + j * from_step, channels, to + j * to_step);
+}
+
+// Copy to memory that is not read soon, without a place in the caches, which would cost another reading.
+void copy_far(float* to, const float* from, int64_t size) {
+#ifdef __SSE2__
+    for (; size > 0 && reinterpret_cast<uintptr_t>(to) % sizeof(__m128); size--) *to++ = *from++;
+    for (; size >= 4; size -= 4, to += 4, from += 4) _mm_stream_ps(to, _mm_loadu_ps(from));
+#endif
+    std::copy_n(from, size, to);
 }
 
 // One phase of the horizontal filter: what the first of its pixels is the sum of.
@@ -205,24 +218,30 @@ Geometry part_of(const Geometry& g, int64_t from, int64_t end, int64_t* offset) 
 // x -> y: a dense tensor [images, planes, rows, pixels, channels]; taps: those along x, then those along y.
 extern "C" void upfirdn2d(const float* x, float* y, const Geometry* geometry, const float* taps, int threads) {
     const Geometry g = *geometry;
-    const int64_t row_size = g.x.out * g.channels, plane_size = g.y.out * row_size;
-    const int64_t tiles = std::clamp<int64_t>(row_size / TILE, 1, g.x.out);
-    #pragma omp parallel num_threads(threads) if (g.images * g.planes * plane_size >= MIN_WORK)
+    const int64_t row_size = g.x.out * g.channels, plane_size = g.y.out * row_size, size = g.images * g.planes * plane_size;
+    const bool far = size + g.images * g.planes * g.channels * g.x.in * g.y.in > FAR;
+    const int64_t tiles = std::clamp<int64_t>(g.x.in * g.channels / TILE, 1, g.x.out);
+    #pragma omp parallel num_threads(threads) if (size >= MIN_WORK)
     {
         std::vector<Resampler> resamplers;
-        std::vector<int64_t> sources, targets;
+        std::vector<int64_t> sources, targets;      // where the tiles' images begin, where their results do and the last one ends
         for (int64_t tile = 0; tile < tiles; tile++) {
             int64_t source, from = g.x.out * tile / tiles, end = g.x.out * (tile + 1) / tiles;
             resamplers.emplace_back(part_of(g, from, end, &source), taps, taps + g.x.taps);
             sources.push_back(source);
             targets.push_back(from * g.channels);
         }
+        targets.push_back(row_size);
+        Buffer near(far ? row_size : 0);
         #pragma omp for collapse(4) schedule(static)
         for (int64_t image = 0; image < g.images; image++)
             for (int64_t plane = 0; plane < g.planes; plane++)
                 for (int64_t tile = 0; tile < tiles; tile++)
-                    for (int64_t row = 0; row < g.y.out; row++)
-                        resamplers[tile].row(x + image * g.image_stride + plane * g.plane_stride + sources[tile], row,
-                                             y + (image * g.planes + plane) * plane_size + row * row_size + targets[tile]);
+                    for (int64_t row = 0; row < g.y.out; row++) {
+                        const float* from = x + image * g.image_stride + plane * g.plane_stride + sources[tile];
+                        float* to = y + (image * g.planes + plane) * plane_size + row * row_size + targets[tile];
+                        resamplers[tile].row(from, row, far ? near.data() : to);
+                        if (far) copy_far(to, near.data(), targets[tile + 1] - targets[tile]);
+                    }
     }
 }

@@ -1,0 +1,175 @@
+// 3x3 convolution with padding 1 by Winograd's minimal filtering F(4x4, 3x3) (Lavin and Gray 2016, arXiv:1509.09308, section 4.2):
+// 36 products where the plain sum over taps takes 144. float32, channels-last; channels are multiples of kLanes.
+//
+//   Y = A^T [ sum_i (G g G^T) * (B^T d B) ] A      d: 6x6 patch of the image, Y: its 4x4 share of the result
+//
+// x [N, H, W, I], weight [O, 3, 3, I] (or [I, 3, 3, O], mirrored, for the gradient of x), y [N, H, W, O].
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+namespace {
+
+#ifdef __AVX512F__
+constexpr int kLanes = 16, kColumns = 4;  // registers: 6 x 4 sums, 4 weights, 1 input
+#else
+constexpr int kLanes = 8, kColumns = 2;
+#endif
+constexpr int kRows = 6, kTiles = 24;  // tiles in a block: what belongs to it stays in a core's second-level cache
+typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
+
+inline Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
+inline void store(float* p, Vector v) { *reinterpret_cast<Vector*>(p) = v; }
+
+// B^T times six values.
+inline void input_row(const Vector d[6], Vector* out, int step) {
+    const Vector a = d[4] - 4.0f * d[2], b = d[3] - 4.0f * d[1], c = d[4] - d[2], e = 2.0f * (d[3] - d[1]);
+    out[0] = 4.0f * d[0] - 5.0f * d[2] + d[4];
+    out[step] = a + b;
+    out[2 * step] = a - b;
+    out[3 * step] = c + e;
+    out[4 * step] = c - e;
+    out[5 * step] = 4.0f * d[1] - 5.0f * d[3] + d[5];
+}
+
+// A^T times six values.
+inline void output_row(const Vector m[6], Vector* out, int step) {
+    const Vector a = m[1] + m[2], b = m[1] - m[2], c = m[3] + m[4], d = m[3] - m[4];
+    out[0] = m[0] + a + c;
+    out[step] = b + 2.0f * d;
+    out[2 * step] = a + 4.0f * c;
+    out[3 * step] = b + 8.0f * d + m[5];
+}
+
+// One patch, kLanes channels: p[6][6] -> v[36], v + t * stride.
+inline void transform_input(const Vector p[36], float* v, int64_t stride) {
+    Vector half[36];
+    for (int r = 0; r < 6; ++r) input_row(p + 6 * r, half + 6 * r, 1);
+    for (int c = 0; c < 6; ++c) {
+        Vector column[6], done[6];
+        for (int r = 0; r < 6; ++r) column[r] = half[6 * r + c];
+        input_row(column, done, 1);
+        for (int r = 0; r < 6; ++r) store(v + (6 * r + c) * stride, done[r]);
+    }
+}
+
+inline void transform_output(const float* m, int64_t stride, Vector y[16]) {
+    Vector half[24];  // [4][6]
+    for (int c = 0; c < 6; ++c) {
+        Vector column[6];
+        for (int r = 0; r < 6; ++r) column[r] = load(m + (6 * r + c) * stride);
+        output_row(column, half + c, 6);
+    }
+    for (int r = 0; r < 4; ++r) output_row(half + 6 * r, y + 4 * r, 1);
+}
+
+// m [rows, kColumns * kLanes] = v [rows, inputs] u [inputs, ...]
+template <int rows>
+inline void product(const float* v, int64_t inputs, const float* u, int64_t outputs, float* m, int columns) {
+    Vector sum[rows][kColumns];
+    for (int r = 0; r < rows; ++r)
+        for (int c = 0; c < kColumns; ++c) sum[r][c] = Vector{};
+    if (columns == kColumns) {
+        for (int64_t i = 0; i < inputs; ++i) {
+            Vector w[kColumns];
+            for (int c = 0; c < kColumns; ++c) w[c] = load(u + i * outputs + c * kLanes);
+            for (int r = 0; r < rows; ++r)
+                for (int c = 0; c < kColumns; ++c) sum[r][c] += v[r * inputs + i] * w[c];
+        }
+        for (int r = 0; r < rows; ++r)
+            for (int c = 0; c < kColumns; ++c) store(m + r * outputs + c * kLanes, sum[r][c]);
+    } else {
+        for (int64_t i = 0; i < inputs; ++i)
+            for (int c = 0; c < columns; ++c) {
+                const Vector w = load(u + i * outputs + c * kLanes);
+                for (int r = 0; r < rows; ++r) sum[r][c] += v[r * inputs + i] * w;
+            }
+        for (int r = 0; r < rows; ++r)
+            for (int c = 0; c < columns; ++c) store(m + r * outputs + c * kLanes, sum[r][c]);
+    }
+}
+
+}  // namespace
+
+extern "C" {
+
+// weight [O, 3, 3, I] -> u [36, I, O]; transposed: weight [I, 3, 3, O] is read mirrored.
+void winograd_weights(const float* weight, float* u, int64_t inputs, int64_t outputs, int transposed, int threads) {
+    static const float G[6][3] = {{0.25f, 0, 0}, {-1 / 6.0f, -1 / 6.0f, -1 / 6.0f}, {-1 / 6.0f, 1 / 6.0f, -1 / 6.0f},
+                                  {1 / 24.0f, 1 / 12.0f, 1 / 6.0f}, {1 / 24.0f, -1 / 12.0f, 1 / 6.0f}, {0, 0, 1}};
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int64_t i0 = 0; i0 < inputs; i0 += kLanes)
+        for (int64_t o0 = 0; o0 < outputs; o0 += kLanes) {
+            float g[9][kLanes][kLanes];  // [tap][i][o]
+            for (int t = 0; t < 9; ++t)
+                for (int a = 0; a < kLanes; ++a)
+                    for (int b = 0; b < kLanes; ++b)
+                        if (transposed) g[8 - t][a][b] = weight[((i0 + a) * 9 + t) * outputs + o0 + b];
+                        else g[t][b][a] = weight[((o0 + a) * 9 + t) * inputs + i0 + b];
+            for (int a = 0; a < kLanes; ++a) {
+                Vector half[6][3];
+                for (int r = 0; r < 6; ++r)
+                    for (int c = 0; c < 3; ++c)
+                        half[r][c] = G[r][0] * load(g[c][a]) + G[r][1] * load(g[3 + c][a]) + G[r][2] * load(g[6 + c][a]);
+                for (int r = 0; r < 6; ++r)
+                    for (int c = 0; c < 6; ++c)
+                        store(u + ((6 * r + c) * inputs + i0 + a) * outputs + o0,
+                              G[c][0] * half[r][0] + G[c][1] * half[r][1] + G[c][2] * half[r][2]);
+            }
+        }
+}
+
+void winograd_convolve(const float* x, const float* u, float* y, int64_t images, int64_t height, int64_t width, int64_t inputs,
+                       int64_t outputs, int threads) {
+    const int64_t down = (height + 3) / 4, across = (width + 3) / 4, tiles = images * down * across;
+    const int64_t blocks = (tiles + kTiles - 1) / kTiles;
+#pragma omp parallel num_threads(threads)
+    {
+        float* v = static_cast<float*>(std::aligned_alloc(64, 36 * kTiles * (inputs + outputs) * sizeof(float)));
+        float* m = v + 36 * kTiles * inputs;
+#pragma omp for schedule(static)
+        for (int64_t b = 0; b < blocks; ++b) {
+            const int64_t first = b * kTiles, count = std::min<int64_t>(kTiles, tiles - first);
+            for (int64_t k = 0; k < count; ++k) {
+                const int64_t tile = first + k, n = tile / (down * across), top = tile / across % down * 4 - 1,
+                              left = tile % across * 4 - 1;
+                const float* image = x + n * height * width * inputs;
+                for (int64_t i = 0; i < inputs; i += kLanes) {
+                    Vector patch[36];
+                    for (int r = 0; r < 6; ++r)
+                        for (int c = 0; c < 6; ++c) {
+                            const int64_t row = top + r, column = left + c;
+                            const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+                            patch[6 * r + c] = inside ? load(image + (row * width + column) * inputs + i) : Vector{};
+                        }
+                    transform_input(patch, v + k * inputs + i, kTiles * inputs);
+                }
+            }
+            for (int t = 0; t < 36; ++t)
+                for (int64_t o = 0; o < outputs; o += kColumns * kLanes) {
+                    const int columns = static_cast<int>(std::min<int64_t>(kColumns, (outputs - o) / kLanes));
+                    const float* ut = u + t * inputs * outputs + o;
+                    int64_t k = 0;
+                    for (; k + kRows <= count; k += kRows)
+                        product<kRows>(v + (t * kTiles + k) * inputs, inputs, ut, outputs, m + (t * kTiles + k) * outputs + o, columns);
+                    for (; k < count; ++k)
+                        product<1>(v + (t * kTiles + k) * inputs, inputs, ut, outputs, m + (t * kTiles + k) * outputs + o, columns);
+                }
+            for (int64_t k = 0; k < count; ++k) {
+                const int64_t tile = first + k, n = tile / (down * across), top = tile / across % down * 4, left = tile % across * 4;
+                for (int64_t o = 0; o < outputs; o += kLanes) {
+                    Vector own[16];
+                    transform_output(m + k * outputs + o, kTiles * outputs, own);
+                    for (int64_t r = 0; r < 4 && top + r < height; ++r)
+                        for (int64_t c = 0; c < 4 && left + c < width; ++c)
+                            store(y + ((n * height + top + r) * width + left + c) * outputs + o, own[4 * r + c]);
+                }
+            }
+        }
+        std::free(v);
+    }
+}
+
+}  // extern "C"
