@@ -149,6 +149,17 @@ def test_infinite_samples_stay_where_they_are(channels):
     assert y.isinf().sum() == channels * 4 * 4 and not y.isnan().any()
 
 
+@pytest.mark.parametrize('shape', [(8, 128, 80, 79), (1, 3, 1500, 1499)])
+def test_images_beyond_the_caches(shape):
+    """Written in another way; equal to the same filter on parts of the images."""
+    x = torch.empty(shape, memory_format=CHANNELS_LAST).normal_(generator=torch.Generator().manual_seed(0))
+    f = np.outer([1, 3, 3, 1], [1, 2, 1])
+    y = native(x, f, up=2, padding=(1, 1, 2, 2))
+    assert x.numel() + y.numel() > 12 * 2 ** 20
+    assert torch.equal(y[-1:, :, 100:150], native(x[-1:, :, 40:80], f, up=2, padding=(1, 1, 2, 2))[:, :, 20:70])
+    assert torch.equal(y[:, :, :20], native(x[:, :, :15], f, up=2, padding=(1, 1, 2, 2))[:, :, :20])
+
+
 def test_many_threads_give_the_same():
     x, f = torch.tensor(random(3, 40, 33, 31), dtype=torch.float32), np.outer([1, 3, 3, 1], [1, 3, 3, 1])
     before = torch.get_num_threads()

@@ -121,6 +121,13 @@ void copy_far(float* to, const float* from, int64_t size) {
     std::copy_n(from, size, to);
 }
 
+// What this thread has copied comes before what it does next, for other threads too.
+void finish_far() {
+#ifdef __SSE2__
+    _mm_sfence();
+#endif
+}
+
 // One phase of the horizontal filter: what the first of its pixels is the sum of.
 struct Phase { int64_t pixels; std::vector<const float*> sources; std::vector<float> factors; };
 
@@ -233,7 +240,7 @@ extern "C" void upfirdn2d(const float* x, float* y, const Geometry* geometry, co
         }
         targets.push_back(row_size);
         Buffer near(far ? row_size : 0);
-        #pragma omp for collapse(4) schedule(static)
+        #pragma omp for collapse(4) schedule(static) nowait
         for (int64_t image = 0; image < g.images; image++)
             for (int64_t plane = 0; plane < g.planes; plane++)
                 for (int64_t tile = 0; tile < tiles; tile++)
@@ -243,5 +250,6 @@ extern "C" void upfirdn2d(const float* x, float* y, const Geometry* geometry, co
                         resamplers[tile].row(from, row, far ? near.data() : to);
                         if (far) copy_far(to, near.data(), targets[tile + 1] - targets[tile]);
                     }
+        finish_far();
     }
 }
