@@ -13,6 +13,7 @@ from metrics.metric_main import compute_metrics, list_valid_metrics
 from metrics.metric_options import ProgressMonitor
 from metrics.registry import find_metric
 from metrics.sampling import check_same_shape
+from torch_utils.allocator import keep_freed_memory
 from training.class_labels import list_names
 from training.cli import (
     DEFAULT_RUNS_DIR,
@@ -48,6 +49,8 @@ def measure(rank: int, config: dict[str, Any]) -> None:
     if device.type == 'cuda':
         torch.cuda.set_device(device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # its rounding shows in the metrics
+    else:
+        keep_freed_memory()
     snapshot = load_snapshot(config['network'], config['trust'])
     options = dict(config['options'], num_gpus=config['num_gpus'], rank=rank, device=device,
                    progress=ProgressMonitor(verbose=rank == 0))

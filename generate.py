@@ -1,5 +1,6 @@
 """Pictures from a snapshot: one file for each seed, a grid of all classes, or a path from one class to another."""
 
+import functools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from tqdm import tqdm
 import dnnlib
 import legacy
 from exporting.file_names import MAX_LENGTH, file_name
+from torch_utils.allocator import keep_freed_memory
 from training.class_labels import NetworkLabels, class_index, interpolate_labels, list_names
 from training.cli import (
     DEFAULT_RUNS_DIR,
@@ -25,6 +27,7 @@ from training.cli import (
     resolve_device,
     verbose_option,
 )
+from training.graphed_generator import GraphedGenerator, check_device
 from training.image_grid import images_to_uint8, make_grid, save_image, to_picture
 
 EXAMPLES = """\b
@@ -41,7 +44,7 @@ class Sampler:
     """A generator with how to draw from it.
 
     G: a Generator or HyperGenerator, or whatever a trusted snapshot brings. psi: truncation, 1 = none, 0 = the mean image.
-    batch: images at a time; pictures do not depend on it.
+    batch: images at a time; pictures do not depend on it. graph: record a pass as a CUDA graph, and replay it.
     """
 
     G: Any
@@ -50,17 +53,19 @@ class Sampler:
     psi: float
     noise_mode: str
     batch: int
+    graph: bool = False
 
     def images(self, seeds: list[int], labels: np.ndarray) -> Iterator[np.ndarray]:
         """seeds: N of them, labels: float32 [N, K] -> N times uint8 [H, W, C], with a progress bar after 2 seconds."""
         options = dict(truncation_psi=self.psi, noise_mode=self.noise_mode, force_fp32=self.device.type == 'cpu')
+        draw = GraphedGenerator(self.G, self.batch, **options) if self.graph else functools.partial(self.G, **options)
         with tqdm(total=len(seeds), unit='img', delay=2) as progress:
             for start in range(0, len(seeds), self.batch):
                 chunk = slice(start, start + self.batch)
                 z = torch.from_numpy(np.concatenate([latent(seed, self.G.z_dim) for seed in seeds[chunk]]))
                 c = torch.from_numpy(labels[chunk])
                 with torch.inference_mode():
-                    images = self.G(z.to(self.device), c.to(self.device), **options)
+                    images = draw(z.to(self.device), c.to(self.device))
                 yield from images_to_uint8(images)
                 progress.update(len(images))
 
@@ -70,17 +75,22 @@ def latent(seed: int, z_dim: int) -> np.ndarray:
     return np.random.RandomState(seed).randn(1, z_dim).astype(np.float32)
 
 
-def load_sampler(network: str | None, trust: bool, device: torch.device, psi: float, noise_mode: str, batch: int) -> Sampler:
+def load_sampler(network: str | None, trust: bool, device: torch.device, psi: float, noise_mode: str, batch: int,
+                 graph: bool = False) -> Sampler:
     """The averaged generator of the snapshot, ready to draw. Errors: OSError, ValueError."""
     if not math.isfinite(psi):
         raise ValueError(f'--trunc={psi}: expected a finite number, as a rule between 0 and 1')
+    if graph:
+        check_device(device)
     if network is None:
         network = str(newest_snapshot())
         click.echo(f'Network: {network}')
     with dnnlib.util.open_url(network) as file:
         snapshot = legacy.load_network_pkl(file, trust=trust)
     G = snapshot['G_ema'].eval().requires_grad_(False).to(device)
-    return Sampler(G, NetworkLabels.of(snapshot), device, psi, noise_mode, batch)
+    if device.type == 'cpu':
+        keep_freed_memory()
+    return Sampler(G, NetworkLabels.of(snapshot), device, psi, noise_mode, batch, graph)
 
 
 def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, vector: str | None, outdir: Path) -> None:
@@ -167,13 +177,15 @@ def _as_file_name(class_text: str, names: list[str], max_length: int = MAX_LENGT
 @click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default='out', show_default=True,
               help='Folder for the pictures; made if it is absent.')
 @click.option('--batch', type=click.IntRange(min=1), default=8, show_default=True, help='Images computed at a time.')
+@click.option('--cuda-graph', is_flag=True, help='Record a pass once and replay it, which is faster for small images. Plain '
+              'networks on CUDA, as export.py makes them of classes.')
 @click.option('--trust-pickle', is_flag=True, help='Run the program text in the snapshot, for network classes that are unknown '
               'here. Only for files from people whom you trust.')
 @device_option
 @verbose_option
 def main(network: str | None, seeds: str, class_text: str | None, vector: str | None, grid: bool, interpolate: str | None,
-         steps: int, psi: float, noise_mode: str, outdir: Path, batch: int, trust_pickle: bool, device: str,
-         verbose: bool) -> None:
+         steps: int, psi: float, noise_mode: str, outdir: Path, batch: int, cuda_graph: bool, trust_pickle: bool,
+         device: str, verbose: bool) -> None:
     """Draw pictures from a trained network.
 
     Files are named by seed: seed0000.png, or with --class cat-seed0000.png. A seed gives the same latent code for every
@@ -183,7 +195,7 @@ def main(network: str | None, seeds: str, class_text: str | None, vector: str | 
         raise click.UsageError('--class, --label, --grid and --interpolate exclude each other: give one of them')
     with command_errors(verbose):
         seed_list = parse_seeds(seeds)
-        sampler = load_sampler(network, trust_pickle, resolve_device(device), psi, noise_mode, batch)
+        sampler = load_sampler(network, trust_pickle, resolve_device(device), psi, noise_mode, batch, cuda_graph)
         if grid:
             save_class_grid(sampler, seed_list, outdir)
         elif interpolate is not None:

@@ -148,6 +148,7 @@ def test_classes_without_fitting_names_go_by_number(class_names, make_snapshot, 
     ('conditional_pkl', ['--interpolate=cat'], 'expected two classes'),
     ('source_pkl', ['--seeds=4-1'], 'runs backwards'),
     ('source_pkl', ['--trunc=nan'], 'expected a finite number'),
+    ('source_pkl', ['--cuda-graph', '--device=cpu'], 'draw without a graph'),
 ])
 def test_wrong_input_is_one_line_and_leaves_nothing(fixture, args, message, request, tmp_path):
     outdir = tmp_path / 'out'

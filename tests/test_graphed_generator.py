@@ -68,7 +68,7 @@ def test_batches_of_the_wrong_size(graphed, count):
 
 
 def test_generator_on_the_cpu(G):
-    with pytest.raises(ValueError, match='need a generator on CUDA, found one on cpu: call it directly'):
+    with pytest.raises(ValueError, match='need a generator on CUDA, found one on cpu: draw without a graph'):
         GraphedGenerator(G, batch=2)
 
 
@@ -78,5 +78,5 @@ def test_generator_that_cannot_be_recorded(G, monkeypatch):
 
     monkeypatch.setattr(graphed_generator, 'check_device', lambda device: None)
     monkeypatch.setattr(graphed_generator, 'record', record)
-    with pytest.raises(ValueError, match=r'Generator cannot be recorded as a CUDA graph \(operation .* capturing\): call it'):
+    with pytest.raises(ValueError, match=r'Generator cannot be recorded as a CUDA graph \(operation .* capturing\): draw'):
         GraphedGenerator(G, batch=2)

@@ -9,6 +9,7 @@ import bench_memory
 import bench_timing
 import psutil
 import pytest
+import reference
 import speed
 import torch
 from bench_networks import OPTIMIZER, Setup, Training, build
@@ -121,12 +122,14 @@ def test_flop_of_hypernetworks(rank):
 
 
 def test_flop_are_those_that_pytorch_executes():
-    run = Training(Setup('plain', 32, 3, channel_base=1024, channel_max=32, code=32), 4)
+    run = Training(Setup('plain', 32, 3, channel_base=1024, channel_max=32, code=32), 4, is_reference=True)
     for part, (g, d) in bench_flops.PASSES.items():
-        with bench_flops.FlopCounter() as counter:
+        with reference.composition(), bench_flops.FlopCounter() as counter:
             run.run(part)
         wanted = 4 * (g * bench_flops.flop_per_image(run.G) + d * bench_flops.flop_per_image(run.D))
-        assert counter.flop == pytest.approx(wanted, rel=0.01), part
+        if part == 'Greg':  # a gradient for every image's own kernel, where the styles' is all that is needed
+            wanted *= 4 / 3
+        assert counter.flop == pytest.approx(wanted, rel=0.02), part
 
 
 def test_the_counter_counts_as_pytorch_does():

@@ -34,7 +34,7 @@ class GraphedGenerator:
             raise
         except RuntimeError as error:
             raise ValueError(f'a pass of {type(G).__name__} cannot be recorded as a CUDA graph '
-                             f'({str(error).splitlines()[0]}): call it directly') from error
+                             f'({str(error).splitlines()[0]}): draw without a graph') from error
 
     def __call__(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         """z: [N, z_dim], c: [N, c_dim], N <= batch -> images [N, C, H, W], a tensor of their own."""
@@ -48,8 +48,9 @@ class GraphedGenerator:
 
 
 def check_device(device: torch.device) -> None:
+    """ValueError unless the device is a CUDA one."""
     if device.type != 'cuda':
-        raise ValueError(f'CUDA graphs need a generator on CUDA, found one on {device}: call it directly')
+        raise ValueError(f'CUDA graphs need a generator on CUDA, found one on {device}: draw without a graph')
 
 
 def record(run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
