@@ -24,14 +24,15 @@ def fresh_works():
 
 @pytest.mark.skipif(sys.platform != 'linux', reason="Triton's compiler is for Linux")
 def test_kernels_compile_for_gpus(tmp_path):
-    """Of compute capability 8.0 (A100) and 9.0 (H100)."""
-    command = [sys.executable, '-W', 'error', '-m', 'tests.triton_compiler', '80', '90']
+    """Of compute capability 9.0 (H100); what is compiled for others differs little."""
+    command = [sys.executable, '-W', 'error', '-m', 'tests.triton_compiler', '90']
     done = subprocess.run(command, cwd=REPO, capture_output=True, text=True, timeout=300,
                           env=os.environ | {'TRITON_CACHE_DIR': str(tmp_path)})
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
-    assert {name for name, *_ in lines} == {'_forward_kernel', '_backward_kernel', '_derivative_kernel', '_upfirdn2d_kernel'}
-    assert all(len(sizes) == 2 and min(map(int, sizes)) > 1000 for _, *sizes in lines)
+    assert {name for name, *_ in lines} == {'_forward_kernel', '_backward_kernel', '_derivative_kernel',
+                                               '_upfirdn2d_kernel', '_filter_kernel'}
+    assert all(len(sizes) == 1 and min(map(int, sizes)) > 1000 for _, *sizes in lines)
 
 
 @on_cpu_only

@@ -51,6 +51,22 @@ def test_padding(padding, up):
     assert_equal_to_plain(images((1, 2, 8, 9)), filter_of((3, 2)), up=up, padding=padding)
 
 
+@pytest.mark.parametrize('memory_format', FORMATS)
+@pytest.mark.parametrize('flip_filter', [False, True])
+@pytest.mark.parametrize('size', [(1, 2), (8, 3), (9, 5), (21, 4)])
+def test_filtering_in_strips(size, flip_filter, memory_format):
+    """The 4-line filter at a factor of 1 has a kernel of its own, which makes several lines at a time."""
+    x = images((2, 3, *size), memory_format=memory_format)
+    assert_equal_to_plain(x, filter_of((4, 3)), padding=(1, 2, 2, 1), flip_filter=flip_filter, gain=0.7)
+
+
+def test_overflow_stays_where_it_is():
+    x = torch.ones(1, 1, 12, 3, device=DEVICE)
+    x[0, 0, 2] = float('inf')
+    y = upfirdn2d(x, torch.ones(4, 1, device=DEVICE), impl='triton')
+    assert y[0, 0, :, 0].tolist() == [float('inf')] * 3 + [4.0] * 6
+
+
 @pytest.mark.parametrize('taps', ['3x5', '6'])
 def test_correlation(taps):
     assert_equal_to_plain(images(), filter_of(TAPS[taps]), up=(1, 2), padding=4, flip_filter=True)

@@ -67,7 +67,8 @@ def main(capabilities: list[int]) -> None:
         torch.autograd.grad(y.sum(), [x, b], create_graph=True)[0].square().sum().backward()
     triton_bias_act.bias_act(x[:, :1], b[:1], 1, 'relu', 0.0, 1.0, None)
     triton_upfirdn2d.upfirdn2d(x, torch.ones(5), (3, 1), (1, 2), (4, 4, 4, 4), True, 1.0).sum().backward()
-    for up, down in ((1, 1), (2, 1), (1, 2)):       # sizes and padding of 1
+    for up, down in ((1, 1), (2, 1), (1, 2)):       # padding of 1
+        triton_upfirdn2d.upfirdn2d(x.half(), torch.ones(4, 4), (up, up), (down, down), (1, 1, 1, 1), False, 1.0)
         triton_upfirdn2d.upfirdn2d(x, torch.ones(3, 3), (up, up), (down, down), (1, 1, 1, 1), False, 1.0).sum().backward()
     triton_upfirdn2d.upfirdn2d(x[:, :, :1, :1], torch.ones(1, 1), (1, 1), (1, 1), (0, 0, 0, 0), False, 1.0).sum().backward()
     one = torch.ones(1, 1, 1)

@@ -184,7 +184,7 @@ def _derivative_kernel(dy_ptr, ddx_ptr, s_ptr, b_ptr, out_ptr, rows, cols, chann
             out *= gain
     if LIMITED:
         if FROM_Y:      # limited values have been rounded like y
-            limit = (s * 0 + clamp).to(s_ptr.dtype.element_ty).to(WIDE)
+            limit = (tl.zeros_like(s) + clamp).to(s_ptr.dtype.element_ty).to(WIDE)
             out = tl.where(tl.abs(s) < limit, out, 0.0)
         else:
             out = tl.where(tl.abs(f * gain) < clamp, out, 0.0)
@@ -256,7 +256,7 @@ def _slope(v, f, alpha, ACT: tl.constexpr):
         p = _sigmoid(v)
         d = p * (1 + v * (1 - p))
     else:
-        d = f * 0 + 1
+        d = tl.zeros_like(f) + 1
     return d
 
 

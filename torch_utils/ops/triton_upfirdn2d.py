@@ -18,6 +18,7 @@ import triton.language as tl
 from . import triton_support
 
 Pair = tuple[int, int]      # along (y, x)
+STRIP = 8                   # lines of the result that one block of _filter_kernel makes from 3 more
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def probe(device: torch.device) -> None:
     f = torch.ones(4, 4, device=device)
     for dtype in (torch.float16, torch.float32):
         x = torch.ones(1, 4, 4, 4, dtype=dtype, device=device)
-        for up, down in (((1, 1), (2, 2)), ((2, 2), (1, 1))):
+        for up, down in (((1, 1), (1, 1)), ((1, 1), (2, 2)), ((2, 2), (1, 1))):
             upfirdn2d(x, f, up, down, (2, 2, 2, 2), False, 1.0)
             upfirdn2d(x.contiguous(memory_format=torch.channels_last), f, up, down, (2, 2, 2, 2), False, 1.0)
 
@@ -85,15 +86,19 @@ def _launch(x: torch.Tensor, f: torch.Tensor, geometry: Geometry) -> torch.Tenso
     y = torch.empty((images, channels, *geometry.size), dtype=x.dtype, device=x.device, memory_format=memory_format)
     if y.numel() == 0:
         return y
-    rows, cols = y.numel() // channels, channels
-    if not channels_last:
-        rows, cols = y.numel() // geometry.size[1], geometry.size[1]
+    cols = channels if channels_last else geometry.size[1]
+    is_filter = geometry.up == geometry.down == (1, 1) and f.shape[0] == 4
+    rows = y.numel() // cols // (geometry.size[0] if is_filter else 1)
     block_rows, block_cols, num_tiles = triton_support.tile(rows, cols)
+    arguments = (x, f.contiguous(), y, rows, cols, height, width, *geometry.size, *geometry.pad, geometry.gain)
+    common = dict(TAPS_X=f.shape[1], FLIP=geometry.flip, CHANNELS_LAST=channels_last, BLOCK_ROWS=block_rows,
+                  BLOCK_COLS=block_cols)
     with triton_support.on_device(x):
-        _upfirdn2d_kernel[(num_tiles,)](
-            x, f.contiguous(), y, rows, cols, height, width, *geometry.size, *geometry.pad, geometry.gain,
-            UP_Y=geometry.up[0], UP_X=geometry.up[1], DOWN_Y=geometry.down[0], DOWN_X=geometry.down[1], TAPS_Y=f.shape[0],
-            TAPS_X=f.shape[1], FLIP=geometry.flip, CHANNELS_LAST=channels_last, BLOCK_ROWS=block_rows, BLOCK_COLS=block_cols)
+        if is_filter:
+            _filter_kernel[(num_tiles, -(-geometry.size[0] // STRIP))](*arguments, LINES=STRIP, **common)
+        else:
+            _upfirdn2d_kernel[(num_tiles,)](*arguments, UP_Y=geometry.up[0], UP_X=geometry.up[1], DOWN_Y=geometry.down[0],
+                                            DOWN_X=geometry.down[1], TAPS_Y=f.shape[0], **common)
     return y
 
 
@@ -138,6 +143,59 @@ def _upfirdn2d_kernel(x_ptr, f_ptr, y_ptr, rows, cols, height, width, out_height
             sample = tl.load(source + (y * width + x) * step, mask=exists & is_sample, other=0).to(WIDE)
             total += tap * sample
     tl.store(y_ptr + row.to(tl.int64) * cols + col, total * gain, mask=exists)
+
+
+@triton.jit
+def _filter_kernel(x_ptr, f_ptr, y_ptr, rows, cols, height, width, out_height, out_width, pad_y, pad_x, gain,
+                   LINES: tl.constexpr, TAPS_X: tl.constexpr, FLIP: tl.constexpr, CHANNELS_LAST: tl.constexpr,
+                   BLOCK_ROWS: tl.constexpr, BLOCK_COLS: tl.constexpr):
+    """Factors of 1 and four taps along y, as the networks have most: a block walks down its lines, reads each sample once for
+    the four lines of the result that it belongs to, and keeps their sums.
+
+    Rows: pixels in one line of each image, with `cols` channels, if channels-last; else planes, with `cols` pixels in a line.
+    """
+    WIDE: tl.constexpr = tl.float64 if x_ptr.dtype.element_ty == tl.float64 else tl.float32
+    tiles_across = tl.cdiv(cols, BLOCK_COLS)
+    row = (tl.program_id(0) // tiles_across) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)[:, None]
+    col = (tl.program_id(0) % tiles_across) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)[None, :]
+    exists = (row < rows) & (col < cols)
+    if CHANNELS_LAST:
+        out_x, plane, channel = row % out_width, row // out_width, col
+        step = cols
+    else:
+        out_x, plane, channel = col, row, 0
+        step = 1
+    source = x_ptr + plane.to(tl.int64) * (height * width * step) + channel
+    target = y_ptr + plane.to(tl.int64) * (out_height * out_width * step) + out_x * step + channel
+    top = tl.program_id(1) * LINES
+    lacks_three = tl.zeros([BLOCK_ROWS, BLOCK_COLS], dtype=WIDE)    # sums of the lines of which 3, 2, 1 terms are missing
+    lacks_two, lacks_one = lacks_three, lacks_three
+    for i in tl.static_range(LINES + 3):
+        y = top + i - pad_y
+        first = tl.zeros([BLOCK_ROWS, BLOCK_COLS], dtype=WIDE)
+        second, third, fourth = first, first, first
+        for j in tl.static_range(TAPS_X):
+            x = out_x + j - pad_x
+            is_sample = (y >= 0) & (y < height) & (x >= 0) & (x < width)
+            sample = tl.load(source + (y * width + x) * step, mask=exists & is_sample, other=0).to(WIDE)
+            first += _tap(f_ptr, 0, j, TAPS_X, FLIP).to(WIDE) * sample
+            second += _tap(f_ptr, 1, j, TAPS_X, FLIP).to(WIDE) * sample
+            third += _tap(f_ptr, 2, j, TAPS_X, FLIP).to(WIDE) * sample
+            fourth += _tap(f_ptr, 3, j, TAPS_X, FLIP).to(WIDE) * sample
+        line = top + i - 3
+        if i >= 3:
+            tl.store(target + line * out_width * step, (lacks_one + fourth) * gain, mask=exists & (line < out_height))
+        lacks_one, lacks_two, lacks_three = lacks_two + third, lacks_three + second, first
+
+
+@triton.jit
+def _tap(f_ptr, y: tl.constexpr, x: tl.constexpr, TAPS_X: tl.constexpr, FLIP: tl.constexpr):
+    """Tap (y, x), correlated, of a filter with four lines."""
+    if FLIP:
+        tap = tl.load(f_ptr + (4 * TAPS_X - 1 - y * TAPS_X - x))
+    else:
+        tap = tl.load(f_ptr + (y * TAPS_X + x))
+    return tap
 
 
 @triton.jit
