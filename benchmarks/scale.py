@@ -136,31 +136,35 @@ def cells(entry: dict[str, Any], name: str) -> list[str]:
 
 
 def plot(report: dict[str, Any]) -> Figure:
-    """Time by resolution, batch and classes; parameters by rank."""
-    figure = Figure(figsize=(13, 3.6), layout='constrained')
+    """Time by resolution, batch and classes; size of files and of what learning holds, by rank."""
+    figure = Figure(figsize=(13, 3.4), layout='constrained')
     axes = figure.subplots(1, 4)
-    found = report['resolutions']
-    measured = [entry for entry in found if entry['is_measured']]
-    draw(axes[0], 'pixels along a side (rank 8)', 'seconds per image', found, 'resolution', 'seconds', '--', 'extrapolated')
-    draw(axes[0], None, None, measured, 'resolution', 'seconds', '-', 'measured')
-    axes[0].legend()
-    draw(axes[1], 'batch (32x32)', 'seconds per image', report['batches'], 'batch', 'seconds')
-    draw(axes[2], 'classes (32x32, batch 16)', 'seconds per image', report['classes'], 'classes', 'seconds')
+    panels = (('resolutions', 'resolution', 'pixels along a side (rank 8, batch 4)'), ('batches', 'batch', 'batch (32x32)'),
+              ('classes', 'classes', 'classes (32x32, batch 16)'))
+    for place, (name, key, label) in zip(axes, panels, strict=False):
+        entries = report[name]
+        times = [1000 * entry['seconds'] for entry in entries]
+        num_measured = sum(entry.get('is_measured', True) for entry in entries)
+        draw(place, [entry[key] for entry in entries], times, label, 'ms per image', '--', None)
+        place.plot([entry[key] for entry in entries][:num_measured], times[:num_measured], color='C0', marker='o')
+        place.set_ylim(0, 1.1 * max(times))
+        if num_measured < len(entries):
+            place.set_title('dashed: by arithmetic', fontsize='small')
     full, *low = report['ranks']
-    draw(axes[3], 'rank (256x256, paper256)', 'learned parameters', low, 'rank', 'learned')
-    axes[3].axhline(full['learned'], color='black', linewidth=0.8, linestyle=':')
-    axes[3].annotate('full', (low[0]['rank'], full['learned']), va='top')
+    for number, (key, label) in enumerate((('snapshot', 'snapshot'), ('state', 'gradients and moments'))):
+        sizes = [entry[key] / MIB for entry in low]
+        draw(axes[3], [entry['rank'] for entry in low], sizes, 'rank (256x256, paper256)', 'MiB', '-', label)
+        axes[3].axhline(full[key] / MIB, color=f'C{number}', linewidth=0.8, linestyle=':', label='full')
+    axes[3].set_yscale('log')
+    axes[3].legend(fontsize='small')
     return figure
 
 
-def draw(axes: Any, xlabel: str | None, ylabel: str | None, entries: list[dict[str, Any]], x: str, y: str, line: str = '-',
-         label: str | None = None) -> None:
-    """One curve, both axes logarithmic."""
-    axes.loglog([entry[x] for entry in entries], [entry[y] for entry in entries], line, marker='o', label=label, base=2)
-    axes.set_yscale('log')
-    axes.set_xticks([entry[x] for entry in entries], [f'{entry[x]:,}' for entry in entries], minor=False)
-    if xlabel is not None:
-        axes.set(xlabel=xlabel, ylabel=ylabel)
+def draw(axes: Any, x: list[int], y: list[float], xlabel: str, ylabel: str, line: str, label: str | None) -> None:
+    """One curve over a logarithmic axis."""
+    axes.semilogx(x, y, line, marker='o', base=2, label=label)
+    axes.set_xticks(x, [f'{value:,}' for value in x])
+    axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.grid(alpha=0.3)
 
 
