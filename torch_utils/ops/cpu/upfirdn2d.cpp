@@ -33,7 +33,7 @@ struct Geometry {       // as native_upfirdn2d.py fills it; strides count floats
 
 constexpr int64_t LINE = 16;            // of the cache, in samples
 constexpr int64_t LONG_RUN = 8;         // channels from which pixel by pixel is faster than taking rows apart
-constexpr int64_t TILE = 1024;          // samples of an image's row that are used at a time, for the first cache
+constexpr int64_t TILE = 1024;          // samples of a row, before or after, that are worked on at a time, for the first cache
 constexpr int64_t FAR = 12 << 20;       // samples, read and written, that the last cache will not hold: 48 MiB
 constexpr int64_t MIN_WORK = 16384;     // samples of the result below which a second thread costs more than it helps
 
@@ -227,7 +227,7 @@ extern "C" void upfirdn2d(const float* x, float* y, const Geometry* geometry, co
     const Geometry g = *geometry;
     const int64_t row_size = g.x.out * g.channels, plane_size = g.y.out * row_size, size = g.images * g.planes * plane_size;
     const bool far = size + g.images * g.planes * g.channels * g.x.in * g.y.in > FAR;
-    const int64_t tiles = std::clamp<int64_t>(g.x.in * g.channels / TILE, 1, g.x.out);
+    const int64_t tiles = std::clamp<int64_t>(std::min(g.x.in, g.x.out) * g.channels / TILE, 1, g.x.out);
     #pragma omp parallel num_threads(threads) if (size >= MIN_WORK)
     {
         std::vector<Resampler> resamplers;
