@@ -11,7 +11,6 @@ from hyper_plugin.networks import HyperModulation
 from tests.hyper_sources import NUM_CLASSES, make_hyper, make_source, randomise_
 
 
-
 @pytest.fixture
 def G():
     return randomise_(make_hyper(make_source())).eval().requires_grad_(False)
