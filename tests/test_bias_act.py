@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from torch_utils import custom_ops
 from torch_utils.ops.bias_act import activation_funcs, bias_act
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772       # Klambauer et al. 2017, eq. 14
@@ -94,3 +95,14 @@ def test_implementations_agree():
 def test_wrong_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         bias_act(torch.zeros(2, 5), **kwargs)
+
+
+@pytest.mark.skipif(custom_ops.cpu_kernels() is None, reason="PyTorch's compiler needs a C++ compiler")
+@pytest.mark.filterwarnings('ignore')    # of the compiler itself
+def test_compiled_after_a_matrix_product():
+    x, w, b = torch.randn(4, 8), torch.randn(6, 8), torch.randn(6)
+
+    def layer(x, w, b):
+        return bias_act(torch.nn.functional.linear(x, w), b, act='lrelu')
+
+    torch.testing.assert_close(torch.compile(layer)(x, w, b), layer(x, w, b), rtol=1e-5, atol=1e-5)

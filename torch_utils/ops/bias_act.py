@@ -83,7 +83,10 @@ def _scaled_sum(x: torch.Tensor, b: torch.Tensor | None, dim: int, gain: float) 
     check_bias(x, b, dim)
     shape = [1] * x.ndim
     shape[dim] = -1
-    return torch.add((b * gain).to(x.dtype).reshape(shape), x, alpha=gain)
+    b = (b * gain).to(x.dtype).reshape(shape)
+    if torch.compiler.is_compiling():  # PyTorch 2.13's compiler forgets alpha where x is a matrix product
+        return b + x * gain
+    return torch.add(b, x, alpha=gain)
 
 
 def check_bias(x: torch.Tensor, b: torch.Tensor | None, dim: int) -> None:
