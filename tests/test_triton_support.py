@@ -1,5 +1,6 @@
 """When Triton serves, layouts and tiles, and that the kernels compile for GPUs, which needs none."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -59,6 +60,26 @@ def test_failure_is_said_once_and_remembered(fresh_works, capsys):
     assert not fresh_works(torch.device('cuda', 0))
     error = capsys.readouterr().err
     assert error.count('\n') == 1 and 'Triton kernels do not run on cuda:0 (' in error and 'PyTorch operators serve' in error
+
+
+def test_right_kernels_pass_the_check():
+    triton_support.check(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
+
+
+@pytest.mark.parametrize(('module', 'name', 'share'), [
+    ('triton_bias_act', '_launch_forward', 1.1), ('triton_bias_act', '_launch_derivative', float('nan')),
+    ('triton_upfirdn2d', '_launch', 0.9), ('triton_adafm', 'forward', 1.1), ('triton_adafm', 'backward', 0)])
+def test_wrong_kernels_do_not(module, name, share, monkeypatch):
+    module = importlib.import_module(f'torch_utils.ops.{module}')
+    right = getattr(module, name)
+
+    def wrong(*arguments):
+        found = right(*arguments)
+        return tuple(share * t for t in found) if isinstance(found, tuple) else share * found
+
+    monkeypatch.setattr(module, name, wrong)
+    with pytest.raises(RuntimeError, match='gives other numbers than PyTorch'):
+        triton_support.check(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
 @pytest.mark.parametrize(('rows', 'cols'), [(1, 1), (1, 5000), (5000, 1), (7, 1024), (33, 33), (1000, 3)])

@@ -8,6 +8,8 @@ mu, sigma: mean and standard deviation over the T = k * k taps. dg, db zero give
     d db = sigma (sum_t dK + dP 2 T (mu + sigma db))
 """
 
+from collections.abc import Iterator
+
 import torch
 import triton
 import triton.language as tl
@@ -35,11 +37,18 @@ def backward(weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor, dk: torch
     return d_dg, d_db
 
 
-def probe(device: torch.device) -> None:
-    """Run both kernels on a few numbers."""
-    weight, modulation = torch.ones(2, 4, 3, 3, device=device), torch.ones(1, 2, 4, device=device)
-    kernels, power = forward(weight, modulation, modulation)
-    backward(weight, modulation, modulation, kernels, power)
+def probe(device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Results of the kernels on a few numbers, and what they should be."""
+    weight = torch.linspace(-1, 1, 72, device=device).reshape(2, 4, 3, 3)
+    mu, sigma = weight.mean(dim=(2, 3)), weight.std(dim=(2, 3), correction=0)
+    dg, db = torch.linspace(-1, 1, 16, device=device).reshape(2, 1, 2, 4)
+    kernels, power = forward(weight, dg, db)
+    want = weight + dg[..., None, None] * (weight - mu[..., None, None]) + (sigma * db)[..., None, None]
+    yield kernels, want
+    yield power, want.square().sum(dim=(3, 4))
+    d_dg, d_db = backward(weight, dg, db, torch.zeros_like(kernels), torch.ones_like(power))
+    yield d_dg, 18 * sigma.square() * (1 + dg)
+    yield d_db, 18 * sigma * (mu + sigma * db)
 
 
 def _launch(kernel: triton.JITFunction, weight: torch.Tensor, tensors: tuple[torch.Tensor, ...]) -> None:

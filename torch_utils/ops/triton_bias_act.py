@@ -8,6 +8,7 @@ A tensor is a [rows, cols] matrix of its memory, whatever the order of its dimen
 channels are innermost, else each row has one channel.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 import triton
 import triton.language as tl
 
-from . import triton_support
+from . import triton_activations, triton_support
 
 PIECEWISE_LINEAR = ('linear', 'relu', 'lrelu')
 
@@ -43,12 +44,18 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None, dim: int, act: str, alpha:
     return _BiasAct.apply(triton_support.dense(x), b, Settings(act, float(alpha), float(gain), clamp, dim % x.ndim))
 
 
-def probe(device: torch.device) -> None:
-    """Run the kernels on a few numbers."""
+def probe(device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Results of the kernels on a few numbers, and what they should be."""
+    settings = Settings('lrelu', 0.2, 1.0, 0.55, 1)
     x = torch.linspace(-1, 1, 64, device=device).reshape(1, 4, 4, 4)
+    b = torch.linspace(-0.5, 0.5, 4, device=device)
+    v = x + b.reshape(4, 1, 1)
+    y = torch.where(v > 0, v, 0.2 * v)
+    slope = torch.where(v > 0, 1.0, 0.2) * (y < 0.55)  # y > -0.55
     for dtype in (torch.float16, torch.float32):
-        y = _BiasAct.apply(x.to(dtype), x[0, :, 0, 0], Settings('lrelu', 0.2, 1.0, 0.5, 1))
-        _launch_derivative(y, None, y, None, Settings('lrelu', 0.2, 1.0, 0.5, 1))
+        got = _launch_forward(x.to(dtype), b, settings)
+        yield got, y.clamp(max=0.55)
+        yield _launch_derivative(x.to(dtype), None, got, None, settings), x * slope
 
 
 class _BiasAct(torch.autograd.Function):
@@ -154,7 +161,7 @@ def _forward_kernel(x_ptr, b_ptr, y_ptr, rows, cols, channels, alpha, gain, clam
     v = tl.load(x_ptr + offset, mask=inside, other=0).to(WIDE)
     if b_ptr is not None:
         v += _bias(b_ptr, row, col, rows, cols, channels, ALONG_COLS).to(WIDE)
-    y = _value(v, alpha, ACT) * gain
+    y = triton_activations.value(v, alpha, ACT) * gain
     if LIMITED:     # NaN passes
         y = tl.where(y > clamp, clamp, tl.where(y < -clamp, -clamp, y))
     tl.store(y_ptr + offset, y, mask=inside)
@@ -175,11 +182,11 @@ def _derivative_kernel(dy_ptr, ddx_ptr, s_ptr, b_ptr, out_ptr, rows, cols, chann
         v = s
         if b_ptr is not None:
             v += _bias(b_ptr, row, col, rows, cols, channels, ALONG_COLS).to(WIDE)
-        f = _value(v, alpha, ACT)
+        f = triton_activations.value(v, alpha, ACT)
     if ddx_ptr is None:
-        out *= _slope(v, f, alpha, ACT) * gain
+        out *= triton_activations.slope(v, f, alpha, ACT) * gain
     else:
-        out *= tl.load(ddx_ptr + offset, mask=inside, other=0).to(WIDE) * _bend(v, f, ACT)
+        out *= tl.load(ddx_ptr + offset, mask=inside, other=0).to(WIDE) * triton_activations.bend(v, f, ACT)
         if not FROM_Y:
             out *= gain
     if LIMITED:
@@ -208,91 +215,3 @@ def _bias(b_ptr, row, col, rows, cols, channels, ALONG_COLS: tl.constexpr):
     else:
         b = tl.load(b_ptr + row % channels, mask=row < rows, other=0)
     return b
-
-
-@triton.jit
-def _value(v, alpha, ACT: tl.constexpr):
-    """f(v). NaN gives NaN."""
-    if ACT == 'relu':
-        f = tl.where(v < 0, 0.0, v)
-    elif ACT == 'lrelu':
-        f = tl.where(v > 0, v, v * alpha)
-    elif ACT == 'tanh':
-        m = _expm1_of_negative(-2 * tl.abs(v))
-        f = tl.where(v < 0, m, -m) / (2 + m)
-    elif ACT == 'sigmoid':
-        f = _sigmoid(v)
-    elif ACT == 'elu':
-        f = tl.where(v > 0, v, _expm1_of_negative(tl.where(v > 0, 0.0, v)))
-    elif ACT == 'selu':
-        f = 1.0507009873554805 * tl.where(v > 0, v, 1.6732632423543772 * _expm1_of_negative(tl.where(v > 0, 0.0, v)))
-    elif ACT == 'softplus':
-        f = tl.where(v < 0, 0.0, v) + _log1p_of_fraction(tl.exp(-tl.abs(v)))
-    elif ACT == 'swish':
-        f = v * _sigmoid(v)
-    else:
-        f = v
-    return f
-
-
-@triton.jit
-def _slope(v, f, alpha, ACT: tl.constexpr):
-    """f'(v). Only the sign of v counts, but for 'swish'."""
-    if ACT == 'relu':
-        d = tl.where(v > 0, 1.0, 0.0)
-    elif ACT == 'lrelu':
-        d = tl.where(v > 0, 1.0, alpha)
-    elif ACT == 'tanh':
-        d = 1 - f * f
-    elif ACT == 'sigmoid':
-        d = f * (1 - f)
-    elif ACT == 'elu':
-        d = tl.where(v > 0, 1.0, f + 1)
-    elif ACT == 'selu':
-        d = tl.where(v > 0, 1.0507009873554805, f + 1.7580993408473766)     # scale, f + scale * alpha
-    elif ACT == 'softplus':
-        d = -_expm1_of_negative(-f)
-    elif ACT == 'swish':
-        p = _sigmoid(v)
-        d = p * (1 + v * (1 - p))
-    else:
-        d = tl.zeros_like(f) + 1
-    return d
-
-
-@triton.jit
-def _bend(v, f, ACT: tl.constexpr):
-    """f'' / f' of v; for 'swish', which is derived by x, f''. Piecewise linear functions have none."""
-    if ACT == 'tanh':
-        d = -2 * f
-    elif ACT == 'sigmoid':
-        d = 1 - 2 * f
-    elif ACT == 'softplus':
-        d = tl.exp(-f)
-    elif ACT == 'swish':
-        p = _sigmoid(v)
-        d = p * (1 - p) * (2 + v * (1 - 2 * p))
-    else:   # elu, selu
-        d = tl.where(v > 0, 0.0, 1.0)
-    return d
-
-
-@triton.jit
-def _sigmoid(v):
-    e = tl.exp(-tl.abs(v))
-    return tl.where(v < 0, e, 1.0) / (1 + e)
-
-
-@triton.jit
-def _expm1_of_negative(n):
-    """exp(n) - 1 for n <= 0, with small results to full precision: the first terms of its series near 0."""
-    series = n * (1 + n / 2 * (1 + n / 3 * (1 + n / 4 * (1 + n / 5 * (1 + n / 6 * (1 + n / 7))))))
-    return tl.where(n > -0.25, series, tl.exp(n) - 1)
-
-
-@triton.jit
-def _log1p_of_fraction(e):
-    """log(1 + e) for 0 <= e <= 1: 2 artanh(e / (2 + e)) as a series."""
-    s = e / (2 + e)
-    q = s * s       # at most 1/9
-    return 2 * s * (1 + q * (1 / 3 + q * (1 / 5 + q * (1 / 7 + q * (1 / 9 + q * (1 / 11 + q / 13))))))

@@ -25,19 +25,25 @@ def interpreted() -> bool:
 
 @functools.cache
 def works(device: torch.device) -> bool:
-    """Whether the kernels of all operators compile and run on a CUDA device; if not, one line on stderr says why.
+    """Whether the kernels of all operators compile on a CUDA device, run and are right; if not, one line on stderr says why.
 
     Tries each on a few numbers, once per process: later processes find the compiled kernels in Triton's cache.
     """
     try:
-        for name in OPERATORS:
-            importlib.import_module(f'{__package__}.{name}').probe(device)
-        torch.cuda.synchronize(device)
+        check(device)
     except Exception as error:    # compilers, drivers and Triton itself fail in ways of their own
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         print(f'Triton kernels do not run on {device} ({first_line}): PyTorch operators serve, which are slower', file=sys.stderr)
         return False
     return True
+
+
+def check(device: torch.device) -> None:
+    """Run each kernel once. RuntimeError if it gives other numbers than PyTorch; other errors if it does not run."""
+    for name in OPERATORS:
+        for got, want in importlib.import_module(f'{__package__}.{name}').probe(device):
+            if not torch.allclose(got.float(), want.float(), rtol=0.01, atol=0.01):
+                raise RuntimeError(f'{name} gives other numbers than PyTorch')
 
 
 def on_device(x: torch.Tensor) -> contextlib.AbstractContextManager:

@@ -8,10 +8,12 @@ The gradient with respect to x is the same operator with u and d exchanged, the 
 all further derivatives. Arithmetic is in float32, in float64 for float64 images.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 import triton
 import triton.language as tl
 
@@ -50,14 +52,18 @@ def upfirdn2d(x: torch.Tensor, f: torch.Tensor, up: Pair, down: Pair, padding: t
     return _UpFirDn.apply(_UpFirDn.apply(x, f[None, :], along_x), f[:, None], along_y)
 
 
-def probe(device: torch.device) -> None:
-    """Run the kernel on a few numbers."""
-    f = torch.ones(4, 4, device=device)
-    for dtype in (torch.float16, torch.float32):
-        x = torch.ones(1, 4, 4, 4, dtype=dtype, device=device)
-        for up, down in (((1, 1), (1, 1)), ((1, 1), (2, 2)), ((2, 2), (1, 1))):
-            upfirdn2d(x, f, up, down, (2, 2, 2, 2), False, 1.0)
-            upfirdn2d(x.contiguous(memory_format=torch.channels_last), f, up, down, (2, 2, 2, 2), False, 1.0)
+def probe(device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Results of the kernels on a few numbers, and what they should be."""
+    f = torch.arange(16.0, device=device).reshape(4, 4) / 16
+    x = torch.linspace(-1, 1, 64, device=device).reshape(1, 4, 4, 4)
+    for up, down in ((1, 1), (1, 2), (2, 1)):
+        spread = x.new_zeros(1, 4, 4 * up, 4 * up)
+        spread[:, :, ::up, ::up] = x
+        want = F.conv2d(F.pad(spread, [2] * 4), f.expand(4, 1, 4, 4), stride=down, groups=4)
+        for dtype in (torch.float16, torch.float32):
+            for memory_format in (torch.contiguous_format, torch.channels_last):
+                image = x.to(dtype).contiguous(memory_format=memory_format)
+                yield upfirdn2d(image, f, (up, up), (down, down), (2, 2, 2, 2), True, 1.0), want
 
 
 class _UpFirDn(torch.autograd.Function):
@@ -167,7 +173,7 @@ def _filter_kernel(x_ptr, f_ptr, y_ptr, rows, cols, height, width, out_height, o
         step = 1
     source = x_ptr + plane.to(tl.int64) * (height * width * step) + channel
     target = y_ptr + plane.to(tl.int64) * (out_height * out_width * step) + out_x * step + channel
-    top = tl.program_id(1) * LINES
+    top = tl.program_id(1) * LINES + row * 0    # a block, as masks have to be
     lacks_three = tl.zeros([BLOCK_ROWS, BLOCK_COLS], dtype=WIDE)    # sums of the lines of which 3, 2, 1 terms are missing
     lacks_two, lacks_one = lacks_three, lacks_three
     for i in tl.static_range(LINES + 3):
