@@ -183,3 +183,9 @@ def test_the_reference_frees_memory_as_the_system_does_by_itself(monkeypatch):
     ways = {'ours': Way(policies.append), 'ref': Way(policies.append, is_reference=True)}
     bench_timing.measure(Case('train/x/8', 4, ways), 1, 'cpu', shortest=0)
     assert policies[-4:] == ['keep_freed_memory', 'all', 'return_freed_memory', 'all']
+
+
+def test_the_readme_shows_the_committed_results():
+    reports = [json.loads(path.read_text()) for name in ('cpu', 'cuda') if (path := speed.RESULTS / f'{name}.json').is_file()]
+    text = (speed.ROOT / 'README.md').read_text()
+    assert reports and bench_check.fill_page(text, reports) == text, 'python benchmarks/speed.py --readme fills the page'
