@@ -82,9 +82,6 @@ def upfirdn2d(x: torch.Tensor, f: torch.Tensor | None, up: Scaling = 1, down: Sc
         if impl == 'native':
             raise ValueError("impl='native' needs a separable filter: this one is no outer product of two; "
                              'leave impl out to get the fast form')
-    if form == 'triton':
-        from . import triton_upfirdn2d  # needs a package that only some have
-        return triton_upfirdn2d.upfirdn2d(x, f, ups, downs, borders, flip_filter, gain)
     return _upfirdn2d_ref(x, f, ups, downs, borders, flip_filter, gain)
 
 
