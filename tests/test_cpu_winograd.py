@@ -94,3 +94,24 @@ def test_which_convolutions_take_it():
     assert not runs_here(x.double().detach(), weight.double(), padding=1)
     assert not runs_here(*operands(height=8, width=8), padding=1) and not runs_here(*operands(inputs=40, outputs=41), padding=1)
     assert not runs_here(x[:0].detach(), weight, padding=1)
+
+
+def test_sums_do_not_depend_on_the_number_of_threads():
+    x, weight = (t.requires_grad_() for t in operands(3, 48, 32, 40, 24))
+    used, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 4):
+            torch.set_num_threads(threads)
+            found.append(torch.autograd.grad(cpu_winograd.convolve(x, weight).square().sum(), [x, weight]))
+    finally:
+        torch.set_num_threads(used)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
+
+
+def test_long_sums_keep_their_digits():
+    x, weight = operands(16, 32, 32, 64, 64)
+    slope = torch.randn(16, 32, 64, 64)
+    y = cpu_winograd.convolve(x, weight.requires_grad_())
+    wide = weight.detach().double().requires_grad_()
+    want, = torch.autograd.grad(torch.conv2d(x.double(), wide, padding=1), wide, slope.double())
+    close(torch.autograd.grad(y, weight, slope)[0], want)

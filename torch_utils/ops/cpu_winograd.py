@@ -73,6 +73,18 @@ class _Winograd(torch.autograd.Function):
             dx = _Winograd.apply(dy, weight, not ctx.transposed)
         if ctx.needs_input_grad[1] and _Winograd.learning:
             image, slope = (dy, x) if ctx.transposed else (x, dy)
-            dw = torch.ops.aten.convolution_backward(slope, image, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1,
-                                                     [False, True, False])[1]
+            dw = _weight_gradient(image, slope, weight)
         return dx, dw, None
+
+
+def _weight_gradient(image: torch.Tensor, slope: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Of the convolution of image [N, I, H, W] whose result has the gradient slope [N, O, H, W]: [O, I, 3, 3]."""
+    if torch.is_grad_enabled():  # to be differentiated again, which PyTorch's own can be
+        return torch.ops.aten.convolution_backward(slope, image, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1,
+                                                   [False, True, False])[1]
+    image, slope = (t.contiguous(memory_format=torch.channels_last) for t in (image, slope))
+    images, inputs, height, width = image.shape
+    taps = image.new_empty(slope.shape[1], 3, 3, inputs)
+    kernel('winograd_weight_gradient', 'pppnnnnni')(image.data_ptr(), slope.data_ptr(), taps.data_ptr(), images, height, width,
+                                                    inputs, slope.shape[1], torch.get_num_threads())
+    return taps.permute(0, 3, 1, 2)

@@ -3,6 +3,8 @@
 //
 //   Y = A^T [ sum_i (G g G^T) * (B^T d B) ] A      d: 6x6 patch of the image, Y: its 4x4 share of the result
 //
+// and, as the derivative of that, for the gradient of the kernel   dg = G^T [ sum over patches (B^T d B) * (A dY A^T) ] G.
+//
 // x [N, H, W, I], weight [O, 3, 3, I] (or [I, 3, 3, O], mirrored, for the gradient of x), y [N, H, W, O].
 
 #include <algorithm>
@@ -18,6 +20,9 @@ constexpr int kLanes = 16, kColumns = 4;  // registers: 6 x 4 sums, 4 weights, 1
 constexpr int kLanes = 8, kColumns = 2;
 #endif
 constexpr int kRows = 6, kTiles = 24;  // tiles in a block: what belongs to it stays in a core's second-level cache
+constexpr int64_t kChunk = 192;        // tiles of which the gradient of the kernel is summed at a time, by all threads
+constexpr float kG[6][3] = {{0.25f, 0, 0}, {-1 / 6.0f, -1 / 6.0f, -1 / 6.0f}, {-1 / 6.0f, 1 / 6.0f, -1 / 6.0f},
+                            {1 / 24.0f, 1 / 12.0f, 1 / 6.0f}, {1 / 24.0f, -1 / 12.0f, 1 / 6.0f}, {0, 0, 1}};
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4)));
 
 inline Vector load(const float* p) { return *reinterpret_cast<const Vector*>(p); }
@@ -53,6 +58,52 @@ inline void transform_input(const Vector p[36], float* v, int64_t stride) {
         input_row(column, done, 1);
         for (int r = 0; r < 6; ++r) store(v + (6 * r + c) * stride, done[r]);
     }
+}
+
+// The square of `size` rows of an image [H, W, C] from (top, left), kLanes channels of it; zeros outside.
+template <int size>
+inline void load_square(const float* image, int64_t height, int64_t width, int64_t channels, int64_t top, int64_t left, Vector* out) {
+    for (int r = 0; r < size; ++r)
+        for (int c = 0; c < size; ++c) {
+            const int64_t row = top + r, column = left + c;
+            const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+            out[size * r + c] = inside ? load(image + (row * width + column) * channels) : Vector{};
+        }
+}
+
+// A times four values: the transpose of output_row.
+inline void slope_row(const Vector y[4], Vector* out, int step) {
+    const Vector a = y[0] + y[2], b = y[1] + y[3], c = y[0] + 4.0f * y[2], d = 2.0f * y[1] + 8.0f * y[3];
+    out[0] = y[0];
+    out[step] = a + b;
+    out[2 * step] = a - b;
+    out[3 * step] = c + d;
+    out[4 * step] = c - d;
+    out[5 * step] = y[3];
+}
+
+// A dY A^T of one tile, kLanes channels: y[4][4] -> q[36], q + t * stride.
+inline void transform_slope(const Vector y[16], float* q, int64_t stride) {
+    Vector half[24];  // [4][6]
+    for (int r = 0; r < 4; ++r) slope_row(y + 4 * r, half + 6 * r, 1);
+    for (int c = 0; c < 6; ++c) {
+        Vector column[4], done[6];
+        for (int r = 0; r < 4; ++r) column[r] = half[6 * r + c];
+        slope_row(column, done, 1);
+        for (int r = 0; r < 6; ++r) store(q + (6 * r + c) * stride, done[r]);
+    }
+}
+
+// s [rows, kLanes] += v [count, rows]^T q [count, kLanes], whose rows are `inputs` and `outputs` apart.
+template <int rows>
+inline void gather_product(const float* v, int64_t inputs, const float* q, int64_t outputs, int64_t count, float* s) {
+    Vector sum[rows];
+    for (int r = 0; r < rows; ++r) sum[r] = Vector{};  // sums of sums round less
+    for (int64_t k = 0; k < count; ++k) {
+        const Vector w = load(q + k * outputs);
+        for (int r = 0; r < rows; ++r) sum[r] += v[k * inputs + r] * w;
+    }
+    for (int r = 0; r < rows; ++r) store(s + r * outputs, load(s + r * outputs) + sum[r]);
 }
 
 inline void transform_output(const float* m, int64_t stride, Vector y[16]) {
@@ -97,8 +148,6 @@ extern "C" {
 
 // weight [O, 3, 3, I] -> u [36, I, O]; transposed: weight [I, 3, 3, O] is read mirrored.
 void winograd_weights(const float* weight, float* u, int64_t inputs, int64_t outputs, int transposed, int threads) {
-    static const float G[6][3] = {{0.25f, 0, 0}, {-1 / 6.0f, -1 / 6.0f, -1 / 6.0f}, {-1 / 6.0f, 1 / 6.0f, -1 / 6.0f},
-                                  {1 / 24.0f, 1 / 12.0f, 1 / 6.0f}, {1 / 24.0f, -1 / 12.0f, 1 / 6.0f}, {0, 0, 1}};
 #pragma omp parallel for num_threads(threads) schedule(static)
     for (int64_t i0 = 0; i0 < inputs; i0 += kLanes)
         for (int64_t o0 = 0; o0 < outputs; o0 += kLanes) {
@@ -112,11 +161,11 @@ void winograd_weights(const float* weight, float* u, int64_t inputs, int64_t out
                 Vector half[6][3];
                 for (int r = 0; r < 6; ++r)
                     for (int c = 0; c < 3; ++c)
-                        half[r][c] = G[r][0] * load(g[c][a]) + G[r][1] * load(g[3 + c][a]) + G[r][2] * load(g[6 + c][a]);
+                        half[r][c] = kG[r][0] * load(g[c][a]) + kG[r][1] * load(g[3 + c][a]) + kG[r][2] * load(g[6 + c][a]);
                 for (int r = 0; r < 6; ++r)
                     for (int c = 0; c < 6; ++c)
                         store(u + ((6 * r + c) * inputs + i0 + a) * outputs + o0,
-                              G[c][0] * half[r][0] + G[c][1] * half[r][1] + G[c][2] * half[r][2]);
+                              kG[c][0] * half[r][0] + kG[c][1] * half[r][1] + kG[c][2] * half[r][2]);
             }
         }
 }
@@ -138,12 +187,7 @@ void winograd_convolve(const float* x, const float* u, float* y, int64_t images,
                 const float* image = x + n * height * width * inputs;
                 for (int64_t i = 0; i < inputs; i += kLanes) {
                     Vector patch[36];
-                    for (int r = 0; r < 6; ++r)
-                        for (int c = 0; c < 6; ++c) {
-                            const int64_t row = top + r, column = left + c;
-                            const bool inside = row >= 0 && row < height && column >= 0 && column < width;
-                            patch[6 * r + c] = inside ? load(image + (row * width + column) * inputs + i) : Vector{};
-                        }
+                    load_square<6>(image + i, height, width, inputs, top, left, patch);
                     transform_input(patch, v + k * inputs + i, kTiles * inputs);
                 }
             }
@@ -170,6 +214,58 @@ void winograd_convolve(const float* x, const float* u, float* y, int64_t images,
         }
         std::free(v);
     }
+}
+
+// The gradient of weight [O, 3, 3, I] from x and dy [N, H, W, O]. Sums are taken in one order, whatever the number of threads.
+void winograd_weight_gradient(const float* x, const float* dy, float* dweight, int64_t images, int64_t height, int64_t width,
+                              int64_t inputs, int64_t outputs, int threads) {
+    const int64_t down = (height + 3) / 4, across = (width + 3) / 4, tiles = images * down * across;
+    constexpr int kBand = 16;  // input channels whose sums are in registers
+    float* v = static_cast<float*>(std::aligned_alloc(64, 36 * (kChunk * (inputs + outputs) + inputs * outputs) * sizeof(float)));
+    float *q = v + 36 * kChunk * inputs, *s = q + 36 * kChunk * outputs;
+    std::memset(s, 0, 36 * inputs * outputs * sizeof(float));
+#pragma omp parallel num_threads(threads)
+    {
+        for (int64_t first = 0; first < tiles; first += kChunk) {
+            const int64_t count = std::min(kChunk, tiles - first);
+#pragma omp for schedule(static)
+            for (int64_t k = 0; k < count; ++k) {
+                const int64_t tile = first + k, n = tile / (down * across), top = tile / across % down * 4, left = tile % across * 4;
+                Vector patch[36];
+                for (int64_t i = 0; i < inputs; i += kLanes) {
+                    load_square<6>(x + n * height * width * inputs + i, height, width, inputs, top - 1, left - 1, patch);
+                    transform_input(patch, v + k * inputs + i, kChunk * inputs);
+                }
+                for (int64_t o = 0; o < outputs; o += kLanes) {
+                    load_square<4>(dy + n * height * width * outputs + o, height, width, outputs, top, left, patch);
+                    transform_slope(patch, q + k * outputs + o, kChunk * outputs);
+                }
+            }
+#pragma omp for schedule(static) collapse(2)
+            for (int t = 0; t < 36; ++t)
+                for (int64_t i = 0; i < inputs; i += kBand)
+                    for (int64_t o = 0; o < outputs; o += kLanes)
+                        gather_product<kBand>(v + t * kChunk * inputs + i, inputs, q + t * kChunk * outputs + o, outputs, count,
+                                              s + (t * inputs + i) * outputs + o);
+        }
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < inputs; ++i)
+            for (int64_t o = 0; o < outputs; o += kLanes) {
+                Vector half[3][6];  // G^T S
+                for (int r = 0; r < 3; ++r)
+                    for (int c = 0; c < 6; ++c) {
+                        half[r][c] = Vector{};
+                        for (int k = 0; k < 6; ++k) half[r][c] += kG[k][r] * load(s + ((6 * k + c) * inputs + i) * outputs + o);
+                    }
+                for (int r = 0; r < 3; ++r)
+                    for (int c = 0; c < 3; ++c) {
+                        Vector sum{};
+                        for (int k = 0; k < 6; ++k) sum += kG[k][c] * half[r][k];
+                        for (int b = 0; b < kLanes; ++b) dweight[((o + b) * 9 + 3 * r + c) * inputs + i] = sum[b];
+                    }
+            }
+    }
+    std::free(v);
 }
 
 }  // extern "C"
