@@ -32,7 +32,7 @@ def test_kernels_compile_for_gpus(tmp_path):
     assert done.returncode == 0, done.stderr
     lines = [line.split() for line in done.stdout.splitlines()]
     assert {name for name, *_ in lines} == {'_forward_kernel', '_backward_kernel', '_derivative_kernel',
-                                               '_upfirdn2d_kernel', '_filter_kernel'}
+                                               '_upfirdn2d_kernel', '_filter_kernel', '_scaled_act_kernel'}
     assert all(len(sizes) == 1 and min(map(int, sizes)) > 1000 for _, *sizes in lines)
 
 
@@ -68,7 +68,8 @@ def test_right_kernels_pass_the_check():
 
 @pytest.mark.parametrize(('module', 'name', 'share'), [
     ('triton_bias_act', '_launch_forward', 1.1), ('triton_bias_act', '_launch_derivative', float('nan')),
-    ('triton_upfirdn2d', '_launch', 0.9), ('triton_adafm', 'forward', 1.1), ('triton_adafm', 'backward', 0)])
+    ('triton_upfirdn2d', '_launch', 0.9),
+    ('triton_scaled_act', '_launch', 0.9), ('triton_adafm', 'forward', 1.1), ('triton_adafm', 'backward', 0)])
 def test_wrong_kernels_do_not(module, name, share, monkeypatch):
     module = importlib.import_module(f'torch_utils.ops.{module}')
     right = getattr(module, name)

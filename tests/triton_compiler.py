@@ -17,9 +17,10 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from torch_utils.ops import triton_adafm, triton_bias_act, triton_upfirdn2d
+from torch_utils.ops import triton_adafm, triton_bias_act, triton_scaled_act, triton_upfirdn2d
 
-POINTERS = {torch.float16: '*fp16', torch.bfloat16: '*bf16', torch.float32: '*fp32', torch.float64: '*fp64'}
+POINTERS = {torch.float16: '*fp16', torch.bfloat16: '*bf16', torch.float32: '*fp32', torch.float64: '*fp64',
+            torch.int64: '*i64'}
 
 
 class CompiledOnly:
@@ -57,7 +58,7 @@ def argument_type(value) -> str:
 
 
 def main(capabilities: list[int]) -> None:
-    for module in (triton_adafm, triton_bias_act, triton_upfirdn2d):
+    for module in (triton_adafm, triton_bias_act, triton_scaled_act, triton_upfirdn2d):
         for name in [name for name in vars(module) if name.endswith('_kernel')]:
             setattr(module, name, CompiledOnly(getattr(module, name), capabilities))
         for _results in module.probe(torch.device('cpu')):
@@ -72,6 +73,8 @@ def main(capabilities: list[int]) -> None:
         triton_upfirdn2d.upfirdn2d(x.half(), torch.ones(4, 4), (up, up), (down, down), (1, 1, 1, 1), False, 1.0)
         triton_upfirdn2d.upfirdn2d(x, torch.ones(3, 3), (up, up), (down, down), (1, 1, 1, 1), False, 1.0).sum().backward()
     triton_upfirdn2d.upfirdn2d(x[:, :, :1, :1], torch.ones(1, 1), (1, 1), (1, 1), (0, 0, 0, 0), False, 1.0).sum().backward()
+    order = torch.zeros(1, dtype=torch.int64)
+    triton_scaled_act.scaled_act(x, None, b, None, order, 'linear', 0.0, 1.0, None)
     one = torch.ones(1, 1, 1)
     triton_adafm.backward(x[:1, :1, :1, :1], one, one, *triton_adafm.forward(x[:1, :1, :1, :1], one, one))
 

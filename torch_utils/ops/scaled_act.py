@@ -19,9 +19,13 @@ def scaled_act(x: torch.Tensor, scale: torch.Tensor | None = None, offset: torch
     act: as in `bias_act`, with its default slope. gain: factor after it. clamp: the scaled value is limited to +-clamp.
     order: [N], a permutation; image n of the result comes from image order[n] of x, and has scale[n], offset[n] and noise[n].
     Differentiable any number of times with respect to all tensors. impl: as in `implementation.choose`; C++ serves
-    'linear' and 'lrelu' on channels-last images.
+    'linear' and 'lrelu' on channels-last images, Triton on all.
     """
-    if choose(impl, x) == 'native' and act in cpu_act.SLOPES and gain > 0 and cpu_act.fits(x, scale, offset, noise):
+    form = choose(impl, x)
+    if form == 'triton' and act in cpu_act.SLOPES and (scale is not None or offset is not None or noise is not None):
+        from . import triton_scaled_act  # needs a package that only some have
+        return triton_scaled_act.scaled_act(x, scale, offset, noise, order, act, cpu_act.SLOPES[act], gain, clamp)
+    if form == 'native' and act in cpu_act.SLOPES and gain > 0 and cpu_act.fits(x, scale, offset, noise):
         return cpu_act.ScaledAct.apply(x, scale, offset, noise, order, cpu_act.SLOPES[act], float(gain), clamp)
     if order is not None:
         x = x[order]

@@ -75,6 +75,11 @@ class _BiasAct(torch.autograd.Function):
         return dx, _sum_to_bias(dx, ctx.settings.dim, ctx.bias_type) if ctx.needs_input_grad[1] else None, None
 
 
+def derivative(dy: torch.Tensor, s: torch.Tensor | None, settings: Settings) -> torch.Tensor:
+    """dy times the derivative, from what forward saves, y or nothing. Differentiable."""
+    return _Slope.apply(dy, s, None, settings)
+
+
 class _Slope(torch.autograd.Function):
     """dx = dy g f', zero beyond the limits, from s."""
 

@@ -13,7 +13,7 @@ import sys
 
 import torch
 
-OPERATORS = ('triton_bias_act', 'triton_upfirdn2d', 'triton_adafm')
+OPERATORS = ('triton_bias_act', 'triton_upfirdn2d', 'triton_adafm', 'triton_scaled_act')
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 BLOCK_ELEMENTS = 1024   # of a tile: 8 elements for each of the 128 threads of a block
 
@@ -54,6 +54,12 @@ def on_device(x: torch.Tensor) -> contextlib.AbstractContextManager:
 def dense(x: torch.Tensor) -> torch.Tensor:
     """x itself if its elements fill one piece of memory, in whatever order of dimensions; else a copy that does."""
     return like(x, torch.empty_like(x, device='meta').stride())
+
+
+def plain_layout(x: torch.Tensor) -> torch.Tensor:
+    """Images as they are if NCHW or channels-last without holes, else a copy: channels-last if channels are innermost."""
+    innermost = x.stride(1) == 1 and x.shape[1] > 1
+    return x.contiguous(memory_format=torch.channels_last if innermost else torch.contiguous_format)
 
 
 def like(x: torch.Tensor, strides: tuple[int, ...]) -> torch.Tensor:
