@@ -6,11 +6,13 @@ Those, over the bandwidth of a plain copy, are the time below which no kernel ge
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from torch_utils.ops.adafm import adafm
 from torch_utils.ops.bias_act import bias_act
+from torch_utils.ops.scaled_act import scaled_act
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
 CHANNELS = {256: 64, 64: 256, 16: 512}      # resolution: channels
@@ -48,6 +50,7 @@ def all_cases(batch: int, quick: bool) -> list[Case]:
     for size in sizes:
         for dtype, memory_format in layouts:
             cases += [bias_act_case(size, dtype, memory_format, act) for act in ('lrelu', 'swish')]
+            cases.append(scaled_act_case(size, dtype, memory_format))
             cases += [fir_case(size, dtype, memory_format, up, down) for up, down in ((1, 1), (2, 1), (1, 2))]
     image = (2, 3, 8, 8) if quick else (batch, 3, 256, 256)
     cases += [fir_case(image, torch.float32, 'nchw', 2, 1), fir_case(image, torch.float32, 'nchw', 2, 1, num_taps=12)]
@@ -74,6 +77,23 @@ def bias_act_case(size: tuple[int, ...], dtype: torch.dtype, memory_format: str,
     # which that by b reads again.
     return Case(f'bias_act {act} {"x".join(map(str, size))}', dtype, memory_format, (size, size, size, (size[1],)), parts,
                 dict(forward=2 * count, backward=4 * count, second=3 * count if act == 'lrelu' else 8 * count))
+
+
+def scaled_act_case(size: tuple[int, ...], dtype: torch.dtype, memory_format: str) -> Case:
+    """What follows a modulated convolution: demodulation, noise, bias, leaky ReLU. backward: by x, scale, offset and noise."""
+    shapes = (size, size, size[:2], (size[1],), (size[0], 1, *size[2:]))
+
+    def parts(tensors: list[torch.Tensor], impl: str) -> Parts:
+        x, dy, scale, offset, noise = tensors
+        inputs = [t.requires_grad_() for t in (x, scale, offset, noise)]
+        call = partial(scaled_act, act='lrelu', gain=1.4, clamp=256, impl=impl)
+        y, fixed = call(*inputs), [t.detach() for t in inputs]
+        return dict(forward=lambda: [call(*fixed)],
+                    backward=lambda: torch.autograd.grad(y, inputs, dy, retain_graph=True))
+
+    count = torch.Size(size).numel()
+    return Case(f'scaled_act {"x".join(map(str, size))}', dtype, memory_format, shapes, parts,
+                dict(forward=2 * count, backward=4 * count))       # back, at the least: x, y, dy -> dx
 
 
 def fir_case(size: tuple[int, ...], dtype: torch.dtype, memory_format: str, up: int, down: int, num_taps: int = 4) -> Case:

@@ -6,7 +6,7 @@ import gpu
 import pytest
 import torch
 from click.testing import CliRunner
-from gpu_cases import adafm_case, all_cases, bias_act_case, fir_case
+from gpu_cases import adafm_case, all_cases, bias_act_case, fir_case, scaled_act_case
 
 pytest.importorskip('triton')
 on_cpu_only = pytest.mark.skipif(torch.cuda.is_available(), reason='CUDA is there')
@@ -16,6 +16,7 @@ CASES = {
     'swish': bias_act_case(SIZE, torch.float32, 'nchw', 'swish'),
     'fir': fir_case(SIZE, torch.bfloat16, 'channels_last', 2, 1),
     'fir12': fir_case(SIZE, torch.float32, 'nchw', 1, 2, num_taps=12),
+    'scaled': scaled_act_case(SIZE, torch.float16, 'channels_last'),
     'adafm': adafm_case(2, 3, 'channels_last'),
 }
 
@@ -76,4 +77,4 @@ def test_nothing_is_measured_without_cuda(tmp_path):
 def test_cases_have_names_of_their_own_and_cover_the_operators(quick):
     titles = [case.title for case in all_cases(batch=2, quick=quick)]
     assert len(set(titles)) == len(titles)
-    assert {title.partition(' ')[0] for title in titles} == {'bias_act', 'upfirdn2d', 'adafm'}
+    assert {title.partition(' ')[0] for title in titles} == {'bias_act', 'scaled_act', 'upfirdn2d', 'adafm'}
