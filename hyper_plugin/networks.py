@@ -41,9 +41,10 @@ except ImportError:  # the other host codebase calls the same classes by this na
 
 try:  # one pass over memory each, where the codebase around this file has them
     from torch_utils.ops.adafm import adafm
+    from torch_utils.ops.conv2d_runs import conv2d_runs
     from torch_utils.ops.scaled_act import scaled_act
 except ImportError:
-    adafm = scaled_act = None
+    adafm = conv2d_runs = scaled_act = None
 
 CACHE_BYTES = 1 << 26  # kernels that a layer keeps when it does not learn, 100 of 128 x 128 channels
 
@@ -108,7 +109,7 @@ class ClassRuns:
         self.order = None if is_sorted else stable_order(index)
         self.inverse = None if is_sorted else self.order.argsort()
 
-    def convolve(self, x: torch.Tensor, kernels: Sequence[torch.Tensor], up: int, padding: int) -> torch.Tensor:
+    def convolve(self, x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor], up: int, padding: int) -> torch.Tensor:
         """x [N, I, H, W], in `order`, each image with its code's kernel of U [O, I, k, k] -> [N, O, H', W'], in `order`.
 
         up > 1: the transposed convolution, without a filter.
@@ -120,6 +121,8 @@ class ClassRuns:
 
         if len(self.counts) == 1:
             return one(x, kernels[0])
+        if conv2d_runs is not None and isinstance(kernels, torch.Tensor):
+            return conv2d_runs(x, kernels, self.counts, up, padding)
         return torch.cat([one(run, kernel) for run, kernel in zip(x.split(self.counts), kernels) if len(run) > 0])  # noqa: B905
 
 
@@ -325,12 +328,12 @@ class HyperSynthesisLayer(host.SynthesisLayer):
         offset = offset.expand(len(x), -1) if len(offset) == 1 else offset.index_select(0, runs.index)  # [N, O]
         return finish(self, x, scale, offset, self._noise(len(x), noise_mode), gain, runs.inverse)
 
-    def kernels(self, codes: torch.Tensor) -> tuple[Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
+    def kernels(self, codes: torch.Tensor) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
         """codes: [U, S] -> what `hyper` makes of them and the frozen kernel: kernels U [O, I, k, k], power [U, O, I], bias
         offsets [U, O]. A layer that does not learn just now keeps them until a weight changes."""
         if self.training or torch.is_grad_enabled() or self.weight.is_inference():
             kernels, power, offsets = self.hyper(codes, self.weight)
-            return kernels.unbind(0), power, offsets
+            return kernels, power, offsets
         cache = self.__dict__.setdefault('kernel_cache', {})
         weights = [self.weight, *self.hyper.parameters(), *self.hyper.buffers()]
         state = [(tensor.data_ptr(), tensor._version) for tensor in weights]

@@ -31,7 +31,12 @@ def fits(x: torch.Tensor, weight: torch.Tensor) -> bool:
 
 def convolve(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     """Correlate x [N, I, H, W] with weight [O, I, 3, 3], padding 1; differentiable any number of times."""
-    return _Winograd.apply(x, weight, False)
+    return _Winograd.apply(x, weight[None], [len(x)], False)
+
+
+def convolve_runs(x: torch.Tensor, weights: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """The same where runs of images, counts of them, have a kernel each of weights [K, O, I, 3, 3]."""
+    return _Winograd.apply(x, weights, counts, False)
 
 
 @contextlib.contextmanager
@@ -45,46 +50,50 @@ def no_weight_gradients() -> Iterator[None]:
 
 
 class _Winograd(torch.autograd.Function):
-    """y = C(weight) x, or the transposed C(weight)^T x if `transposed`. Each is the other's backward pass."""
+    """y = C(weight) x for each run of images, or, `transposed`, C(weight)^T x. Each is the other's backward pass."""
 
     learning = True  # whether gradients of weights are wanted just now
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor, transposed: bool) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.transposed = transposed
+    def forward(ctx: Any, x: torch.Tensor, weights: torch.Tensor, counts: list[int], transposed: bool) -> torch.Tensor:
+        ctx.save_for_backward(x, weights)
+        ctx.settings = counts, transposed
         x = x.contiguous(memory_format=torch.channels_last)
-        taps = weight.permute(0, 2, 3, 1).contiguous()  # [O, 3, 3, I]
+        taps = weights.permute(0, 1, 3, 4, 2).contiguous()  # [K, O, 3, 3, I]
         images, inputs, height, width = x.shape
-        outputs = weight.shape[1 if transposed else 0]
-        threads = torch.get_num_threads()
-        u = x.new_empty(36, inputs, outputs)
+        outputs = weights.shape[2 if transposed else 1]
+        runs, threads = torch.tensor(counts), torch.get_num_threads()
+        u = x.new_empty(len(counts), 36, inputs, outputs)
         y = torch.empty([images, outputs, height, width], memory_format=torch.channels_last)
-        kernel('winograd_weights', 'ppnnii')(taps.data_ptr(), u.data_ptr(), inputs, outputs, transposed, threads)
-        kernel('winograd_convolve', 'pppnnnnni')(x.data_ptr(), u.data_ptr(), y.data_ptr(), images, height, width, inputs, outputs,
-                                                 threads)
+        kernel('winograd_weights', 'ppnnnii')(taps.data_ptr(), u.data_ptr(), len(counts), inputs, outputs, transposed, threads)
+        kernel('winograd_convolve', 'ppppnnnnni')(x.data_ptr(), u.data_ptr(), runs.data_ptr(), y.data_ptr(), len(counts),
+                                                  height, width, inputs, outputs, threads)
         return y
 
     @staticmethod
-    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
-        x, weight = ctx.saved_tensors
+    def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:
+        x, weights = ctx.saved_tensors
+        counts, transposed = ctx.settings
         dx = dw = None
         if ctx.needs_input_grad[0]:
-            dx = _Winograd.apply(dy, weight, not ctx.transposed)
+            dx = _Winograd.apply(dy, weights, counts, not transposed)
         if ctx.needs_input_grad[1] and _Winograd.learning:
-            image, slope = (dy, x) if ctx.transposed else (x, dy)
-            dw = _weight_gradient(image, slope, weight)
-        return dx, dw, None
+            image, slope = (dy, x) if transposed else (x, dy)
+            dw = _weight_gradients(image, slope, weights, counts)
+        return dx, dw, None, None
 
 
-def _weight_gradient(image: torch.Tensor, slope: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Of the convolution of image [N, I, H, W] whose result has the gradient slope [N, O, H, W]: [O, I, 3, 3]."""
+def _weight_gradients(image: torch.Tensor, slope: torch.Tensor, weights: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    """Of the convolutions of image [N, I, H, W] whose result has the gradient slope [N, O, H, W]: [K, O, I, 3, 3]."""
     if torch.is_grad_enabled():  # to be differentiated again, which PyTorch's own can be
-        return torch.ops.aten.convolution_backward(slope, image, weight, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1,
-                                                   [False, True, False])[1]
+        rest = [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [False, True, False]
+        return torch.stack([torch.ops.aten.convolution_backward(*each, None, *rest)[1]
+                            for each in zip(slope.split(counts), image.split(counts), weights.unbind(), strict=True)])
     image, slope = (t.contiguous(memory_format=torch.channels_last) for t in (image, slope))
-    images, inputs, height, width = image.shape
-    taps = image.new_empty(slope.shape[1], 3, 3, inputs)
-    kernel('winograd_weight_gradient', 'pppnnnnni')(image.data_ptr(), slope.data_ptr(), taps.data_ptr(), images, height, width,
-                                                    inputs, slope.shape[1], torch.get_num_threads())
-    return taps.permute(0, 3, 1, 2)
+    _images, inputs, height, width = image.shape
+    outputs, runs = slope.shape[1], torch.tensor(counts)
+    taps = image.new_empty(len(counts), outputs, 3, 3, inputs)
+    kernel('winograd_weight_gradient', 'ppppnnnnni')(
+        image.data_ptr(), slope.data_ptr(), runs.data_ptr(), taps.data_ptr(), len(counts), height, width, inputs, outputs,
+        torch.get_num_threads())
+    return taps.permute(0, 1, 4, 2, 3)

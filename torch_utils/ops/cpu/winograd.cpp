@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <vector>
 
 namespace {
 
@@ -146,41 +147,52 @@ inline void product(const float* v, int64_t inputs, const float* u, int64_t outp
 
 extern "C" {
 
-// weight [O, 3, 3, I] -> u [36, I, O]; transposed: weight [I, 3, 3, O] is read mirrored.
-void winograd_weights(const float* weight, float* u, int64_t inputs, int64_t outputs, int transposed, int threads) {
-#pragma omp parallel for num_threads(threads) schedule(static)
-    for (int64_t i0 = 0; i0 < inputs; i0 += kLanes)
-        for (int64_t o0 = 0; o0 < outputs; o0 += kLanes) {
-            float g[9][kLanes][kLanes];  // [tap][i][o]
-            for (int t = 0; t < 9; ++t)
-                for (int a = 0; a < kLanes; ++a)
-                    for (int b = 0; b < kLanes; ++b)
-                        if (transposed) g[8 - t][a][b] = weight[((i0 + a) * 9 + t) * outputs + o0 + b];
-                        else g[t][b][a] = weight[((o0 + a) * 9 + t) * inputs + i0 + b];
-            for (int a = 0; a < kLanes; ++a) {
-                Vector half[6][3];
-                for (int r = 0; r < 6; ++r)
-                    for (int c = 0; c < 3; ++c)
-                        half[r][c] = kG[r][0] * load(g[c][a]) + kG[r][1] * load(g[3 + c][a]) + kG[r][2] * load(g[6 + c][a]);
-                for (int r = 0; r < 6; ++r)
-                    for (int c = 0; c < 6; ++c)
-                        store(u + ((6 * r + c) * inputs + i0 + a) * outputs + o0,
-                              kG[c][0] * half[r][0] + kG[c][1] * half[r][1] + kG[c][2] * half[r][2]);
+// weights [K, O, 3, 3, I] -> u [K, 36, I, O]; transposed: weights [K, I, 3, 3, O] are read mirrored.
+void winograd_weights(const float* weights, float* all, int64_t kernels, int64_t inputs, int64_t outputs, int transposed, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static) collapse(2)
+    for (int64_t k = 0; k < kernels; ++k)
+        for (int64_t i0 = 0; i0 < inputs; i0 += kLanes)
+            for (int64_t o0 = 0; o0 < outputs; o0 += kLanes) {
+                const float* weight = weights + k * 9 * inputs * outputs;
+                float* u = all + k * 36 * inputs * outputs;
+                float g[9][kLanes][kLanes];  // [tap][i][o]
+                for (int t = 0; t < 9; ++t)
+                    for (int a = 0; a < kLanes; ++a)
+                        for (int b = 0; b < kLanes; ++b)
+                            if (transposed) g[8 - t][a][b] = weight[((i0 + a) * 9 + t) * outputs + o0 + b];
+                            else g[t][b][a] = weight[((o0 + a) * 9 + t) * inputs + i0 + b];
+                for (int a = 0; a < kLanes; ++a) {
+                    Vector half[6][3];
+                    for (int r = 0; r < 6; ++r)
+                        for (int c = 0; c < 3; ++c)
+                            half[r][c] = kG[r][0] * load(g[c][a]) + kG[r][1] * load(g[3 + c][a]) + kG[r][2] * load(g[6 + c][a]);
+                    for (int r = 0; r < 6; ++r)
+                        for (int c = 0; c < 6; ++c)
+                            store(u + ((6 * r + c) * inputs + i0 + a) * outputs + o0,
+                                  kG[c][0] * half[r][0] + kG[c][1] * half[r][1] + kG[c][2] * half[r][2]);
+                }
             }
-        }
 }
 
-void winograd_convolve(const float* x, const float* u, float* y, int64_t images, int64_t height, int64_t width, int64_t inputs,
-                       int64_t outputs, int threads) {
-    const int64_t down = (height + 3) / 4, across = (width + 3) / 4, tiles = images * down * across;
-    const int64_t blocks = (tiles + kTiles - 1) / kTiles;
+// Images stand in runs, counts [K] of them, each with its own kernel of u [K, 36, I, O].
+void winograd_convolve(const float* x, const float* all, const int64_t* counts, float* y, int64_t kernels, int64_t height,
+                       int64_t width, int64_t inputs, int64_t outputs, int threads) {
+    struct Block { int64_t kernel, first, count; };
+    const int64_t down = (height + 3) / 4, across = (width + 3) / 4;
+    std::vector<Block> blocks;
+    for (int64_t kernel = 0, first = 0; kernel < kernels; ++kernel) {
+        const int64_t end = first + counts[kernel] * down * across;
+        for (; first < end; first += kTiles) blocks.push_back({kernel, first, std::min<int64_t>(kTiles, end - first)});
+        first = end;
+    }
 #pragma omp parallel num_threads(threads)
     {
         float* v = static_cast<float*>(std::aligned_alloc(64, 36 * kTiles * (inputs + outputs) * sizeof(float)));
         float* m = v + 36 * kTiles * inputs;
 #pragma omp for schedule(static)
-        for (int64_t b = 0; b < blocks; ++b) {
-            const int64_t first = b * kTiles, count = std::min<int64_t>(kTiles, tiles - first);
+        for (int64_t b = 0; b < static_cast<int64_t>(blocks.size()); ++b) {
+            const int64_t first = blocks[b].first, count = blocks[b].count;
+            const float* u = all + blocks[b].kernel * 36 * inputs * outputs;
             for (int64_t k = 0; k < count; ++k) {
                 const int64_t tile = first + k, n = tile / (down * across), top = tile / across % down * 4 - 1,
                               left = tile % across * 4 - 1;
@@ -198,6 +210,8 @@ void winograd_convolve(const float* x, const float* u, float* y, int64_t images,
                     int64_t k = 0;
                     for (; k + kRows <= count; k += kRows)
                         product<kRows>(v + (t * kTiles + k) * inputs, inputs, ut, outputs, m + (t * kTiles + k) * outputs + o, columns);
+                    for (; k + 2 <= count; k += 2)
+                        product<2>(v + (t * kTiles + k) * inputs, inputs, ut, outputs, m + (t * kTiles + k) * outputs + o, columns);
                     for (; k < count; ++k)
                         product<1>(v + (t * kTiles + k) * inputs, inputs, ut, outputs, m + (t * kTiles + k) * outputs + o, columns);
                 }
@@ -216,18 +230,22 @@ void winograd_convolve(const float* x, const float* u, float* y, int64_t images,
     }
 }
 
-// The gradient of weight [O, 3, 3, I] from x and dy [N, H, W, O]. Sums are taken in one order, whatever the number of threads.
-void winograd_weight_gradient(const float* x, const float* dy, float* dweight, int64_t images, int64_t height, int64_t width,
-                              int64_t inputs, int64_t outputs, int threads) {
-    const int64_t down = (height + 3) / 4, across = (width + 3) / 4, tiles = images * down * across;
+// The gradients of weights [K, O, 3, 3, I] from x and dy [N, H, W, O], in runs as above. Sums are taken in one order, whatever
+// the number of threads.
+void winograd_weight_gradient(const float* x, const float* dy, const int64_t* counts, float* dweights, int64_t kernels,
+                              int64_t height, int64_t width, int64_t inputs, int64_t outputs, int threads) {
+    const int64_t down = (height + 3) / 4, across = (width + 3) / 4;
     constexpr int kBand = 16;  // input channels whose sums are in registers
     float* v = static_cast<float*>(std::aligned_alloc(64, 36 * (kChunk * (inputs + outputs) + inputs * outputs) * sizeof(float)));
     float *q = v + 36 * kChunk * inputs, *s = q + 36 * kChunk * outputs;
-    std::memset(s, 0, 36 * inputs * outputs * sizeof(float));
 #pragma omp parallel num_threads(threads)
-    {
-        for (int64_t first = 0; first < tiles; first += kChunk) {
-            const int64_t count = std::min(kChunk, tiles - first);
+    for (int64_t kernel = 0, begin = 0; kernel < kernels; ++kernel) {
+        const int64_t end = begin + counts[kernel] * down * across;
+        float* dweight = dweights + kernel * 9 * inputs * outputs;
+#pragma omp for schedule(static)
+        for (int64_t t = 0; t < 36; ++t) std::memset(s + t * inputs * outputs, 0, inputs * outputs * sizeof(float));
+        for (int64_t first = begin; first < end; first += kChunk) {
+            const int64_t count = std::min(kChunk, end - first);
 #pragma omp for schedule(static)
             for (int64_t k = 0; k < count; ++k) {
                 const int64_t tile = first + k, n = tile / (down * across), top = tile / across % down * 4, left = tile % across * 4;
@@ -264,6 +282,7 @@ void winograd_weight_gradient(const float* x, const float* dy, float* dweight, i
                         for (int b = 0; b < kLanes; ++b) dweight[((o + b) * 9 + 3 * r + c) * inputs + i] = sum[b];
                     }
             }
+        begin = end;
     }
     std::free(v);
 }

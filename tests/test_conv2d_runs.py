@@ -1,0 +1,67 @@
+"""Runs of images with kernels of their own, against one convolution each in float64."""
+
+import pytest
+import torch
+
+from torch_utils.ops.conv2d_runs import conv2d_runs
+
+
+def one_by_one(x, kernels, counts, up, padding):
+    done = []
+    for run, kernel in zip(x.split(counts), kernels, strict=True):
+        for image in run:
+            if up == 1:
+                done.append(torch.conv2d(image[None], kernel, padding=padding))
+            else:
+                done.append(torch.conv_transpose2d(image[None], kernel.transpose(0, 1), stride=up))
+    return torch.cat(done)
+
+
+CASES = [
+    ([2, 1, 3], 1, 1, (5, 7, 6, 6)),
+    ([1, 0, 2], 1, 1, (4, 6, 5, 9)),        # a kernel that no image has
+    ([4], 1, 1, (3, 5, 4, 4)),
+    ([2, 2], 2, 0, (6, 5, 5, 4)),
+    ([0, 3, 1], 2, 0, (4, 3, 4, 4)),
+    ([2, 1, 3], 1, 1, (48, 32, 17, 16)),    # by Winograd's form, in float32
+    ([0, 2], 1, 1, (32, 32, 16, 16)),
+]
+
+
+def operands(counts, size):
+    outputs, inputs, height, width = size
+    x = torch.randn(sum(counts), inputs, height, width).to(memory_format=torch.channels_last)
+    kernels = torch.randn(len(counts), outputs, 3, 3, inputs).permute(0, 1, 4, 2, 3)
+    return x.requires_grad_(), kernels.requires_grad_()
+
+
+@pytest.mark.parametrize('counts, up, padding, size', CASES)
+def test_values_and_two_derivatives(counts, up, padding, size):
+    found = []
+    given = operands(counts, size)
+    for dtype, convolve in ((torch.float32, conv2d_runs), (torch.float64, one_by_one)):
+        x, kernels = (t.detach().to(dtype).requires_grad_() for t in given)
+        y = convolve(x, kernels, counts, up, padding)
+        slope = torch.linspace(-1, 1, y.numel(), dtype=dtype).reshape(y.shape)
+        once = torch.autograd.grad(y, [x, kernels], slope)
+        y = convolve(x, kernels, counts, up, padding)
+        first = torch.autograd.grad((y.sin() * slope).sum(), [x, kernels], create_graph=True)
+        second = torch.autograd.grad(sum(g.square().sum() for g in first), [x, kernels])
+        found.append([y, *once, *first, *second])
+    for got, want in zip(*found, strict=True):
+        assert (got - want).abs().max() < 1e-3 * want.std()
+
+
+def test_only_wanted_gradients_are_computed():
+    x, kernels = operands([1, 2], (3, 4, 5, 5))
+    for wanted in ([x], [kernels]):
+        others = [t for t in (x, kernels) if t is not wanted[0]]
+        y = conv2d_runs(*(t.detach() if any(t is other for other in others) else t for t in (x, kernels)), [1, 2], 1, 1)
+        assert torch.autograd.grad(y.sum(), wanted)[0].abs().max() > 0
+
+
+@pytest.mark.parametrize('counts', [[1, 1], [3], [1, 1, 1, 0]])
+def test_counts_that_do_not_fit(counts):
+    x, kernels = operands([1, 2], (3, 4, 5, 5))
+    with pytest.raises(ValueError, match='2 kernels and 3 images found for runs of'):
+        conv2d_runs(x, kernels, counts)
