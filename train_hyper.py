@@ -80,6 +80,8 @@ Examples:
               help="Contrastive loss on the discriminator's features: Barlow Twins, or none.")
 @click.option('--contrastive-weight', type=click.FloatRange(min=0), default=0.01, show_default=True,
               help='Weight of the contrastive loss; 0 turns it off.')
+@click.option('--share-fakes', is_flag=True, help="Let the discriminator's step take the images of the generator's step in place "
+                                                  'of new ones.')
 @click.option('--finetune', is_flag=True, help='Let the mapping, styles, noise strengths, constant and image layers of the '
                                                'source learn too; its convolution kernels stay frozen.')
 @click.option('--new-class-init', type=click.Choice(['nearest', 'mean']), default='nearest', show_default=True,
@@ -243,7 +245,7 @@ def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts
         D_kwargs=D_kwargs | dict(class_name='hyper_plugin.networks.HyperDiscriminator'),
         loss_kwargs=dict(class_name='hyper_plugin.loss.HyperTransferLoss', r1_gamma=loss['r1_gamma'],
                          style_mixing_prob=loss['style_mixing_prob'], contrastive_loss=values['contrastive'],
-                         contrastive_weight=values['contrastive_weight']),
+                         contrastive_weight=values['contrastive_weight'], share_fakes=values['share_fakes']),
         G_opt_kwargs=config['G_opt_kwargs'] | dict(lr=rate),
         G_reg_interval=None,
         ema_rampup=EMA_RAMPUP if starts_fresh else None,

@@ -18,7 +18,8 @@ from torch_utils.ops import conv2d_gradfix
 class HyperTransferLoss:
     """The training loop's loss. Images [N, C, H, W] in [-1, 1], one-hot labels [N, K], latents [N, z_dim].
 
-    D must have features(img, c) and logits(h, c). contrastive: 'barlow' or 'none'.
+    D must have features(img, c) and logits(h, c). contrastive: 'barlow' or 'none'. share_fakes: the discriminator's step takes
+    the images of the generator's step just before, in place of new ones: a pass through the generator less.
 
     Several processes whose gradients are averaged do as one process with all their images: the contrastive loss takes its
     statistics over all of them. Two things stay with the images of one process and one call: HyperDiscriminator groups
@@ -27,7 +28,7 @@ class HyperTransferLoss:
 
     def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,
                  augment_pipe: nn.Module | None = None, style_mixing_prob: float = 0.9, r1_gamma: float = 10,
-                 contrastive_loss: str = 'barlow', contrastive_weight: float = 0.01):
+                 contrastive_loss: str = 'barlow', contrastive_weight: float = 0.01, share_fakes: bool = False):
         if contrastive_loss not in ('barlow', 'none'):
             raise ValueError(f"contrastive_loss is {contrastive_loss!r}; expected 'barlow' or 'none'")
         self.G_mapping = G_mapping
@@ -39,6 +40,7 @@ class HyperTransferLoss:
         self.contrastive_weight = contrastive_weight
         use_views = contrastive_loss == 'barlow' and contrastive_weight > 0
         self.views = contrastive.make_views(device) if use_views else None
+        self.shared: list[tuple[torch.Tensor, torch.Tensor]] | None = [] if share_fakes else None  # images and labels, by part
 
     def generate(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         """Images of z and c; with probability style_mixing_prob the upper layers take the styles of another z."""
@@ -66,7 +68,10 @@ class HyperTransferLoss:
         """Phases as in StyleGAN2-ADA; there is no generator regularisation. The loop decides which network learns."""
         if phase in ('Gmain', 'Gboth'):
             with misc.ddp_sync(self.G_synthesis, sync):
-                loss = softplus(-self.judge(self.generate(gen_z, gen_c), gen_c, 'fake')).mean()
+                fake_img = self.generate(gen_z, gen_c)
+                if self.shared is not None:
+                    self.shared.append((fake_img.detach(), gen_c))
+                loss = softplus(-self.judge(fake_img, gen_c, 'fake')).mean()
             training_stats.report('Loss/G/loss', loss)
             (loss * gain).backward()
         with misc.ddp_sync(self.D, sync):
@@ -77,8 +82,11 @@ class HyperTransferLoss:
 
     def _discriminate(self, real_img: torch.Tensor, real_c: torch.Tensor, gen_z: torch.Tensor, gen_c: torch.Tensor,
                       gain: float) -> None:
-        with torch.no_grad():
-            fake_img = self.generate(gen_z, gen_c)
+        if self.shared:
+            fake_img, gen_c = self.shared.pop(0)
+        else:
+            with torch.no_grad():
+                fake_img = self.generate(gen_z, gen_c)
         losses = []
         for kind, sign, img, c in (('fake', 1, fake_img, gen_c), ('real', -1, real_img, real_c)):
             loss = softplus(sign * self.judge(img, c, kind)).mean()

@@ -145,6 +145,24 @@ def test_gamma_zero_turns_r1_off():
     assert all(gradient is None or not gradient.any() for gradient in gradients(loss, D, 'Dreg').values())
 
 
+def test_shared_fakes_are_those_of_the_generators_step_part_by_part():
+    G, D, loss = make(share_fakes=True)
+    parts = [batch(), dict(batch(), gen_z=batch()['gen_z'].flip(0), gen_c=labels(0, 0, 1, 2, 1))]
+    wanted = [gradients(make(D=D)[2], D, 'Dmain', data=part) for part in parts]
+    for part in parts:
+        gradients(loss, G, 'Gmain', data=part)
+    with torch.no_grad():
+        G.theta.mul_(3)  # the step in between: the images are older than it
+    drawn = len(G.calls)
+    others = dict(batch(), gen_z=torch.full([5, 4], 9.0), gen_c=labels(2, 2, 2, 2, 2))  # not looked at
+    for want in wanted:
+        for name, gradient in gradients(loss, D, 'Dmain', data=others).items():
+            np.testing.assert_array_equal(gradient, want[name])
+    assert len(G.calls) == drawn
+    gradients(loss, D, 'Dmain')  # nothing is left: new ones
+    assert len(G.calls) == drawn + 1
+
+
 # --- contrastive ---
 
 def test_contrastive_part_is_added_for_real_and_generated_images(monkeypatch):
