@@ -132,8 +132,15 @@ class BatchCodes:
     def __init__(self, codes: torch.Tensor, index: torch.Tensor):
         """codes: [U, S]; index: [N, num_ws], which of them each layer's copy of w has."""
         self.codes = codes
+        self._keys = None
         columns = index[:, :1] if bool((index == index[:, :1]).all()) else index
         self.runs = [ClassRuns(column, len(codes)) for column in columns.unbind(1)]
+
+    def keys(self) -> list[Any]:
+        """A key for each code, equal for equal ones. Waits for the device, once per batch."""
+        if self._keys is None:
+            self._keys = [(code.dtype, code.numpy().tobytes()) for code in self.codes.cpu()]
+        return self._keys
 
     def layer(self, ws_index: int) -> ClassRuns:
         """The runs of the layer that reads this copy of w."""
@@ -283,6 +290,25 @@ class HyperModulation(nn.Module):
         return kernels, power[..., 0, 0], db
 
 
+class KernelCache:
+    """Kernels of codes, right as long as the weights that they were made of stay as they are."""
+
+    def __init__(self, weights: Sequence[torch.Tensor]):
+        self.weights = weights  # held, so that no other tensor can have their place
+        self.versions = [(weight.data_ptr(), weight._version) for weight in weights]
+        self.made: dict[Any, tuple[torch.Tensor, ...]] = {}
+
+    def is_of(self, weights: Sequence[torch.Tensor]) -> bool:
+        """Whether these are the same tensors, unchanged."""
+        same = len(weights) == len(self.weights) and all(new is old for new, old in zip(weights, self.weights))  # noqa: B905
+        return same and self.versions == [(weight.data_ptr(), weight._version) for weight in weights]
+
+    def drop_oldest(self, room: int) -> None:
+        """Keep the newest `room` entries."""
+        for key in list(self.made)[:max(len(self.made) - room, 0)]:
+            del self.made[key]
+
+
 @persistence.persistent_class
 class HyperSynthesisLayer(host.SynthesisLayer):
     """A synthesis layer whose kernel and bias are the class's. ws_index: which copy of w it reads."""
@@ -306,7 +332,7 @@ class HyperSynthesisLayer(host.SynthesisLayer):
                 fused_modconv: bool = True, gain: float = 1) -> torch.Tensor:
         """fused_modconv: part of the interface; there is one way here."""
         runs = code.layer(self.ws_index)
-        kernels, power, offsets = self.kernels(code.codes)
+        kernels, power, offsets = self.kernels(code)
         styles = self.affine(w)
         if x.dtype != torch.float32:
             # Half precision: demodulation divides these scales out again, without them large styles overflow.
@@ -328,31 +354,23 @@ class HyperSynthesisLayer(host.SynthesisLayer):
         offset = offset.expand(len(x), -1) if len(offset) == 1 else offset.index_select(0, runs.index)  # [N, O]
         return finish(self, x, scale, offset, self._noise(len(x), noise_mode), gain, runs.inverse)
 
-    def kernels(self, codes: torch.Tensor) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
-        """codes: [U, S] -> what `hyper` makes of them and the frozen kernel: kernels U [O, I, k, k], power [U, O, I], bias
-        offsets [U, O]. A layer that does not learn just now keeps them until a weight changes."""
+    def kernels(self, code: BatchCodes) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """What `hyper` makes of U codes and the frozen kernel: kernels U [O, I, k, k], power [U, O, I], bias offsets [U, O].
+        A layer that does not learn just now keeps them until a weight changes."""
         if self.training or torch.is_grad_enabled() or self.weight.is_inference():
-            kernels, power, offsets = self.hyper(codes, self.weight)
+            kernels, power, offsets = self.hyper(code.codes, self.weight)
             return kernels, power, offsets
-        cache = self.__dict__.setdefault('kernel_cache', {})
         weights = [self.weight, *self.hyper.parameters(), *self.hyper.buffers()]
-        state = [(tensor.data_ptr(), tensor._version) for tensor in weights]
-        if cache.get('state') != state:
-            cache.clear()
-            cache['state'] = state
-        keys = [(code.dtype, code.numpy().tobytes()) for code in codes.cpu()]
-        missing = [place for place, key in enumerate(keys) if key not in cache]
-        found = {key: cache[key] for key in keys if key in cache}
-        if missing:
-            for place in missing:  # one at a time: a code's kernel does not depend on the batch, not even in its last bit
-                kernels, power, offsets = self.hyper(codes[place:place + 1], self.weight)
-                found[keys[place]] = kernels[0], power[0], offsets[0]
-            room = max(CACHE_BYTES // (self.weight.numel() * self.weight.element_size()), 1)
-            for key in keys[:room]:
-                cache[key] = found[key]
-            for key in list(cache)[1:max(len(cache) - room, 1)]:  # the oldest ones; the first entry is the state
-                del cache[key]
-        kernels, power, offsets = zip(*[found[key] for key in keys])  # noqa: B905
+        cache = self.__dict__.get('kernel_cache')
+        if cache is None or not cache.is_of(weights):
+            cache = self.__dict__['kernel_cache'] = KernelCache(weights)
+        keys = code.keys()
+        for place, key in enumerate(keys):
+            if key not in cache.made:  # one at a time: a code's kernel does not depend on the batch, not even in its last bit
+                kernels, power, offsets = self.hyper(code.codes[place:place + 1], self.weight)
+                cache.made[key] = kernels[0], power[0], offsets[0]
+        kernels, power, offsets = zip(*[cache.made[key] for key in keys])  # noqa: B905
+        cache.drop_oldest(max(CACHE_BYTES // (self.weight.numel() * self.weight.element_size()), 1))
         return kernels, torch.stack(power), torch.stack(offsets)
 
     def __getstate__(self) -> dict[str, Any]:
