@@ -82,6 +82,8 @@ def sample_case(setup: Setup, batch: int) -> Case:
                                                    for name, way in (('one class', 'one'), ('baked', 'baked'))}
     gflop = dict.fromkeys(calls, batch * flop_per_image(G) / 1e9)  # kernels are kept between batches: nothing per class
     ways = {name: Way(without_part(call), name == 'ref', is_grad=False) for name, call in calls.items()}
+    ways['kept'] = dataclasses.replace(ways['ref'], is_keeping=True)
+    ratios[KEPT] = ('kept', 'ours')
     return Case(f'sample/{setup.network}/{setup.resolution}/b{batch}', batch, ways, ratios=ratios, gflop=gflop)
 
 
