@@ -67,6 +67,7 @@ def build() -> Path:
     library = Path(make_cache_dir_path('cpu-kernels', f'kernels-{key}.so'))
     if not library.is_file():
         library.parent.mkdir(parents=True, exist_ok=True)
+        print('Building the CPU kernels: some seconds, once', file=sys.stderr)
         with tempfile.TemporaryDirectory() as directory, whole_file(library) as part:
             shutil.copyfile(run_ninja(Path(directory), compiler, sources, openmp), part)
     return library
