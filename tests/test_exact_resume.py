@@ -215,9 +215,9 @@ def only_run(outdir):
     return run_dir
 
 
-def images_told(run_dir):
-    path = run_dir / 'stats.jsonl'
-    return len(path.read_text().splitlines()) if path.exists() else 0
+def ticks_told(outdir):
+    """By the one run in the folder, which may not have begun."""
+    return sum(len(path.read_text().splitlines()) for path in outdir.glob('*/stats.jsonl'))
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=['SIGINT', 'SIGTERM'])
@@ -225,7 +225,7 @@ def test_a_command_that_is_told_to_stop_saves_and_goes_on(tmp_path, rgb_zip, num
     args = ['--data', rgb_zip, '--cond=1', '--kimg=0.4', '--tick=0.012', '--snap=50', '--workers=1', *COMMAND]
     finish(start_command('train.py', '--outdir', tmp_path / 'whole', *args))
     process = start_command('train.py', '--outdir', tmp_path / 'parts', *args)
-    wait_for(lambda: (tmp_path / 'parts').exists() and images_told(only_run(tmp_path / 'parts')) >= 3, process)
+    wait_for(lambda: ticks_told(tmp_path / 'parts') >= 3, process)
     os.killpg(process.pid, number)  # as a terminal's Ctrl-C: the processes that load images get it too
     output = finish(process)
     run_dir = only_run(tmp_path / 'parts')
@@ -290,7 +290,7 @@ def test_killed_runs_end_as_one_that_was_not(tmp_path, rgb_zip):
     finish(start_command('train.py', '--outdir', tmp_path / 'whole', *args))
     process = start_command('train.py', '--outdir', tmp_path / 'parts', *args)
     for told in (5, 14):
-        wait_for(lambda told=told: (tmp_path / 'parts').exists() and images_told(only_run(tmp_path / 'parts')) >= told, process)
+        wait_for(lambda told=told: ticks_told(tmp_path / 'parts') >= told, process)
         process.kill()
         process.communicate()
         run_dir = only_run(tmp_path / 'parts')
@@ -310,7 +310,7 @@ def test_transfer_killed_during_self_initialisation_and_training(tmp_path, rgb_z
     run_dir = only_run(tmp_path / 'parts')
     assert not (run_dir / 'selfinit.pkl').exists()
     process = start_command('train_hyper.py', '--resume', run_dir)
-    wait_for(lambda: images_told(run_dir) >= 4, process)
+    wait_for(lambda: ticks_told(tmp_path / 'parts') >= 4, process)
     process.send_signal(signal.SIGTERM)
     assert 'To go on: python train_hyper.py' in finish(process)
     finish(start_command('train_hyper.py', *args, '--outdir', run_dir))

@@ -12,7 +12,7 @@ import torch
 
 import legacy
 from tests.conftest import REPO
-from tests.test_exact_resume import COMMAND, assert_same_end, finish, images_told, only_run, start_command, wait_for
+from tests.test_exact_resume import COMMAND, assert_same_end, finish, only_run, start_command, ticks_told, wait_for
 from training.training_state import find_state, read_state
 
 ARGS = ['--cond=1', '--tick=0.012', '--snap=2', *COMMAND]
@@ -52,7 +52,7 @@ def test_two_processes_stop_and_go_on_exactly(tmp_path, rgb_zip):
     finish(start_command('train.py', '--outdir', tmp_path / 'whole', *args))
     check_run(only_run(tmp_path / 'whole'), 240)
     process = start_command('train.py', '--outdir', tmp_path / 'parts', *args)
-    wait_for(lambda: (tmp_path / 'parts').exists() and images_told(only_run(tmp_path / 'parts')) >= 3, process)
+    wait_for(lambda: ticks_told(tmp_path / 'parts') >= 3, process)
     os.kill(process.pid, signal.SIGTERM)
     output = finish(process)
     run_dir = only_run(tmp_path / 'parts')
@@ -99,7 +99,7 @@ def test_two_machines(tmp_path, rgb_zip):
 
 def test_torchrun_that_is_told_to_stop(tmp_path, rgb_zip):
     process = start_torchrun('train.py', '--outdir', tmp_path, '--data', rgb_zip, '--kimg=100', *ARGS)
-    wait_for(lambda: list(tmp_path.iterdir()) and images_told(only_run(tmp_path)) >= 3, process)
+    wait_for(lambda: ticks_told(tmp_path) >= 3, process)
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=120)
     run_dir = only_run(tmp_path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import importlib
 import json
 import time
 from collections.abc import Iterator
@@ -65,6 +66,9 @@ def join(member: Member, device: torch.device) -> Iterator[None]:
     """Within the block the members exchange tensors on their devices: by NCCL on CUDA, else by gloo."""
     if device.type == 'cuda':
         torch.cuda.set_device(device)
+    # Its functions take the group that is there at their import as a default, and an optimiser's first step imports it. A group
+    # kept that way is torn down with the interpreter, where its threads may abort the process.
+    importlib.import_module('torch.distributed.nn')
     store = torch.distributed.PrefixStore('group', member.store)
     torch.distributed.init_process_group('nccl' if device.type == 'cuda' else 'gloo', store=store, rank=member.rank,
                                          world_size=member.world_size, timeout=COLLECTIVE_TIMEOUT)
