@@ -121,7 +121,7 @@ class ClassRuns:
 
         if len(self.counts) == 1:
             return one(x, kernels[0])
-        if conv2d_runs is not None and isinstance(kernels, torch.Tensor):
+        if conv2d_runs is not None:
             return conv2d_runs(x, kernels, self.counts, up, padding)
         return torch.cat([one(run, kernel) for run, kernel in zip(x.split(self.counts), kernels) if len(run) > 0])  # noqa: B905
 
@@ -337,9 +337,10 @@ class HyperSynthesisLayer(host.SynthesisLayer):
         if x.dtype != torch.float32:
             # Half precision: demodulation divides these scales out again, without them large styles overflow.
             styles = styles / styles.abs().amax(dim=1, keepdim=True)
-            limits = [1 / (kernel.abs().amax(dim=(1, 2, 3), keepdim=True) * np.sqrt(kernel[0].numel())) for kernel in kernels]
-            power = power * torch.stack(limits)[..., 0, 0].square()
-            kernels = [(kernel * limit).to(x.dtype) for kernel, limit in zip(kernels, limits)]  # noqa: B905
+            kernels = kernels if isinstance(kernels, torch.Tensor) else torch.stack(kernels)
+            limits = 1 / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
+            power = power * limits[..., 0, 0].square()
+            kernels = (kernels * limits).to(x.dtype)
         x = scale_channels(x, styles, runs.order)
         x = runs.convolve(x, kernels, self.up, self.padding)
         if self.up > 1:  # the transposed convolution has added k - 1 samples before, and k - up after

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from torch_utils.ops import conv2d_runs as module
 from torch_utils.ops.conv2d_runs import conv2d_runs
 
 
@@ -65,3 +66,38 @@ def test_counts_that_do_not_fit(counts):
     x, kernels = operands([1, 2], (3, 4, 5, 5))
     with pytest.raises(ValueError, match='2 kernels and 3 images found for runs of'):
         conv2d_runs(x, kernels, counts)
+
+
+@pytest.fixture
+def forms(monkeypatch):
+    """What is kept of kernels, from nothing on."""
+    forms = type(module._forms)()
+    monkeypatch.setattr(module, '_forms', forms)
+    return forms
+
+
+@pytest.mark.parametrize('counts, up, padding, size', CASES)
+def test_kernels_that_stay(counts, up, padding, size, forms):
+    """The first batch, and the next one, which finds what the first has made."""
+    given, kernels = operands(counts, size)
+    kept = [kernel.detach().clone() for kernel in kernels]
+    for _ in range(2):
+        x = torch.randn_like(given)
+        with torch.no_grad():
+            y = conv2d_runs(x, kept, counts, up, padding)
+        want = one_by_one(x.double(), [kernel.double() for kernel in kept], counts, up, padding)
+        assert (y - want).abs().max() < 1e-3 * want.std()
+    if up > 1:
+        assert set(forms.keys()) == set(kept)
+    kept.clear()
+    assert len(forms) == 0  # they live as long as their kernels
+
+
+def test_what_is_kept_of_kernels_has_a_limit(forms, monkeypatch):
+    monkeypatch.setattr(module, 'FORMS_BYTES', 5 * 4 * 36)
+    kept = [torch.randn(2, 2, 3, 3) for _ in range(12)]  # 4 * 36 bytes each
+    x = torch.randn(12, 2, 4, 4)
+    for _ in range(2):
+        y = conv2d_runs(x, kept, [1] * 12, up=2)
+        assert 0 < len(forms) <= 5
+        torch.testing.assert_close(y, one_by_one(x, kept, [1] * 12, 2, 0))

@@ -3,32 +3,62 @@
 One autograd function for all runs: PyTorch's own splitting and joining would copy the batch, its gradient and all kernels again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from torch.utils.weak import WeakIdKeyDictionary
 
 from . import cpu_winograd
 
+FORMS_BYTES = 1 << 29  # of kernels that stay, in the form that convolutions read; 160 of 128 x 128 channels at the least
+_forms = WeakIdKeyDictionary()  # kernel -> its form
 
-def conv2d_runs(x: torch.Tensor, kernels: torch.Tensor, counts: list[int], up: int = 1, padding: int = 0) -> torch.Tensor:
+
+def conv2d_runs(x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor], counts: list[int], up: int = 1,
+                padding: int = 0) -> torch.Tensor:
     """x: [N, I, H, W]; kernels: [K, O, I, k, k]; counts: K numbers of images that add up to N -> [N, O, H', W'].
 
     up 1: correlation with `padding`. Else the transposed convolution of stride `up`, without padding: positions that the
     kernel covers partly stay. Differentiable any number of times. ValueError if the counts do not fit.
+
+    Separate kernels, K times [O, I, k, k], are taken as ones that serve many batches of such images and never change: no
+    gradients, and what convolutions make of a kernel is kept as long as that lives.
     """
     if len(counts) != len(kernels) or sum(counts) != len(x):
         raise ValueError(f'{len(kernels)} kernels and {len(x)} images found for runs of {counts}')
-    if up == 1 and padding == 1 and cpu_winograd.fits(x, kernels[0]):
-        return cpu_winograd.convolve_runs(x, kernels, counts)
-    return _Runs.apply(x, kernels, counts, up, padding)
+    by_winograd = up == 1 and padding == 1 and cpu_winograd.fits(x, kernels[0])
+    if isinstance(kernels, torch.Tensor):
+        return cpu_winograd.convolve_runs(x, kernels, counts) if by_winograd else _Runs.apply(x, kernels, counts, up, padding)
+    if by_winograd:
+        transformed = [_form(kernel, lambda kernel: cpu_winograd.transform(kernel[None])[0]) for kernel in kernels]
+        return cpu_winograd.convolve_transformed(x, transformed, counts)
+    if up > 1:
+        kernels = [_form(kernel, _transposed).transpose(0, 1) for kernel in kernels]
+    return _convolve(x, kernels, counts, up, padding)
 
 
-def _convolve(x: torch.Tensor, kernels: torch.Tensor, counts: list[int], up: int, padding: int) -> torch.Tensor:
+def _form(kernel: torch.Tensor, make: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """What was made of the kernel, or is now."""
+    form = _forms.get(kernel)
+    if form is None:
+        form = make(kernel)
+        if sum(other.nbytes for other in _forms.values()) + form.nbytes > FORMS_BYTES:
+            _forms.clear()
+        _forms[kernel] = form
+    return form
+
+
+def _transposed(kernel: torch.Tensor) -> torch.Tensor:
+    """[O, I, k, k] -> [I, O, k, k] as a convolution of stored channels-last images wants it."""
+    return kernel.transpose(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _convolve(x: torch.Tensor, kernels: Iterable[torch.Tensor], counts: list[int], up: int, padding: int) -> torch.Tensor:
     """The specification, from PyTorch's operators."""
     parts = [F.conv2d(run, kernel, padding=padding) if up == 1 else F.conv_transpose2d(run, kernel.transpose(0, 1), stride=up)
-             for run, kernel in zip(x.split(counts), kernels.unbind(), strict=True) if len(run) > 0]
+             for run, kernel in zip(x.split(counts), kernels, strict=True) if len(run) > 0]
     return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

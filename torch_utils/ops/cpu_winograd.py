@@ -6,7 +6,7 @@ An image's result does not depend on the other images of its batch, not even in 
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -39,6 +39,30 @@ def convolve_runs(x: torch.Tensor, weights: torch.Tensor, counts: list[int]) -> 
     return _Winograd.apply(x, weights, counts, False)
 
 
+def transform(weights: torch.Tensor, transposed: bool = False) -> torch.Tensor:
+    """G g G^T of kernels [K, O, I, 3, 3]: [K, 36, I, O], or those of the gradient of images, [K, 36, O, I]."""
+    outputs, inputs = weights.shape[1:3]
+    if transposed:
+        outputs, inputs = inputs, outputs
+    taps = weights.permute(0, 1, 3, 4, 2).contiguous()  # [K, O, 3, 3, I]
+    u = taps.new_empty(len(taps), 36, inputs, outputs)
+    kernel('winograd_weights', 'ppnnnii')(taps.data_ptr(), u.data_ptr(), len(taps), inputs, outputs, transposed,
+                                          torch.get_num_threads())
+    return u
+
+
+def convolve_transformed(x: torch.Tensor, transformed: Sequence[torch.Tensor], counts: list[int]) -> torch.Tensor:
+    """The convolution of x with what transform() made of each run's kernel, without gradients."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    images, inputs, height, width = x.shape
+    outputs = transformed[0].shape[2]
+    runs, places = torch.tensor(counts), torch.tensor([u.data_ptr() for u in transformed])
+    y = torch.empty([images, outputs, height, width], memory_format=torch.channels_last)
+    kernel('winograd_convolve', 'ppppnnnnni')(x.data_ptr(), places.data_ptr(), runs.data_ptr(), y.data_ptr(), len(counts),
+                                              height, width, inputs, outputs, torch.get_num_threads())
+    return y
+
+
 @contextlib.contextmanager
 def no_weight_gradients() -> Iterator[None]:
     """Context in which a gradient with respect to images leaves out those of weights, also where the weights learn."""
@@ -58,17 +82,7 @@ class _Winograd(torch.autograd.Function):
     def forward(ctx: Any, x: torch.Tensor, weights: torch.Tensor, counts: list[int], transposed: bool) -> torch.Tensor:
         ctx.save_for_backward(x, weights)
         ctx.settings = counts, transposed
-        x = x.contiguous(memory_format=torch.channels_last)
-        taps = weights.permute(0, 1, 3, 4, 2).contiguous()  # [K, O, 3, 3, I]
-        images, inputs, height, width = x.shape
-        outputs = weights.shape[2 if transposed else 1]
-        runs, threads = torch.tensor(counts), torch.get_num_threads()
-        u = x.new_empty(len(counts), 36, inputs, outputs)
-        y = torch.empty([images, outputs, height, width], memory_format=torch.channels_last)
-        kernel('winograd_weights', 'ppnnnii')(taps.data_ptr(), u.data_ptr(), len(counts), inputs, outputs, transposed, threads)
-        kernel('winograd_convolve', 'ppppnnnnni')(x.data_ptr(), u.data_ptr(), runs.data_ptr(), y.data_ptr(), len(counts),
-                                                  height, width, inputs, outputs, threads)
-        return y
+        return convolve_transformed(x, list(transform(weights, transposed).unbind()), counts)
 
     @staticmethod
     def backward(ctx: Any, dy: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None, None, None]:

@@ -174,8 +174,8 @@ void winograd_weights(const float* weights, float* all, int64_t kernels, int64_t
             }
 }
 
-// Images stand in runs, counts [K] of them, each with its own kernel of u [K, 36, I, O].
-void winograd_convolve(const float* x, const float* all, const int64_t* counts, float* y, int64_t kernels, int64_t height,
+// Images stand in runs, counts [K] of them, each with its own kernel: K pointers to u [36, I, O].
+void winograd_convolve(const float* x, const float* const* all, const int64_t* counts, float* y, int64_t kernels, int64_t height,
                        int64_t width, int64_t inputs, int64_t outputs, int threads) {
     struct Block { int64_t kernel, first, count; };
     const int64_t down = (height + 3) / 4, across = (width + 3) / 4;
@@ -192,7 +192,7 @@ void winograd_convolve(const float* x, const float* all, const int64_t* counts, 
 #pragma omp for schedule(static)
         for (int64_t b = 0; b < static_cast<int64_t>(blocks.size()); ++b) {
             const int64_t first = blocks[b].first, count = blocks[b].count;
-            const float* u = all + blocks[b].kernel * 36 * inputs * outputs;
+            const float* u = all[blocks[b].kernel];
             for (int64_t k = 0; k < count; ++k) {
                 const int64_t tile = first + k, n = tile / (down * across), top = tile / across % down * 4 - 1,
                               left = tile % across * 4 - 1;
