@@ -6,6 +6,8 @@ import torch
 
 from torch_utils.custom_ops import kernel, pointer
 
+from .reorder import reorder
+
 SLOPES = {'linear': 1.0, 'lrelu': 0.2}  # the activations that it has, and their slopes below zero
 
 
@@ -70,8 +72,8 @@ def _differentiable(dy: torch.Tensor, x: torch.Tensor | None, scale: torch.Tenso
         factor = torch.where(y.detach().abs() < limit, factor, 0)
     g = dy * factor
     dx = g if scale is None else g * scale[:, :, None, None]
-    return (dx if order is None else dx[order.argsort()],
-            None if x is None else (g * (x if order is None else x[order])).sum(dim=(2, 3)),
+    return (dx if order is None else reorder(dx, order.argsort()),
+            None if x is None else (g * (x if order is None else reorder(x, order))).sum(dim=(2, 3)),
             _sum_to(g.sum(dim=(2, 3)), offset) if wants[2] else None,
             _sum_to(g.sum(dim=1, keepdim=True), noise) if wants[3] else None)
 

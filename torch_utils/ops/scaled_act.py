@@ -9,6 +9,7 @@ import torch
 
 from . import bias_act, cpu_act, fma
 from .implementation import choose
+from .reorder import reorder
 
 
 def scaled_act(x: torch.Tensor, scale: torch.Tensor | None = None, offset: torch.Tensor | None = None,
@@ -28,7 +29,7 @@ def scaled_act(x: torch.Tensor, scale: torch.Tensor | None = None, offset: torch
     if form == 'native' and act in cpu_act.SLOPES and gain > 0 and cpu_act.fits(x, scale, offset, noise):
         return cpu_act.ScaledAct.apply(x, scale, offset, noise, order, cpu_act.SLOPES[act], float(gain), clamp)
     if order is not None:
-        x = x[order]
+        x = reorder(x, order)
     added = None if offset is None else offset.reshape(-1, x.shape[1], 1, 1)
     if noise is not None:
         added = noise if added is None else added + noise

@@ -12,6 +12,7 @@ import triton
 import triton.language as tl
 
 from . import triton_activations, triton_support
+from .reorder import reorder
 from .triton_bias_act import Settings, derivative
 
 
@@ -54,9 +55,9 @@ class _ScaledAct(torch.autograd.Function):
         dx = dscale = doffset = dnoise = None
         if wants[0]:
             dx = g if scale is None else g * scale.to(g.dtype)[:, :, None, None]
-            dx = dx if order is None else dx[order.argsort()]
+            dx = dx if order is None else reorder(dx, order.argsort())
         if wants[1]:
-            dscale = (g * (x if order is None else x[order])).sum(dim=(2, 3), dtype=scale.dtype)
+            dscale = (g * (x if order is None else reorder(x, order))).sum(dim=(2, 3), dtype=scale.dtype)
         if wants[2]:
             shape, dtype = ctx.like_offset
             doffset = g.sum(dim=(2, 3) if len(shape) == 2 else (0, 2, 3), dtype=dtype).sum_to_size(shape)
