@@ -3,7 +3,7 @@
 #   make demo    the main job on built-in data: letters -> ten digits
 #   make test    the tests
 #   make lint    style and types
-#   make bench   speed against the straightforward composition, into benchmarks/results/speed; 20 minutes on 2 cores
+#   make bench   speed against the straightforward composition, into benchmarks/results/speed; 15 minutes on 2 cores
 #   make bench-check   3 minutes of it, which fail if a ratio is 25 % worse than the committed one
 #   make smoke   source, transfer and pictures at a tiny size, under a minute on a CPU
 #   make clean   remove .venv and caches; training runs stay

@@ -89,6 +89,10 @@ def test_kernels_that_stay(counts, up, padding, size, forms):
         assert (y - want).abs().max() < 1e-3 * want.std()
     if up > 1:
         assert set(forms.keys()) == set(kept)
+    with torch.no_grad():
+        y = conv2d_runs(x, kept, counts, 2)  # another convolution with the same kernels
+    want = one_by_one(x, kept, counts, 2, 0)
+    assert (y - want).abs().max() < 1e-3 * want.std()
     kept.clear()
     assert len(forms) == 0  # they live as long as their kernels
 

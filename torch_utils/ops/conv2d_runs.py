@@ -12,8 +12,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from . import cpu_winograd
 
-FORMS_BYTES = 1 << 29  # of kernels that stay, in the form that convolutions read; 160 of 128 x 128 channels at the least
-_forms = WeakIdKeyDictionary()  # kernel -> its form
+FORMS_BYTES = 1 << 29  # of kernels that stay, in the form that convolutions read: 200 of 128 x 128 channels and more
+_forms = WeakIdKeyDictionary()  # kernel -> its forms, by what makes them
 
 
 def conv2d_runs(x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor], counts: list[int], up: int = 1,
@@ -23,7 +23,7 @@ def conv2d_runs(x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor],
     up 1: correlation with `padding`. Else the transposed convolution of stride `up`, without padding: positions that the
     kernel covers partly stay. Differentiable any number of times. ValueError if the counts do not fit.
 
-    Separate kernels, K times [O, I, k, k], are taken as ones that serve many batches of such images and never change: no
+    Separate kernels, K times [O, I, k, k], are taken as ones that serve many batches and never change: no
     gradients, and what convolutions make of a kernel is kept as long as that lives.
     """
     if len(counts) != len(kernels) or sum(counts) != len(x):
@@ -32,8 +32,7 @@ def conv2d_runs(x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor],
     if isinstance(kernels, torch.Tensor):
         return cpu_winograd.convolve_runs(x, kernels, counts) if by_winograd else _Runs.apply(x, kernels, counts, up, padding)
     if by_winograd:
-        transformed = [_form(kernel, lambda kernel: cpu_winograd.transform(kernel[None])[0]) for kernel in kernels]
-        return cpu_winograd.convolve_transformed(x, transformed, counts)
+        return cpu_winograd.convolve_transformed(x, [_form(kernel, _transformed) for kernel in kernels], counts)
     if up > 1:
         kernels = [_form(kernel, _transposed).transpose(0, 1) for kernel in kernels]
     return _convolve(x, kernels, counts, up, padding)
@@ -41,13 +40,17 @@ def conv2d_runs(x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor],
 
 def _form(kernel: torch.Tensor, make: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
     """What was made of the kernel, or is now."""
-    form = _forms.get(kernel)
+    form = _forms.get(kernel, {}).get(make)
     if form is None:
         form = make(kernel)
-        if sum(other.nbytes for other in _forms.values()) + form.nbytes > FORMS_BYTES:
+        if sum(other.nbytes for forms in _forms.values() for other in forms.values()) + form.nbytes > FORMS_BYTES:
             _forms.clear()
-        _forms[kernel] = form
+        _forms.setdefault(kernel, {})[make] = form
     return form
+
+
+def _transformed(kernel: torch.Tensor) -> torch.Tensor:
+    return cpu_winograd.transform(kernel[None])[0]
 
 
 def _transposed(kernel: torch.Tensor) -> torch.Tensor:
