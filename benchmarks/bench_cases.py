@@ -19,7 +19,7 @@ import reference
 import torch
 from bench_flops import expected_classes, flop_per_image, iteration_gflop
 from bench_networks import Setup, Training, build, draw_labels
-from bench_timing import KEPT, OVERHEAD, SPEEDUP, Case, Way
+from bench_timing import KEPT, OVERHEAD, SHARED, SPEEDUP, Case, Way
 
 from hyper_plugin import contrastive
 from hyper_plugin.bake import bake_generator
@@ -55,11 +55,11 @@ def train_case(setup: Setup, batch: int) -> Case:
 
 
 def transfer_case(setup: Setup, batch: int) -> Case:
-    """An iteration of the transfer, with the contrastive loss and without."""
-    runs = {name: Training(setup, batch, loss_class=HyperTransferLoss, contrastive_loss=kind)
-            for name, kind in (('ours', 'barlow'), ('without', 'none'))}
+    """An iteration of the transfer: as it is, without the contrastive loss, and with --share-fakes."""
+    kwargs: dict[str, dict[str, Any]] = {'ours': {}, 'without': dict(contrastive_loss='none'), 'shared': dict(share_fakes=True)}
+    runs = {name: Training(setup, batch, loss_class=HyperTransferLoss, **options) for name, options in kwargs.items()}
     return Case(f'transfer/{setup.network}/{setup.resolution}', batch, {name: Way(run.run) for name, run in runs.items()},
-                runs['ours'].shares(), {OVERHEAD: ('ours', 'without')})
+                runs['ours'].shares(), {OVERHEAD: ('ours', 'without'), SHARED: ('ours', 'shared')})
 
 
 def sample_case(setup: Setup, batch: int) -> Case:

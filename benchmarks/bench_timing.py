@@ -20,6 +20,7 @@ from torch_utils import allocator
 SHORTEST = 0.1  # seconds: shorter work is repeated within one measurement
 PEAK_SHAPES = ((128, 32, 16), (128, 64, 16), (256, 32, 16), (64, 128, 16))  # channels, pixels along a side, images
 SPEEDUP, OVERHEAD = 'speedup', 'overhead'  # ratios: reference / ours, ours / the same without what is measured
+SHARED = f'{SPEEDUP} with shared fakes'  # iterations of the transfer: as they are by default / with --share-fakes
 KEPT = f'{SPEEDUP} with kept memory'  # the reference, too, keeps memory as ours does: torch_utils/allocator.py
 
 
