@@ -17,6 +17,7 @@ import triton
 import triton.language as tl
 
 from . import triton_activations, triton_support
+from .triton_tile import tile
 
 PIECEWISE_LINEAR = ('linear', 'relu', 'lrelu')
 
@@ -162,7 +163,7 @@ def _as_matrix(x: torch.Tensor, b: torch.Tensor | None, dim: int) -> tuple[int, 
 def _forward_kernel(x_ptr, b_ptr, y_ptr, rows, cols, channels, alpha, gain, clamp, ACT: tl.constexpr, LIMITED: tl.constexpr,
                     ALONG_COLS: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_COLS: tl.constexpr):
     WIDE: tl.constexpr = tl.float64 if x_ptr.dtype.element_ty == tl.float64 else tl.float32
-    row, col, offset, inside = _tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
+    row, col, offset, inside = tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
     v = tl.load(x_ptr + offset, mask=inside, other=0).to(WIDE)
     if b_ptr is not None:
         v += _bias(b_ptr, row, col, rows, cols, channels, ALONG_COLS).to(WIDE)
@@ -177,7 +178,7 @@ def _derivative_kernel(dy_ptr, ddx_ptr, s_ptr, b_ptr, out_ptr, rows, cols, chann
                        ACT: tl.constexpr, FROM_Y: tl.constexpr, LIMITED: tl.constexpr, ALONG_COLS: tl.constexpr,
                        BLOCK_ROWS: tl.constexpr, BLOCK_COLS: tl.constexpr):
     WIDE: tl.constexpr = tl.float64 if s_ptr.dtype.element_ty == tl.float64 else tl.float32
-    row, col, offset, inside = _tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
+    row, col, offset, inside = tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
     s = tl.load(s_ptr + offset, mask=inside, other=0).to(WIDE)
     out = tl.load(dy_ptr + offset, mask=inside, other=0).to(WIDE)
     if FROM_Y:
@@ -201,16 +202,6 @@ def _derivative_kernel(dy_ptr, ddx_ptr, s_ptr, b_ptr, out_ptr, rows, cols, chann
         else:
             out = tl.where(tl.abs(f * gain) < clamp, out, 0.0)
     tl.store(out_ptr + offset, out, mask=inside)
-
-
-@triton.jit
-def _tile(rows, cols, BLOCK_ROWS: tl.constexpr, BLOCK_COLS: tl.constexpr):
-    """-> rows [BLOCK_ROWS, 1] and columns [1, BLOCK_COLS] of this block, offsets in memory, which of them exist."""
-    tiles_across = tl.cdiv(cols, BLOCK_COLS)
-    index = tl.program_id(0)
-    row = (index // tiles_across) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)[:, None]
-    col = (index % tiles_across) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)[None, :]
-    return row, col, row.to(tl.int64) * cols + col, (row < rows) & (col < cols)
 
 
 @triton.jit

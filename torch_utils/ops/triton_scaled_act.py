@@ -14,6 +14,7 @@ import triton.language as tl
 from . import triton_activations, triton_support
 from .reorder import reorder
 from .triton_bias_act import Settings, derivative
+from .triton_tile import tile
 
 
 def scaled_act(x: torch.Tensor, scale: torch.Tensor | None, offset: torch.Tensor | None, noise: torch.Tensor | None,
@@ -93,10 +94,7 @@ def _scaled_act_kernel(x_ptr, scale_ptr, offset_ptr, noise_ptr, order_ptr, y_ptr
                        CHANNELS_LAST: tl.constexpr, BLOCK_ROWS: tl.constexpr, BLOCK_COLS: tl.constexpr):
     """Rows of the result's memory: pixels with `cols` channels if channels-last, else planes of `cols` pixels."""
     WIDE: tl.constexpr = tl.float64 if x_ptr.dtype.element_ty == tl.float64 else tl.float32
-    tiles_across = tl.cdiv(cols, BLOCK_COLS)
-    row = (tl.program_id(0) // tiles_across) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)[:, None]
-    col = (tl.program_id(0) % tiles_across) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)[None, :]
-    exists = (row < rows) & (col < cols)
+    row, col, offset, exists = tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
     if CHANNELS_LAST:
         rows_per_image = pixels
         pixel, channel = row % pixels, col
@@ -119,4 +117,4 @@ def _scaled_act_kernel(x_ptr, scale_ptr, offset_ptr, noise_ptr, order_ptr, y_ptr
     y = triton_activations.value(v, alpha, ACT) * gain
     if LIMITED:     # NaN passes
         y = tl.where(y > clamp, clamp, tl.where(y < -clamp, -clamp, y))
-    tl.store(y_ptr + row.to(tl.int64) * cols + col, y, mask=exists)
+    tl.store(y_ptr + offset, y, mask=exists)

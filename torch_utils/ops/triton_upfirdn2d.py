@@ -18,6 +18,7 @@ import triton
 import triton.language as tl
 
 from . import triton_support
+from .triton_tile import tile
 
 Pair = tuple[int, int]      # along (y, x)
 STRIP = 8                   # lines of the result that one block of _filter_kernel makes from 3 more
@@ -115,10 +116,7 @@ def _upfirdn2d_kernel(x_ptr, f_ptr, y_ptr, rows, cols, height, width, out_height
                       BLOCK_COLS: tl.constexpr):
     """Rows of the result's memory: pixels of `cols` channels each if channels-last, else lines of `cols` pixels."""
     WIDE: tl.constexpr = tl.float64 if x_ptr.dtype.element_ty == tl.float64 else tl.float32
-    tiles_across = tl.cdiv(cols, BLOCK_COLS)
-    row = (tl.program_id(0) // tiles_across) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)[:, None]
-    col = (tl.program_id(0) % tiles_across) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)[None, :]
-    exists = (row < rows) & (col < cols)
+    row, col, offset, exists = tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
     if CHANNELS_LAST:
         out_x, line = row % out_width, row // out_width
         step = cols
@@ -148,7 +146,7 @@ def _upfirdn2d_kernel(x_ptr, f_ptr, y_ptr, rows, cols, height, width, out_height
             is_sample = (y >= 0) & (y < height) & (x >= 0) & (x < width)
             sample = tl.load(source + (y * width + x) * step, mask=exists & is_sample, other=0).to(WIDE)
             total += tap * sample
-    tl.store(y_ptr + row.to(tl.int64) * cols + col, total * gain, mask=exists)
+    tl.store(y_ptr + offset, total * gain, mask=exists)
 
 
 @triton.jit
@@ -161,10 +159,7 @@ def _filter_kernel(x_ptr, f_ptr, y_ptr, rows, cols, height, width, out_height, o
     Rows: pixels in one line of each image, with `cols` channels, if channels-last; else planes, with `cols` pixels in a line.
     """
     WIDE: tl.constexpr = tl.float64 if x_ptr.dtype.element_ty == tl.float64 else tl.float32
-    tiles_across = tl.cdiv(cols, BLOCK_COLS)
-    row = (tl.program_id(0) // tiles_across) * BLOCK_ROWS + tl.arange(0, BLOCK_ROWS)[:, None]
-    col = (tl.program_id(0) % tiles_across) * BLOCK_COLS + tl.arange(0, BLOCK_COLS)[None, :]
-    exists = (row < rows) & (col < cols)
+    row, col, _offset, exists = tile(rows, cols, BLOCK_ROWS, BLOCK_COLS)
     if CHANNELS_LAST:
         out_x, plane, channel = row % out_width, row // out_width, col
         step = cols
