@@ -54,6 +54,10 @@ def test_half_precision_is_near():
     half, full = G(z, c, noise_mode='const'), G(z, c, noise_mode='const', force_fp32=True)
     assert half.dtype == torch.float32 and not torch.equal(half, full)
     assert_near(half, full, relative=0.02)
+    with torch.no_grad():  # kernels are kept, in float32
+        first, again = (G(z, c, noise_mode='const') for _ in range(2))
+    assert torch.equal(first, again) and not torch.equal(first, full)
+    assert_near(first, full, relative=0.02)
 
 
 def test_an_image_does_not_depend_on_its_batch():
