@@ -1,5 +1,4 @@
 """Two processes give the numbers of one: every generated image once, in the same order, with the same class."""
-import importlib
 import json
 
 import pytest
@@ -11,6 +10,7 @@ from metrics.gan_test import gan_test
 from metrics.memorization import memorization
 from metrics.per_class import fid_per_class, kid_per_class
 from tests.class_metric_stand_ins import options, save_bars
+from tests.two_processes import run_in_two
 
 NUM_STEPS = 40  # of the judge
 METRICS = [fid_per_class, kid_per_class, dc5k5_full, memorization, gan_test]
@@ -25,10 +25,7 @@ def compute(folder, train, test, **changes):
 
 def work(rank, folder, train, test):
     class_judge.MIN_STEPS = NUM_STEPS
-    importlib.import_module('torch.distributed.nn')  # as processes.join() does: before there is a group that it would keep
-    torch.distributed.init_process_group('gloo', init_method=f'file://{folder}/init', rank=rank, world_size=2)
     values = compute(folder, train, test, num_gpus=2, rank=rank)
-    torch.distributed.destroy_process_group()
     if rank == 0:
         with open(f'{folder}/values.json', 'w', encoding='ascii') as file:
             json.dump(values, file)
@@ -40,7 +37,7 @@ def test_two_processes_equal_one(tmp_path, monkeypatch):
     (tmp_path / 'one').mkdir()
     (tmp_path / 'two').mkdir()
     alone = compute(str(tmp_path / 'one'), train, test)
-    torch.multiprocessing.spawn(work, (str(tmp_path / 'two'), train, test), nprocs=2)
+    run_in_two(work, tmp_path, str(tmp_path / 'two'), train, test)
     with open(tmp_path / 'two' / 'values.json', encoding='ascii') as file:
         assert json.load(file) == pytest.approx(alone, rel=1e-5, abs=1e-9)
     pictures = [(tmp_path / name / 'memorization.png').read_bytes() for name in ('one', 'two')]

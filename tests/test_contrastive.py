@@ -8,6 +8,7 @@ import scipy.linalg
 import torch
 
 from hyper_plugin.contrastive import barlow_twins, make_views
+from tests.two_processes import run_in_two
 
 
 def barlow_in_numpy(a, b, off_diagonal=0.005):
@@ -78,21 +79,18 @@ def features():
     return torch.randn(2, 8, 4, generator=generator), torch.randn(4, 5, generator=generator)
 
 
-def run_process(rank, init_file, outdir):
+def run_process(rank, outdir):
     warnings.simplefilter('error')
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{init_file}', rank=rank, world_size=2)
     (a, b), weight = features()
     weight.requires_grad_(True)
     own = slice(rank * 4, rank * 4 + 4)
     loss = barlow_twins(a[own] @ weight, b[own] @ weight)
     loss.backward()
-    torch.save((loss.detach(), weight.grad), f'{outdir}/{rank}.pt')
-    torch.distributed.destroy_process_group()
+    torch.save((loss.detach(), weight.grad), outdir / f'{rank}.pt')
 
 
 def test_two_processes_have_the_loss_of_the_whole_batch(tmp_path):
-    torch.multiprocessing.spawn(run_process, (str(tmp_path / 'init'), str(tmp_path)), nprocs=2)
+    run_in_two(run_process, tmp_path, tmp_path)
     (a, b), weight = features()
     weight.requires_grad_(True)
     want = barlow_twins(a @ weight, b @ weight)

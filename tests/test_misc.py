@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.two_processes import run_in_two
 from torch_utils import misc
 from torch_utils.misc import InfiniteSampler, constant, copy_params_and_buffers
 
@@ -272,9 +273,7 @@ def test_without_processes():
     misc.check_ddp_consistency(net)
 
 
-def run_process(rank, init_file):
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group('gloo', init_method=f'file://{init_file}', rank=rank, world_size=2)
+def run_process(rank):
     torch.manual_seed(0)
     net = Net()
     net.mean.fill_(float('nan'))
@@ -293,8 +292,7 @@ def run_process(rank, init_file):
         with misc.ddp_sync(ddp, sync):
             ddp(torch.full([1, 1], rank + 1.0)).sum().backward()
         assert ddp.module.weight.grad.item() == expected
-    torch.distributed.destroy_process_group()
 
 
 def test_two_processes(tmp_path):
-    torch.multiprocessing.spawn(run_process, (str(tmp_path / 'init'),), nprocs=2)
+    run_in_two(run_process, tmp_path)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.two_processes import run_in_two
 from torch_utils import training_stats
 from torch_utils.training_stats import Collector, report, report0
 
@@ -240,8 +241,7 @@ def test_states_of_numbers_that_are_not_finite():
 
 # --- several processes ---
 
-def two_processes(rank, init_file, out_file):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{init_file}', rank=rank, world_size=2)
+def run_process(rank, outdir):
     training_stats.init_multiprocessing(rank=rank, sync_device='cpu')
     collector = Collector()
     names = ['x', 'y'] if rank == 0 else ['y', 'x', 'only here']    # another order, another name
@@ -252,15 +252,14 @@ def two_processes(rank, init_file, out_file):
     collector = Collector()
     collector.load_state_dict(state)        # pending is what both processes reported, in each of them once
     collector.update()
-    torch.save({name: moments(collector, name) for name in collector.names()}, f'{out_file}{rank}')
-    torch.distributed.destroy_process_group()
+    torch.save({name: moments(collector, name) for name in collector.names()}, outdir / f'{rank}.pt')
 
 
 def test_sums_over_processes(tmp_path):
-    torch.multiprocessing.spawn(two_processes, (str(tmp_path / 'init'), str(tmp_path / 'out')), nprocs=2)
+    run_in_two(run_process, tmp_path, tmp_path)
     both = np.asarray([0, 1, 2, 10, 11, 12])
     for rank in range(2):
-        stats = torch.load(f'{tmp_path}/out{rank}', weights_only=True)
+        stats = torch.load(tmp_path / f'{rank}.pt', weights_only=True)
         assert sorted(stats) == ['first', 'only here', 'x', 'y']
         np.testing.assert_allclose([stats['x'], stats['y']], [(6, both.mean(), both.std())] * 2)
         assert stats['only here'][:2] == (3, 11) and stats['first'] == (1, 1, 0)
