@@ -16,7 +16,7 @@ def repository(tmp_path):
 def run_demo(repository, *args):
     """Run from another folder, as make and users may."""
     return subprocess.run([sys.executable, repository / 'benchmarks' / 'demo.py', *args], capture_output=True, text=True,
-                          cwd=repository.parent, timeout=60)
+                          cwd=repository.parent, timeout=300)
 
 
 def rows_of(table):

@@ -197,16 +197,17 @@ def start_command(script, *args):
 
 
 def finish(process):
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return output
 
 
-def wait_for(condition, process, seconds=120):
+def wait_for(condition, process, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         if process.poll() is not None or time.monotonic() > end:
-            raise AssertionError(f'ended with {process.returncode} before its time: {process.communicate()[0]}')
+            process.kill()
+            raise AssertionError(f'ended with {process.returncode} (None: too late) before its time: {process.communicate()[0]}')
         time.sleep(0.002)
 
 
@@ -250,8 +251,8 @@ def test_a_second_signal_ends_at_once(tmp_path, rgb_zip):
     assert process.poll() is None
     start = time.monotonic()
     process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGINT and time.monotonic() - start < 5
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT and time.monotonic() - start < 20
     assert 'SIGINT again' in output and not list(tmp_path.glob('*/*.pkl'))
 
 

@@ -9,7 +9,7 @@ import legacy
 from tests.conftest import REPO
 from tests.small_disk import fill_disk, small_disk
 
-PATIENCE_SEC = 120
+PATIENCE_SEC = 300
 TINY = ['--device=cpu', '--threads=1', '--z-dim=8', '--w-dim=8', '--cbase=64', '--cmax=8', '--batch=4', '--gamma=1',
         '--aug=noaug', '--kimg=0.8', '--tick=0.04', '--snap=2', '--keep-snapshots=2']
 NUM_TICKS = 21      # one of 4 images, and 20 of 40

@@ -241,7 +241,7 @@ def test_a_last_state_that_finds_no_space(tmp_path, rgb_zip):
         time.sleep(0.5)
         good = images_done(run_dir)
         os.kill(process.pid, 15)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=300)
         assert process.returncode == 1 and f'--resume={run_dir}' in output.splitlines()[-1], output
         assert 'no space left to save the state' in output.splitlines()[-1]
         assert images_done(run_dir) == good

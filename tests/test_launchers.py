@@ -101,7 +101,7 @@ def test_torchrun_that_is_told_to_stop(tmp_path, rgb_zip):
     process = start_torchrun('train.py', '--outdir', tmp_path, '--data', rgb_zip, '--kimg=100', *ARGS)
     wait_for(lambda: ticks_told(tmp_path) >= 3, process)
     process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     run_dir = only_run(tmp_path)
     last_line = (run_dir / 'log.txt').read_text().rstrip().splitlines()[-1]
     assert 'To go on' in output and last_line.startswith('Stopped, with everything saved')
@@ -110,13 +110,13 @@ def test_torchrun_that_is_told_to_stop(tmp_path, rgb_zip):
 
 def test_wrong_input_ends_every_process_with_one_line(tmp_path):
     process = start_torchrun('train.py', '--outdir', tmp_path / 'runs', '--data', tmp_path / 'missing.zip', *ARGS)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode != 0 and 'missing.zip' in output and not (tmp_path / 'runs').exists()
 
 
 def test_gpus_and_the_launcher_must_agree(tmp_path, rgb_zip):
     process = start_torchrun('train.py', '--outdir', tmp_path / 'runs', '--data', rgb_zip, '--gpus=4', *ARGS)
-    output, _ = process.communicate(timeout=120)
+    output, _ = process.communicate(timeout=300)
     assert process.returncode != 0 and 'the launcher started 2 processes' in output
 
 

@@ -50,7 +50,7 @@ def test_under_torchrun(tmp_path, what, results):
     (tmp_path / 'program.py').write_text(PROGRAM)
     command = [sys.executable, '-m', 'torch.distributed.run', '--nproc-per-node=2', '--rdzv-backend=c10d',
                '--rdzv-endpoint=127.0.0.1:0', tmp_path / 'program.py', REPO, tmp_path, what]
-    subprocess.run(command, check=True, timeout=120, capture_output=True)
+    subprocess.run(command, check=True, timeout=300, capture_output=True)
     assert [(tmp_path / f'{rank}.txt').read_text() for rank in range(2)] == results
 
 

@@ -86,7 +86,7 @@ def measured(tmp_path_factory):
     outer = folder / 'outer.html'
     outer.write_text(f'<!DOCTYPE html><body>{COLLECT}{"".join(frames)}</body>')
     command = [str(CHROMIUM), *QUIET, f'--user-data-dir={folder / "profile"}', '--dump-dom', outer.as_uri()]
-    dom = subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+    dom = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
     return json.loads(html.unescape(re.search('<pre id="out">(.*?)</pre>', dom, re.DOTALL)[1]) or '{}')
 
 

@@ -23,7 +23,7 @@ def repository(tmp_path):
 def run_benchmark(repository, *args):
     """Run from another folder, as users may."""
     return subprocess.run([sys.executable, repository / 'benchmarks' / 'selfinit.py', *args], capture_output=True, text=True,
-                          cwd=repository.parent, timeout=60)
+                          cwd=repository.parent, timeout=300)
 
 
 def calls_of(repository, name):

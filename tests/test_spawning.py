@@ -28,7 +28,7 @@ def alive(pid):
     return not state.exists() or state.read_text().rpartition(')')[2].split()[0] != 'Z'  # dead, but not asked after by its parent
 
 
-def wait_for(condition, seconds=60):
+def wait_for(condition, seconds=180):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end

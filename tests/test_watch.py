@@ -78,7 +78,7 @@ def ends():
         port = free_port()
         running[what] = [start(what, rank, port) for rank in range(2)]
     try:
-        said = {what: [process.communicate(timeout=120) for process in pair] for what, pair in running.items()}
+        said = {what: [process.communicate(timeout=300) for process in pair] for what, pair in running.items()}
     finally:
         for process in itertools.chain(*running.values()):
             process.kill()
