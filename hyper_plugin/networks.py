@@ -46,7 +46,8 @@ try:  # one pass over memory each, where the codebase around this file has them
 except ImportError:
     adafm = conv2d_runs = scaled_act = None
 
-CACHE_BYTES = 1 << 26  # kernels that a layer keeps when it does not learn, 100 of 128 x 128 channels
+CACHE_BYTES = 1 << 26  # kernels that a layer keeps when it does not learn, 100 of 128 x 128 channels,
+CACHE_CODES = 16  # but of so many codes at least
 
 # The host's mapping network leaves its running mean alone: one kind of host needs to be told, the other does so by itself.
 NO_UPDATE = {name: True for name in ('skip_w_avg_update',) if name in inspect.signature(host.MappingNetwork.forward).parameters}
@@ -71,9 +72,9 @@ def distinct_codes(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     for everything before v: equal codes come from equal labels.
     """
     rows = v.flatten(0, 1)
-    _values, index = torch.unique(rows.detach(), dim=0, return_inverse=True)
+    values, index = torch.unique(rows.detach(), dim=0, return_inverse=True)
     places = torch.arange(len(rows), device=v.device)
-    same = index == places[:int(index.max()) + 1, None]  # [U, N * L]
+    same = index == places[:len(values), None]  # [U, N * L]
     first = torch.where(same, places, torch.full_like(places, len(rows))).amin(dim=1)
     return rows[first], index.reshape(v.shape[:2])
 
@@ -306,7 +307,7 @@ class KernelCache:
     def drop_oldest(self, room: int) -> None:
         """Keep the newest `room` entries."""
         for key in list(self.made)[:max(len(self.made) - room, 0)]:
-            del self.made[key]
+            self.made.pop(key, None)  # another thread may have been faster
 
 
 @persistence.persistent_class
@@ -332,15 +333,12 @@ class HyperSynthesisLayer(host.SynthesisLayer):
                 fused_modconv: bool = True, gain: float = 1) -> torch.Tensor:
         """fused_modconv: part of the interface; there is one way here."""
         runs = code.layer(self.ws_index)
-        kernels, power, offsets = self.kernels(code)
+        learns = torch.is_grad_enabled() and any(t.requires_grad for t in (x, w, code.codes, *self.parameters()))
+        make = self.make_kernels if learns or self.training else self.keep_kernels
+        kernels, power, offsets = make(code, x.dtype)
         styles = self.affine(w)
         if x.dtype != torch.float32:
-            # Half precision: demodulation divides these scales out again, without them large styles overflow.
-            styles = styles / styles.abs().amax(dim=1, keepdim=True)
-            kernels = kernels if isinstance(kernels, torch.Tensor) else torch.stack(kernels)
-            limits = 1 / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
-            power = power * limits[..., 0, 0].square()
-            kernels = (kernels * limits).to(x.dtype)
+            styles = styles / styles.abs().amax(dim=1, keepdim=True)  # demodulation divides this out; large ones would overflow
         x = scale_channels(x, styles, runs.order)
         x = runs.convolve(x, kernels, self.up, self.padding)
         if self.up > 1:  # the transposed convolution has added k - 1 samples before, and k - up after
@@ -355,24 +353,48 @@ class HyperSynthesisLayer(host.SynthesisLayer):
         offset = offset.expand(len(x), -1) if len(offset) == 1 else offset.index_select(0, runs.index)  # [N, O]
         return finish(self, x, scale, offset, self._noise(len(x), noise_mode), gain, runs.inverse)
 
-    def kernels(self, code: BatchCodes) -> tuple[torch.Tensor | Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
-        """What `hyper` makes of U codes and the frozen kernel: kernels U [O, I, k, k], power [U, O, I], bias offsets [U, O].
-        A layer that does not learn just now keeps them until a weight changes."""
-        if self.training or torch.is_grad_enabled() or self.weight.is_inference():
-            kernels, power, offsets = self.hyper(code.codes, self.weight)
-            return kernels, power, offsets
+    def make_kernels(self, code: BatchCodes, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """What `hyper` makes of U codes and the frozen kernel, for activations of that type: kernels [U, O, I, k, k], power
+        [U, O, I], bias offsets [U, O]. Where something learns: gradients reach the hypernetwork."""
+        self.drop_kernels()  # an optimiser may change weights without a trace in their versions
+        return self._make(code.codes, dtype)
+
+    def keep_kernels(self, code: BatchCodes, dtype: torch.dtype) -> tuple[Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
+        """The same, of which each code's is kept until a weight changes, and U separate kernels. Without gradients."""
         weights = [self.weight, *self.hyper.parameters(), *self.hyper.buffers()]
+        if any(weight.is_inference() for weight in weights):  # those do not tell whether they have changed
+            kernels, power, offsets = self._make(code.codes, dtype)
+            return kernels.unbind(), power, offsets
         cache = self.__dict__.get('kernel_cache')
         if cache is None or not cache.is_of(weights):
             cache = self.__dict__['kernel_cache'] = KernelCache(weights)
-        keys = code.keys()
-        for place, key in enumerate(keys):
-            if key not in cache.made:  # one at a time: a code's kernel does not depend on the batch, not even in its last bit
-                kernels, power, offsets = self.hyper(code.codes[place:place + 1], self.weight)
-                cache.made[key] = kernels[0], power[0], offsets[0]
-        kernels, power, offsets = zip(*[cache.made[key] for key in keys])  # noqa: B905
-        cache.drop_oldest(max(CACHE_BYTES // (self.weight.numel() * self.weight.element_size()), 1))
+        found = []
+        for place, key in enumerate(code.keys()):
+            entry = cache.made.get((dtype, key))
+            if entry is None:  # one at a time: a code's kernel does not depend on the batch, not even in its last bit
+                kernels, power, offsets = self._make(code.codes[place:place + 1], dtype)
+                entry = cache.made[dtype, key] = kernels[0], power[0], offsets[0]
+            found.append(entry)
+        cache.drop_oldest(max(CACHE_BYTES // (self.weight.numel() * self.weight.element_size()), CACHE_CODES))
+        kernels, power, offsets = zip(*found)  # noqa: B905
         return kernels, torch.stack(power), torch.stack(offsets)
+
+    def _make(self, codes: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        kernels, power, offsets = self.hyper(codes, self.weight)
+        if dtype != torch.float32:  # half precision: demodulation divides this scale out too
+            limits = 1 / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
+            power = power * limits[..., 0, 0].square()
+            kernels = (kernels * limits).to(dtype)
+        return kernels, power, offsets
+
+    def drop_kernels(self) -> None:
+        """Let go of what keep_kernels() has kept."""
+        self.__dict__.pop('kernel_cache', None)
+
+    def train(self, mode: bool = True) -> HyperSynthesisLayer:
+        """Also drops the kept kernels, in either mode: eval() after the last picture frees their memory."""
+        self.drop_kernels()
+        return super().train(mode)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != 'kernel_cache'}

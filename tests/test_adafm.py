@@ -69,3 +69,21 @@ def test_a_weight_that_learns_gets_its_gradient():
     weight.requires_grad_()
     gradient, = torch.autograd.grad(adafm(weight, dg, db)[0].sum(), weight)
     assert gradient.abs().max() > 0
+
+
+@pytest.mark.parametrize('impl', ['ref', pytest.param('native', marks=native)])
+@pytest.mark.parametrize('wanted', [1, 2])
+def test_second_derivatives_where_one_modulation_learns(wanted, impl):
+    given = list(inputs(2, 3, 4))
+    given[wanted].requires_grad_()
+    kernels, power = adafm(*given, impl=impl)
+    first, = torch.autograd.grad(kernels.pow(3).sum() + power.square().sum(), given[wanted], create_graph=True)
+    second, = torch.autograd.grad(first.sum(), given[wanted])
+    assert second.abs().max() > 0
+
+
+@pytest.mark.parametrize('wide', [0, 1, 2])
+def test_types_that_differ_have_the_plain_form(wide):
+    given = [t.double() if place == wide else t for place, t in enumerate(inputs(2, 3, 4))]
+    for got, want in zip(adafm(*given), adafm(*(t.double() for t in given)), strict=True):
+        torch.testing.assert_close(got.double(), want, rtol=1e-5, atol=1e-5)

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from torch_utils.ops import conv2d_runs as module
 from torch_utils.ops.conv2d_runs import conv2d_runs
@@ -53,12 +54,29 @@ def test_values_and_two_derivatives(counts, up, padding, size):
         assert (got - want).abs().max() < 1e-3 * want.std()
 
 
-def test_only_wanted_gradients_are_computed():
-    x, kernels = operands([1, 2], (3, 4, 5, 5))
-    for wanted in ([x], [kernels]):
-        others = [t for t in (x, kernels) if t is not wanted[0]]
-        y = conv2d_runs(*(t.detach() if any(t is other for other in others) else t for t in (x, kernels)), [1, 2], 1, 1)
-        assert torch.autograd.grad(y.sum(), wanted)[0].abs().max() > 0
+class WantedGradients(TorchDispatchMode):
+    """Which gradients, of (x, kernel, bias), convolutions are asked for within the context."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.overloadpacket is torch.ops.aten.convolution_backward:
+            self.seen.add(tuple(args[-1]))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize('create_graph', [False, True])
+@pytest.mark.parametrize('wanted', [0, 1])
+def test_only_wanted_gradients_are_computed(wanted, create_graph):
+    given = [t.detach() for t in operands([1, 2], (3, 4, 5, 5))]
+    given[wanted].requires_grad_()
+    y = conv2d_runs(*given, [1, 2], 1, 1)
+    with WantedGradients() as counted:
+        gradient, = torch.autograd.grad(y.sum(), given[wanted], create_graph=create_graph)
+    assert gradient.abs().max() > 0
+    assert counted.seen == {(wanted == 0, wanted == 1, False)}
 
 
 @pytest.mark.parametrize('counts', [[1, 1], [3], [1, 1, 1, 0]])

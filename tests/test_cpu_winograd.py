@@ -1,5 +1,7 @@
 """Winograd's convolution against scipy in float64, its derivatives against PyTorch's, and what it promises about batches."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import scipy.signal
@@ -80,6 +82,14 @@ def test_gradients_of_weights_are_left_out_where_they_are_not_wanted():
     assert torch.autograd.grad(cpu_winograd.convolve(x, weight).sum(), weight)[0] is not None
 
 
+def test_what_one_thread_leaves_out_another_gets():
+    x, weight = (t.requires_grad_() for t in operands())
+    y = cpu_winograd.convolve(x, weight)
+    with conv2d_gradfix.no_weight_gradients(), ThreadPoolExecutor(1) as pool:
+        gradient, = pool.submit(torch.autograd.grad, y.sum(), weight).result()
+    assert gradient.abs().max() > 0
+
+
 def runs_here(x, weight, **settings):
     y = conv2d_gradfix.conv2d(x.requires_grad_(), weight, **settings)
     return type(y.grad_fn).__name__ == '_WinogradBackward'
@@ -92,6 +102,7 @@ def test_which_convolutions_take_it():
         assert not runs_here(x, weight, **others)
     assert not runs_here(x, weight[:, :16], padding=1, groups=2)
     assert not runs_here(x.double().detach(), weight.double(), padding=1)
+    assert not cpu_winograd.fits(x, weight.double()) and not cpu_winograd.fits(x.double(), weight)
     assert not runs_here(*operands(height=8, width=8), padding=1) and not runs_here(*operands(inputs=40, outputs=41), padding=1)
     assert not runs_here(x[:0].detach(), weight, padding=1)
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -27,6 +28,15 @@ print(custom_ops.cpu_kernels() is not None)
 def run(cache, **environment):
     return subprocess.run([sys.executable, '-c', SCRIPT], cwd=REPO, capture_output=True, text=True, timeout=300,
                           env=os.environ | dict(DNNLIB_CACHE_DIR=str(cache)) | environment)
+
+
+def test_where_a_compiler_is_there_are_kernels():
+    """Elsewhere tests of the kernels are skipped, which must not hide that they do not compile."""
+    try:
+        custom_ops.find_compiler()
+    except OSError:
+        pytest.skip('needs a C++ compiler')
+    assert custom_ops.cpu_kernels() is not None
 
 
 @needs_compiler
@@ -69,7 +79,48 @@ def test_a_source_that_does_not_compile_is_told_in_one_line(tmp_path, monkeypatc
     assert custom_ops.cpu_kernels.__wrapped__() is None
     building, line = capsys.readouterr().err.splitlines()
     assert building == 'Building the CPU kernels: some seconds, once' and 'CPU kernels are not built' in line
+    assert 'broken.cpp' in line and 'error' in line
     assert list((tmp_path / 'cache').rglob('*.so')) == []
+
+
+@needs_compiler
+def test_a_library_that_cannot_be_loaded_is_built_again(tmp_path, monkeypatch):
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path))
+    library = custom_ops.build()
+    library.write_bytes(b'')
+    assert custom_ops.cpu_kernels.__wrapped__() is not None and library.stat().st_size > 0
+
+
+@needs_compiler
+def test_paths_with_spaces_and_quotes(tmp_path, monkeypatch):
+    folder = tmp_path / "it's my cache"
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(folder))
+    openmp = custom_ops.find_openmp()
+    if openmp is not None:
+        folder.mkdir()
+        monkeypatch.setattr(custom_ops, 'find_openmp', lambda: shutil.copy(openmp, folder))
+    shutil.copytree(custom_ops.SOURCES, folder / 'cpu')
+    monkeypatch.setattr(custom_ops, 'SOURCES', folder / 'cpu')
+    assert custom_ops.build().is_file()
+
+
+@needs_compiler
+def test_kernels_that_cannot_use_the_threads_are_left(monkeypatch, capsys):
+    monkeypatch.setattr(custom_ops, 'find_openmp', lambda: None)
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert custom_ops.cpu_kernels.__wrapped__() is None and 'OpenMP' in capsys.readouterr().err
+    finally:
+        torch.set_num_threads(threads)
+
+
+@needs_compiler
+def test_threads_at_once_build_one_library(tmp_path, monkeypatch):
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path))
+    with ThreadPoolExecutor(3) as pool:
+        found = [future.result() for future in [pool.submit(custom_ops.cpu_kernels.__wrapped__) for _ in range(3)]]
+    assert None not in found and len(list((tmp_path / 'cpu-kernels').iterdir())) == 1
 
 
 @needs_compiler

@@ -1,6 +1,7 @@
 """HyperGenerator: equal to its source at zero modulation, a class per image and per copy of w, what learns, what is frozen."""
 
 import math
+from copy import deepcopy
 
 import pytest
 import torch
@@ -54,10 +55,22 @@ def test_half_precision_is_near():
     half, full = G(z, c, noise_mode='const'), G(z, c, noise_mode='const', force_fp32=True)
     assert half.dtype == torch.float32 and not torch.equal(half, full)
     assert_near(half, full, relative=0.02)
-    with torch.no_grad():  # kernels are kept, in float32
+    with torch.no_grad():
         first, again = (G(z, c, noise_mode='const') for _ in range(2))
     assert torch.equal(first, again) and not torch.equal(first, full)
     assert_near(first, full, relative=0.02)
+
+
+def test_another_default_type_changes_nothing():
+    G = make_hyper(make_source(resolution=32, channel_base=1024, channel_max=32)).eval().requires_grad_(False)
+    z, c = torch.randn(4, G.z_dim), labels(0, 2, 1, 2)
+    want = G(z, c, noise_mode='const')
+    try:
+        torch.set_default_dtype(torch.float64)
+        got = deepcopy(G)(z, c, noise_mode='const')
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert torch.equal(got, want)
 
 
 def test_an_image_does_not_depend_on_its_batch():

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from torch_utils import custom_ops
 from torch_utils.ops import upfirdn2d as ops
@@ -223,3 +224,8 @@ def test_recorded_programs_compute():
     example = torch.zeros_like(x)
     for program in (torch.jit.trace(Smooth(), example), torch.export.export(Smooth(), (example,)).module()):
         torch.testing.assert_close(program(x), Smooth()(x))
+
+
+def test_forward_mode_is_refused_rather_than_lost():
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError):
+        native(forward_ad.make_dual(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)), [[1]])

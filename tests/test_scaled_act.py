@@ -131,3 +131,29 @@ def test_tensors_that_the_kernel_does_not_take_have_the_plain_form():
     half = scaled_act(x.half().to(memory_format=torch.channels_last), torch.ones(2, 4), torch.zeros(4), act='lrelu')
     assert half.dtype == torch.float16
     np.testing.assert_allclose(half.float().numpy(), want, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize('impl', ['ref', pytest.param('native', marks=native)])
+@pytest.mark.parametrize('gain', [0, -1.5])
+def test_gains_that_turn_the_sign(gain, impl):
+    """Or lose it: then the result does not tell the slope any more."""
+    given = tensors((2, 3, 4, 4))
+    x = given['x'].requires_grad_()
+    y = scaled_act(**given, act='lrelu', gain=gain, impl=impl)
+    np.testing.assert_allclose(y.detach().numpy(), in_numpy(**given, slope=0.2, gain=gain), rtol=1e-5, atol=1e-5)
+    slopes = torch.where(torch.from_numpy(in_numpy(**given)) > 0, 1.0, 0.2) * gain * given['scale'][:, :, None, None]
+    torch.testing.assert_close(torch.autograd.grad(y.sum(), x)[0].double(), slopes.double(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('impl', ['ref', pytest.param('native', marks=native)])
+@pytest.mark.parametrize('change, message', [
+    (dict(scale=torch.ones(1, 3)), r'scale has shape \[1, 3\]; expected \[2, 3\] for x \[2, 3, 4, 5\]'),
+    (dict(offset=torch.ones(2)), r'offset has shape \[2\]; expected \[3\] or \[2, 3\]'),
+    (dict(noise=torch.ones(4)), r'noise has shape \[4\]; expected \[4, 5\] or \[2, 1, 4, 5\]'),
+    (dict(order=torch.tensor([0])), r'order has shape \[1\]; expected \[2\]'),
+    (dict(order=torch.tensor([1, 0], dtype=torch.int32)), r'order is torch.int32; expected torch.int64'),
+    (dict(x=torch.ones(2, 3)), r'x has shape \[2, 3\]; expected \[N, C, H, W\]'),
+])
+def test_shapes_that_do_not_fit(change, message, impl):
+    with pytest.raises(ValueError, match=message):
+        scaled_act(**tensors((2, 3, 4, 5)) | change, impl=impl)

@@ -20,6 +20,9 @@ CASES = [
     dict(padding=(-2, 3, 2, -1)),
     dict(up=(2, 2), padding=(-3, 1, 2, -3)),
     dict(down=(3, 3), padding=(-1, 2, -2, 1)),
+    dict(up=(2, 2), padding=(24, -20, 2, 1)),       # more is cropped than there was
+    dict(padding=(-11, 14, 3, 3)),
+    dict(down=(2, 2), padding=(14, -12, -10, 15)),
 ]
 
 

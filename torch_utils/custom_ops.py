@@ -10,10 +10,12 @@ import functools
 import hashlib
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +29,35 @@ SOURCES = Path(__file__).parent / 'ops' / 'cpu'
 FLAGS = ['-std=c++17', '-O3', '-march=native', '-fPIC', '-fno-math-errno', '-fno-trapping-math']
 BUILD_LIMIT_SEC = 300
 _TYPES = dict(p=ctypes.c_void_p, n=ctypes.c_int64, f=ctypes.c_float, i=ctypes.c_int)
+_building = threading.Lock()
 
 
 @functools.cache
 def cpu_kernels() -> ctypes.CDLL | None:
     """The library of all kernels, built if need be. None, after one line on stderr, if it cannot be built here."""
     try:
-        return ctypes.CDLL(str(build()))
+        with _building:  # of threads that come at the same time, the others find what the first one has built
+            return load(build())
     except (OSError, subprocess.SubprocessError) as error:
-        detail = getattr(error, 'stdout', None) or str(error)
-        print(f'CPU kernels are not built ({detail.strip().splitlines()[-1]}): PyTorch operators serve, which are slower; '
+        print(f'CPU kernels are not built ({_reason(error)}): PyTorch operators serve, which are slower; '
               'install a C++ compiler, or name one in CXX', file=sys.stderr)
         return None
+
+
+def load(library: Path) -> ctypes.CDLL:
+    """The library, built once more if what was kept is no library. OSError or SubprocessError if that fails."""
+    try:
+        return ctypes.CDLL(str(library))
+    except OSError:
+        library.unlink()
+        return ctypes.CDLL(str(build()))
+
+
+def _reason(error: Exception) -> str:
+    """The line that tells most of what went wrong: the first that speaks of an error, else the last."""
+    said = b''.join(filter(None, (getattr(error, name, None) for name in ('stdout', 'stderr'))))
+    lines = said.decode(errors='replace').strip().splitlines() or [str(error)]
+    return next((line for line in lines if 'error' in line), lines[-1])
 
 
 @functools.cache
@@ -57,10 +76,13 @@ def pointer(t: torch.Tensor | None) -> int | None:
 
 
 def build() -> Path:
-    """The path of the built library. OSError or SubprocessError if there is no compiler, or it fails."""
+    """The path of the built library. OSError or SubprocessError if there is no compiler, it fails, or PyTorch has threads that
+    the kernels could not use."""
     compiler = find_compiler()
     sources = sorted(SOURCES.glob('*.cpp'))
     openmp = find_openmp()
+    if openmp is None and torch.get_num_threads() > 1:
+        raise OSError('OpenMP of PyTorch is not found, without which they have one thread')
     known = [path.read_bytes() for path in sorted(SOURCES.iterdir()) if path.is_file()]
     version = subprocess.run([*compiler, '--version'], capture_output=True, check=True, timeout=BUILD_LIMIT_SEC).stdout
     key = hashlib.sha256(b'\0'.join([*known, version, processor().encode(), repr((FLAGS, openmp)).encode()])).hexdigest()[:16]
@@ -84,7 +106,7 @@ def find_compiler() -> list[str]:
 
 
 def find_openmp() -> str | None:
-    """PyTorch's own OpenMP library, so that there is one pool of threads; None: the kernels run in one thread."""
+    """PyTorch's own OpenMP library, so that there is one pool of threads. None where PyTorch brings another one, or none."""
     found = sorted((Path(torch.__file__).parent / 'lib').glob('libgomp*.so*'))
     return str(found[0]) if found else None
 
@@ -103,14 +125,14 @@ def run_ninja(directory: Path, compiler: list[str], sources: list[Path], openmp:
     compile_flags = FLAGS + (['-fopenmp'] if openmp else [])
     link_flags = ['-shared'] + ([openmp, f'-Wl,-rpath,{Path(openmp).parent}'] if openmp else [])
     library = directory / 'kernels.so'
-    words = [' '.join(map(_escape, part)) for part in (compiler, compile_flags, link_flags)]
+    words = [' '.join(_escape(shlex.quote(word)) for word in part) for part in (compiler, compile_flags, link_flags)]
     objects = [f'{source.stem}.o' for source in sources]
     lines = [f'rule compile\n  command = {words[0]} {words[1]} -c $in -o $out',
              f'rule link\n  command = {words[0]} $in {words[2]} -o $out',
              *(f'build {name}: compile {_escape(str(source))}' for name, source in zip(objects, sources, strict=True)),
              f'build {library.name}: link {" ".join(objects)}', '']
     (directory / 'build.ninja').write_text('\n'.join(lines))
-    subprocess.run([_ninja()], cwd=directory, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+    subprocess.run([_ninja()], cwd=directory, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                    timeout=BUILD_LIMIT_SEC)
     return library
 

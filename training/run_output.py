@@ -55,6 +55,7 @@ class RunOutput:
         if self.is_first:
             save_reals(self.samples, self.dataset, self.run_dir / 'reals.png')
             self._save_fakes('fakes_init.png')
+            self._free_generator()
 
     def end_tick(self, image_ticks: int | None, network_ticks: int | None, done: bool, stopping: bool) -> None:
         """Report the tick, and save what is due; everything if the loop ends with it.
@@ -69,6 +70,7 @@ class RunOutput:
             state.progress.say(f'Warning: {warning}')
         with state.progress.paused():
             self._save_due(tick, image_ticks, network_ticks, done, last)
+        self._free_generator()
 
     def _save_due(self, tick: int, image_ticks: int | None, network_ticks: int | None, done: bool, last: bool) -> None:
         state = self.state
@@ -114,6 +116,10 @@ class RunOutput:
             training_stats.report0('Diversity/min', min(ratios.values()))
             training_stats.report0('Diversity/mean', sum(ratios.values()) / len(ratios))
         return self.state.alarm.warnings(ratios)
+
+    def _free_generator(self) -> None:
+        """Free what it has kept for drawing, which the next step makes useless."""
+        self.state.networks['G_ema'].eval()
 
     def _save_fakes(self, name: str) -> None:
         save_fakes(self.samples, self.generator, self.batch_gpu, self.run_dir / name)

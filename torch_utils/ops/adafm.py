@@ -52,8 +52,10 @@ class _AdaFM(torch.autograd.Function):
     def backward(ctx: Any, dk: torch.Tensor, dp: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         weight, dg, db = ctx.saved_tensors
         if torch.is_grad_enabled():
-            kernels, power = plain(weight, dg, db)
-            return None, *torch.autograd.grad([kernels, power], [dg, db], [dk, dp], create_graph=True), None
+            wants = ctx.needs_input_grad[1:3]
+            wanted = [tensor for tensor, wants_it in zip((dg, db), wants, strict=True) if wants_it]
+            found = iter(torch.autograd.grad(plain(weight, dg, db), wanted, [dk, dp], create_graph=True))
+            return None, *[next(found) if wants_it else None for wants_it in wants], None
         return None, *_forms(ctx.form)[1](weight, dg, db, dk, dp), None
 
 

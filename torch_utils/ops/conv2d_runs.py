@@ -3,6 +3,7 @@
 One autograd function for all runs: PyTorch's own splitting and joining would copy the batch, its gradient and all kernels again.
 """
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from . import cpu_winograd
 
 FORMS_BYTES = 1 << 29  # of kernels that stay, in the form that convolutions read: 200 of 128 x 128 channels and more
 _forms = WeakIdKeyDictionary()  # kernel -> its forms, by what makes them
+_filling = threading.Lock()
 
 
 def conv2d_runs(x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor], counts: list[int], up: int = 1,
@@ -43,9 +45,10 @@ def _form(kernel: torch.Tensor, make: Callable[[torch.Tensor], torch.Tensor]) ->
     form = _forms.get(kernel, {}).get(make)
     if form is None:
         form = make(kernel)
-        if sum(other.nbytes for forms in _forms.values() for other in forms.values()) + form.nbytes > FORMS_BYTES:
-            _forms.clear()
-        _forms.setdefault(kernel, {})[make] = form
+        with _filling:
+            kept = sum(other.nbytes for forms in _forms.values() for other in forms.values())
+            if kept + form.nbytes <= FORMS_BYTES:  # what is kept stays: in a cycle of too many, the last come is the next to go
+                _forms.setdefault(kernel, {})[make] = form
     return form
 
 

@@ -6,6 +6,7 @@ An image's result does not depend on the other images of its batch, not even in 
 """
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -56,27 +57,33 @@ def convolve_transformed(x: torch.Tensor, transformed: Sequence[torch.Tensor], c
     x = x.contiguous(memory_format=torch.channels_last)
     images, inputs, height, width = x.shape
     outputs = transformed[0].shape[2]
-    runs, places = torch.tensor(counts), torch.tensor([u.data_ptr() for u in transformed])
-    y = torch.empty([images, outputs, height, width], memory_format=torch.channels_last)
+    runs, places = (torch.tensor(numbers, dtype=torch.int64, device=x.device)
+                    for numbers in (counts, [u.data_ptr() for u in transformed]))
+    y = torch.empty([images, outputs, height, width], dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
     kernel('winograd_convolve', 'ppppnnnnni')(x.data_ptr(), places.data_ptr(), runs.data_ptr(), y.data_ptr(), len(counts),
                                               height, width, inputs, outputs, torch.get_num_threads())
     return y
 
 
+class _Wishes(threading.local):
+    learning = True  # whether gradients of weights are wanted just now, by this thread
+
+
+_wishes = _Wishes()
+
+
 @contextlib.contextmanager
 def no_weight_gradients() -> Iterator[None]:
     """Context in which a gradient with respect to images leaves out those of weights, also where the weights learn."""
-    before, _Winograd.learning = _Winograd.learning, False
+    before, _wishes.learning = _wishes.learning, False
     try:
         yield
     finally:
-        _Winograd.learning = before
+        _wishes.learning = before
 
 
 class _Winograd(torch.autograd.Function):
     """y = C(weight) x for each run of images, or, `transposed`, C(weight)^T x. Each is the other's backward pass."""
-
-    learning = True  # whether gradients of weights are wanted just now
 
     @staticmethod
     def forward(ctx: Any, x: torch.Tensor, weights: torch.Tensor, counts: list[int], transposed: bool) -> torch.Tensor:
@@ -91,7 +98,7 @@ class _Winograd(torch.autograd.Function):
         dx = dw = None
         if ctx.needs_input_grad[0]:
             dx = _Winograd.apply(dy, weights, counts, not transposed)
-        if ctx.needs_input_grad[1] and _Winograd.learning:
+        if ctx.needs_input_grad[1] and _wishes.learning:
             image, slope = (dy, x) if transposed else (x, dy)
             dw = _weight_gradients(image, slope, weights, counts)
         return dx, dw, None, None
@@ -105,7 +112,7 @@ def _weight_gradients(image: torch.Tensor, slope: torch.Tensor, weights: torch.T
                             for each in zip(slope.split(counts), image.split(counts), weights.unbind(), strict=True)])
     image, slope = (t.contiguous(memory_format=torch.channels_last) for t in (image, slope))
     _images, inputs, height, width = image.shape
-    outputs, runs = slope.shape[1], torch.tensor(counts)
+    outputs, runs = slope.shape[1], torch.tensor(counts, dtype=torch.int64, device=image.device)
     taps = image.new_empty(len(counts), outputs, 3, 3, inputs)
     kernel('winograd_weight_gradient', 'ppppnnnnni')(
         image.data_ptr(), slope.data_ptr(), runs.data_ptr(), taps.data_ptr(), len(counts), height, width, inputs, outputs,

@@ -51,9 +51,7 @@ def _split(values: bytes, shape: tuple[int, ...], flip: bool, gain: float) -> tu
 
 def resample(x: torch.Tensor, along_x: Axis, along_y: Axis) -> torch.Tensor:
     """[N, C, H, W] -> [N, C, along_y.size, along_x.size], in the memory format of x."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        return _Resample.apply(x, along_x, along_y)
-    return _run(x, along_x, along_y)
+    return _Resample.apply(x, along_x, along_y)
 
 
 class _Resample(torch.autograd.Function):
@@ -78,10 +76,10 @@ def _run(x: torch.Tensor, along_x: Axis, along_y: Axis) -> torch.Tensor:
     if strides[3] != (shape[1] if channels_last else 1):
         x = x.contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
         strides = x.stride()
-    y = torch.empty((shape[0], shape[1], along_y.size, along_x.size),
+    y = torch.empty((shape[0], shape[1], along_y.size, along_x.size), dtype=x.dtype, device=x.device,
                     memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     geometry, taps = _pack(shape, strides, channels_last, along_x, along_y)
-    _kernel()(x.data_ptr(), y.data_ptr(), geometry, taps, torch.get_num_threads())
+    custom_ops.kernel('upfirdn2d', 'ppppi')(x.data_ptr(), y.data_ptr(), geometry, taps, torch.get_num_threads())
     return y
 
 
@@ -99,13 +97,3 @@ def _pack(shape: tuple[int, ...], strides: tuple[int, ...], channels_last: bool,
         fields += [size, axis.size, axis.up, axis.down, axis.pad, len(axis.taps)]
     taps = [*along_x.taps, *along_y.taps]
     return (ctypes.c_int64 * len(fields))(*fields), (ctypes.c_float * len(taps))(*taps)
-
-
-@functools.cache
-def _kernel() -> Any:
-    library = custom_ops.cpu_kernels()
-    assert library is not None, 'the caller has asked choose()'
-    kernel = library.upfirdn2d
-    kernel.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_int]
-    kernel.restype = None
-    return kernel

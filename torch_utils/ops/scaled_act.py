@@ -20,8 +20,9 @@ def scaled_act(x: torch.Tensor, scale: torch.Tensor | None = None, offset: torch
     act: as in `bias_act`, with its default slope. gain: factor after it. clamp: the scaled value is limited to +-clamp.
     order: [N], a permutation; image n of the result comes from image order[n] of x, and has scale[n], offset[n] and noise[n].
     Differentiable any number of times with respect to all tensors. impl: as in `implementation.choose`; C++ serves
-    'linear' and 'lrelu' on channels-last images, Triton on all.
+    'linear' and 'lrelu' on channels-last images, Triton on all. ValueError for other shapes, or an order of another type.
     """
+    _check(x, scale, offset, noise, order)
     form = choose(impl, x)
     if form == 'triton' and act in cpu_act.SLOPES and (scale is not None or offset is not None or noise is not None):
         from . import triton_scaled_act  # needs a package that only some have
@@ -43,3 +44,20 @@ def scaled_act(x: torch.Tensor, scale: torch.Tensor | None = None, offset: torch
     if act == 'linear' and gain == 1 and clamp is None:
         return x
     return bias_act.bias_act(x, act=act, gain=gain, clamp=clamp, impl=impl)
+
+
+def _check(x: torch.Tensor, scale: torch.Tensor | None, offset: torch.Tensor | None, noise: torch.Tensor | None,
+           order: torch.Tensor | None) -> None:
+    """ValueError if the shapes do not fit: kernels would read what lies beside the tensors."""
+    if x.ndim != 4:
+        raise ValueError(f'x has shape {list(x.shape)}; expected [N, C, H, W]')
+    count, channels, height, width = x.shape
+    allowed: list[tuple[str, torch.Tensor | None, list[tuple[int, ...]]]] = [
+        ('scale', scale, [(count, channels)]), ('offset', offset, [(channels,), (count, channels)]),
+        ('noise', noise, [(height, width), (count, 1, height, width)]), ('order', order, [(count,)])]
+    for name, tensor, shapes in allowed:
+        if tensor is not None and tensor.shape not in shapes:
+            expected = ' or '.join(str(list(shape)) for shape in shapes)
+            raise ValueError(f'{name} has shape {list(tensor.shape)}; expected {expected} for x {list(x.shape)}')
+    if order is not None and order.dtype != torch.int64:
+        raise ValueError(f'order is {order.dtype}; expected torch.int64')

@@ -227,4 +227,7 @@ class _Depthwise(torch.autograd.Function):
 
 def pad2d(x: torch.Tensor, padding: Borders) -> torch.Tensor:
     """Put zeros around [N, C, H, W]: (left, right, top, bottom), negative to crop."""
-    return F.pad(x, padding) if any(padding) else x
+    added, cropped = [max(n, 0) for n in padding], [min(n, 0) for n in padding]
+    for step in (added, cropped):  # in this order: more may be cropped on one side than there was
+        x = F.pad(x, step) if any(step) else x
+    return x
