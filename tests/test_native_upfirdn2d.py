@@ -226,6 +226,7 @@ def test_recorded_programs_compute():
         torch.testing.assert_close(program(x), Smooth()(x))
 
 
+@pytest.mark.filterwarnings('ignore:.torch.jit.script. is deprecated:DeprecationWarning')   # PyTorch's own use
 def test_forward_mode_is_refused_rather_than_lost():
     with forward_ad.dual_level(), pytest.raises(NotImplementedError):
         native(forward_ad.make_dual(torch.zeros(1, 1, 8, 8), torch.ones(1, 1, 8, 8)), [[1]])
