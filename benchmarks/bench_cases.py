@@ -18,7 +18,7 @@ import PIL.Image
 import reference
 import torch
 from bench_flops import expected_classes, flop_per_image, iteration_gflop
-from bench_networks import Setup, Training, build, draw_labels
+from bench_networks import Setup, Training, build, draw_labels, labels_in_turn
 from bench_timing import KEPT, OVERHEAD, SHARED, SPEEDUP, Case, Way
 
 from hyper_plugin import contrastive
@@ -48,7 +48,8 @@ def train_case(setup: Setup, batch: int) -> Case:
     in_batch = expected_classes(batch, setup.classes)
     gflop = {name: iteration_gflop(run.G, run.D, batch, in_batch, shares) for name, run in runs.items()}
     ways = {name: Way(run.run, run.is_reference) for name, run in runs.items()}
-    if setup.kind == 'plain':  # how much of it is memory that the C library returns to the system and gets anew
+    if setup.kind == 'plain' or setup.network == 'hyper-10':
+        # How much of it is memory that the C library returns to the system and gets anew.
         ways['kept'] = dataclasses.replace(ways['ref'], is_keeping=True)
         ratios[KEPT] = ('kept', 'ours')
     return Case(f'train/{setup.network}/{setup.resolution}', batch, ways, shares, ratios, gflop)
@@ -68,8 +69,7 @@ def sample_case(setup: Setup, batch: int) -> Case:
     old = copy.deepcopy(G)
     reference.store_plane_by_plane(old)
     z, c = torch.randn(batch, setup.code, device=setup.device), draw_labels(batch, setup.classes, setup.device)
-    # Class after class: any two of a batch differ, whatever is drawn.
-    c = torch.eye(setup.classes, device=setup.device)[torch.arange(batch) % setup.classes] if setup.kind == 'hyper' else c
+    c = labels_in_turn(batch, setup.classes, setup.device) if setup.kind == 'hyper' else c
     calls = {'ours': lambda: G(z, c), 'ref': lambda: old(z, c)}
     ratios = dict(FROM_REF)
     if setup.kind == 'hyper':

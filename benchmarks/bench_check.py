@@ -1,6 +1,5 @@
 """Regressions: ratios of a run that are worse than those that are committed, and the speed page of the README."""
 import re
-from pathlib import Path
 
 from bench_report import machine_line, tables
 from bench_timing import KEPT, SPEEDUP
@@ -39,8 +38,3 @@ def fill_page(text: str, reports: list[dict]) -> str:
         raise ValueError(f'README.md has {count} places for the speed tables; expected one, between the comments '
                          '"speed: benchmarks/results/speed" and "end of speed"')
     return filled
-
-
-def read_page(readme: Path) -> str:
-    """The README's text."""
-    return readme.read_text(encoding='ascii')

@@ -66,6 +66,11 @@ def draw_labels(count: int, classes: int, device: str) -> torch.Tensor:
     return torch.nn.functional.one_hot(torch.randint(classes, [count]), classes).float().to(device)
 
 
+def labels_in_turn(count: int, classes: int, device: str) -> torch.Tensor:
+    """One-hot labels [count, classes], class after class: as many different ones as there can be, whatever is drawn."""
+    return torch.eye(classes, device=device)[torch.arange(count) % classes]
+
+
 class Training:
     """One training set-up, of which single steps can be run: with the repository's loop, or by the plainest one."""
 

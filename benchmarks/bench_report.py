@@ -85,11 +85,13 @@ def part_table(cases: Sequence[dict], _peak: float) -> str:
 
 def memory_table(found: Sequence[dict]) -> str:
     """Peak memory."""
-    text = head('peak memory of training, MiB', 'batch', 'reference', 'ours', 'ratio')
+    words = dict(train='training', sample='sampling')
+    text = head('peak memory, MiB', 'batch', 'reference', 'ours', 'ratio')
     for entry in found:
-        network, resolution = entry['name'].split('/')[1:]
+        work, network, resolution = entry['name'].split('/')[1:]
         sizes = [f'{entry[way] / MIB:,.0f}' for way in ('ref', 'ours')]
-        text += row(f'{network}, {resolution}x{resolution}', entry['batch'], *sizes, f'{entry["ours"] / entry["ref"]:.2f}')
+        name = f'{words[work]} {network}, {resolution}x{resolution}'
+        text += row(name, entry['batch'], *sizes, f'{entry["ours"] / entry["ref"]:.2f}')
     return text
 
 

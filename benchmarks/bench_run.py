@@ -43,7 +43,8 @@ def run(quick: bool, device: str, groups: Sequence[str], tiny: bool = False) -> 
     again = convolution_peak(device, tries=1 if tiny else 8)  # a moment in which the machine is busy shows no peak
     report['peak_gflops'] = max(report['peak_gflops'], again)
     if 'memory' in groups:
-        report['memory'] = [memory(setup, batch) for setup, batch in memory_setups(quick, device, tiny)]
+        report['memory'] = [memory(setup, batch, work) for work in ('train', 'sample')
+                            for setup, batch in memory_setups(quick, device, tiny)]
     report['minutes'] = (time.time() - started) / 60
     return report
 
@@ -96,7 +97,7 @@ def memory_setups(quick: bool, device: str, tiny: bool) -> list[tuple[Setup, int
     return [(Setup(kind, resolution), batch) for resolution, batch in sizes for kind in ('plain', 'hyper')]
 
 
-def memory(setup: Setup, batch: int) -> dict:
-    """Peak bytes of both ways."""
-    return dict(name=f'memory/{setup.network}/{setup.resolution}', batch=batch,
-                **{way: peak_of(setup, batch, way) for way in ('ours', 'ref')})
+def memory(setup: Setup, batch: int, work: str) -> dict:
+    """Peak bytes of both ways. work: 'train' or 'sample'."""
+    return dict(name=f'memory/{work}/{setup.network}/{setup.resolution}', batch=batch,
+                **{way: peak_of(setup, batch, work, way) for way in ('ours', 'ref')})

@@ -1,4 +1,4 @@
-"""The straightforward composition of the networks, which the benchmark compares with (`--impl=ref`).
+"""The straightforward composition of the networks, which the benchmark compares with.
 
 Within composition() the repository's networks compute the same images, logits and gradients, up to rounding, from their own
 weights, by PyTorch's ready-made operations one after another, as the papers write them:

@@ -11,6 +11,7 @@ import json
 import os
 import statistics
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from matplotlib.figure import Figure
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for a script, only its own folder is on the path
 
 from bench_flops import flop_per_class, flop_per_image
-from bench_networks import Setup, build
+from bench_networks import Setup, build, labels_in_turn
 from bench_report import head, row
 from bench_run import machine
 from bench_timing import Way, seconds
 from digits_task import ROOT, write_text
+
+from hyper_plugin.networks import CACHE_BYTES, CACHE_CODES
 
 MILLION, MIB, FLOAT = 10**6, 2**20, 4
 CLASSES = (2, 10, 100, 1000)
@@ -33,12 +36,15 @@ RANKS = (0, 1, 4, 16, 64)
 RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 BATCHES = (1, 4, 16, 64)
 MEASURED_RESOLUTION = 256  # above it a picture takes seconds
+WARM_UP = 40  # batches of 16 meet nearly all of 100 classes
 PAPER256: dict[str, Any] = dict(channel_base=16384, channel_max=512, map_depth=8)  # the published sizes for 256x256
 NOTE = """
 *Learned*: parameters of the generator's hypernetworks and class code; the source's own stay frozen. *Snapshot*: G, D and
 the averaged G in float32. *Learning state*: gradients and Adam's two moments of what G learns. *Per class*: GFLOP to make one
-class's kernels, once per batch in training, once in all when sampling. Computed from shapes; times are measured up to {limit}
-pixels on {processor}, {threads} threads (float32), and marked with * where arithmetic extrapolates them.
+class's kernels, once per batch in training; in sampling they are kept, as far as {kept} a layer hold them, and those of
+{codes} classes at least. Computed from shapes; times are measured up to {limit} pixels on {processor}, {threads} threads
+(float32), with all kernels kept, and marked with * where arithmetic extrapolates them. In the table of classes, times are at
+32x32 with up to 128 channels, of batches of 16 with classes drawn at random, after {warm_up} others.
 """
 
 
@@ -66,13 +72,24 @@ def size_of(setup: Setup) -> Size:
 
 
 def seconds_per_image(setup: Setup, batch: int, repeats: int = 3) -> float:
-    """Of sampling mixed classes, when their kernels are known."""
+    """Of sampling mixed classes, the same in every batch, when their kernels are known."""
+    c = labels_in_turn(batch, setup.classes, setup.device)
+    return _seconds(setup, lambda: c, batch, 1, repeats)
+
+
+def seconds_at_random(setup: Setup, batch: int, repeats: int = 15) -> float:
+    """Of sampling classes drawn anew for every batch, when many batches have been before."""
+    generator = torch.Generator().manual_seed(0)
+    eye = torch.eye(setup.classes)
+    return _seconds(setup, lambda: eye[torch.randint(setup.classes, [batch], generator=generator)], batch, WARM_UP, repeats)
+
+
+def _seconds(setup: Setup, labels: Callable[[], torch.Tensor], batch: int, warm_up: int, repeats: int) -> float:
     G = build(setup)[0].eval().requires_grad_(False)
     z = torch.randn(batch, setup.code)
-    c = torch.eye(setup.classes)[torch.arange(batch) % setup.classes]
-    way = Way(lambda _part: G(z, c), is_grad=False)
-    seconds(way, 'all', 1, setup.device)
-    return statistics.median(seconds(way, 'all', 1, setup.device) for _ in range(repeats)) / batch
+    way = Way(lambda _part: G(z, labels()), is_grad=False)
+    times = [seconds(way, 'all', 1, setup.device) for _ in range(warm_up + repeats)]
+    return statistics.median(times[warm_up:]) / batch
 
 
 def by_resolution(largest: int) -> list[dict[str, Any]]:
@@ -102,7 +119,7 @@ def collect(largest: int) -> dict[str, Any]:
         largest=largest,
         ranks=[as_row(size_of(dataclasses.replace(paper, rank=rank))) for rank in RANKS],
         classes=[dict(as_row(size_of(dataclasses.replace(paper, classes=classes))),
-                      seconds=seconds_per_image(dataclasses.replace(small, classes=classes), 16)) for classes in CLASSES],
+                      seconds=seconds_at_random(dataclasses.replace(small, classes=classes), 16)) for classes in CLASSES],
         resolutions=by_resolution(largest),
         batches=[dict(batch=batch, seconds=seconds_per_image(small, batch)) for batch in BATCHES],
     )
@@ -121,7 +138,8 @@ def markdown(report: dict[str, Any]) -> str:
         text += '\n'
     text += head('batch, 32x32', 'ms per image') + ''.join(
         row(entry['batch'], f'{1000 * entry["seconds"]:.1f}') for entry in report['batches'])
-    return text + NOTE.format(limit=report['largest'], **report['machine'])
+    return text + NOTE.format(limit=report['largest'], kept=f'{CACHE_BYTES / MIB:.0f} MiB', codes=CACHE_CODES, warm_up=WARM_UP,
+                              **report['machine'])
 
 
 def cells(entry: dict[str, Any], name: str) -> list[str]:

@@ -2,7 +2,7 @@
 
     python benchmarks/speed.py [--quick] [--check] [--device=cpu|cuda] [--groups=train,sample]
 
-writes cpu.json (all numbers), cpu.md (tables) and cpu.png (picture) of the device's name; of a quick run, cpu-quick.*.
+writes cpu.json (all numbers), cpu.md (tables) and cpu.png (picture); of a quick run, cpu-quick.*; with a GPU also cuda.*.
 """
 import json
 import os
@@ -13,7 +13,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # for a script, only its own folder is on the path
 
-from bench_check import fill_page, read_page, regressions
+from bench_check import fill_page, regressions
 from bench_report import markdown, plot
 from bench_run import run
 from digits_task import ROOT, write_text
@@ -30,14 +30,14 @@ def check_groups(_context: click.Context, _parameter: click.Parameter, value: st
     return value.split(',')
 
 
-def check_device(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """The device, if it is there."""
+def check_device(_context: click.Context, _parameter: click.Parameter, value: str) -> list[str]:
+    """The devices that are meant, if they are there."""
     import torch
-    if value == 'auto':
-        return 'cuda' if torch.cuda.is_available() else 'cpu'
     if value == 'cuda' and not torch.cuda.is_available():
         raise click.BadParameter('PyTorch sees no CUDA device; leave --device out to measure the CPU')
-    return value
+    if value == 'auto':
+        return ['cpu', 'cuda'] if torch.cuda.is_available() else ['cpu']
+    return [value]
 
 
 def write_results(outdir: Path, report: dict) -> Path:
@@ -52,33 +52,33 @@ def write_results(outdir: Path, report: dict) -> Path:
     return outdir / f'{stem}.md'
 
 
-def committed(device: str) -> dict:
-    """The results in the repository."""
-    path = RESULTS / f'{device}.json'
-    if not path.is_file():
-        raise click.UsageError(f'{path} is not there to compare with; make bench writes it')
-    return json.loads(path.read_text())
+def committed(devices: list[str]) -> dict[str, dict]:
+    """The results in the repository, of those devices that have some."""
+    found = {device: path for device in devices if (path := RESULTS / f'{device}.json').is_file()}
+    if not found:
+        raise click.UsageError(f'{RESULTS} has no {devices[0]}.json to compare with; make bench writes it')
+    return {device: json.loads(path.read_text()) for device, path in found.items()}
 
 
 def fill_readme() -> None:
     """Put the tables of the committed results into the README."""
     readme = ROOT / 'README.md'
     reports = [json.loads(path.read_text()) for name in ('cpu', 'cuda') if (path := RESULTS / f'{name}.json').is_file()]
-    write_text(readme, fill_page(read_page(readme), reports))
+    write_text(readme, fill_page(readme.read_text(encoding='ascii'), reports))
 
 
 @click.command()
 @click.option('--quick', is_flag=True, help='About 3 minutes on 2 cores: fewer repeats, 32 and 64 pixels, 10 classes.')
 @click.option('--check', is_flag=True, help='Compare with the committed ratios; exit code 1 if one is more than 25 % worse.')
 @click.option('--readme', is_flag=True, help="Measure nothing, put the committed results' tables into README.md.")
-@click.option('--device', callback=check_device, type=click.Choice(['auto', 'cpu', 'cuda']), default='auto', show_default=True,
-              help='What to measure; auto: the GPU, if there is one.')
+@click.option('--device', 'devices', callback=check_device, type=click.Choice(['auto', 'cpu', 'cuda']), default='auto',
+              show_default=True, help='What to measure; auto: the CPU, and the GPU if there is one.')
 @click.option('--threads', type=click.IntRange(min=1), help="Threads on the CPU  [default: PyTorch's choice]")
 @click.option('--groups', callback=check_groups, default=','.join(GROUPS), show_default=True, help='Which cases to measure.')
 @click.option('--tiny', is_flag=True, hidden=True)  # seconds instead of minutes, for a test
 @click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=RESULTS,
               show_default='benchmarks/results/speed', help='Where the results are written.')
-def main(quick: bool, check: bool, readme: bool, device: str, threads: int | None, groups: list[str], tiny: bool,
+def main(quick: bool, check: bool, readme: bool, devices: list[str], threads: int | None, groups: list[str], tiny: bool,
          outdir: Path) -> None:
     """Measure training iterations, sampling and the other work against the straightforward composition.
 
@@ -90,13 +90,17 @@ def main(quick: bool, check: bool, readme: bool, device: str, threads: int | Non
     import torch
     if threads is not None:
         torch.set_num_threads(threads)
-    before = committed(device) if check else None
-    try:
-        report = dict(command=' '.join(['python benchmarks/speed.py', *sys.argv[1:]]), **run(quick, device, groups, tiny))
-    except ArithmeticError as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(write_results(outdir, report).read_text())
-    worse = [] if before is None else regressions(before, report)
+    if check and groups == ['memory']:
+        raise click.UsageError('--groups=memory has no times to check; add another group')
+    before = committed(devices) if check else {}
+    worse = []
+    for device in before or devices:
+        try:
+            report = dict(command=' '.join(['python benchmarks/speed.py', *sys.argv[1:]]), **run(quick, device, groups, tiny))
+            worse += regressions(before[device], report) if check else []
+        except (ArithmeticError, ValueError) as error:
+            raise click.ClickException(str(error)) from error
+        click.echo(write_results(outdir, report).read_text())
     if worse:
         raise click.ClickException(f'slower than the committed results: {"; ".join(worse)}')
 

@@ -35,6 +35,7 @@ def test_a_run_writes_numbers_tables_and_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(scale, 'CLASSES', (2, 3))
     monkeypatch.setattr(scale, 'BATCHES', (1, 4))
     monkeypatch.setattr(scale, 'seconds_per_image', lambda setup, batch: batch / 100)
+    monkeypatch.setattr(scale, 'seconds_at_random', lambda setup, batch: setup.classes / 100)
     args = ['--largest=32', f'--outdir={tmp_path}', f'--picture={tmp_path / "scale.png"}']
     done = CliRunner().invoke(scale.main, args, catch_exceptions=False)
     assert done.exit_code == 0, done.output
@@ -43,6 +44,7 @@ def test_a_run_writes_numbers_tables_and_a_picture(tmp_path, monkeypatch):
     assert first['seconds'] == 0.04 and first['is_measured'] and not second['is_measured']
     assert second['seconds'] == pytest.approx(0.04 * second['gflop_per_image'] / first['gflop_per_image'])
     text = (tmp_path / 'scale.md').read_text()
+    assert [entry['seconds'] for entry in found['classes']] == [0.02, 0.03]
     assert '| full |' in text and f'{1000 * second["seconds"]:,.1f}*' in text
     with Image.open(tmp_path / 'scale.png') as picture:
         assert picture.width > 1000
@@ -50,3 +52,17 @@ def test_a_run_writes_numbers_tables_and_a_picture(tmp_path, monkeypatch):
 
 def test_measures_a_picture():
     assert 0 < scale.seconds_per_image(Setup('hyper', 8, 3, **TINY), 2) < 10
+
+
+def test_random_classes_change_from_batch_to_batch(monkeypatch):
+    seen = []
+    monkeypatch.setattr(scale, 'seconds', lambda way, part, calls, device: seen.append(way.run(part)) or float(len(seen)))
+    monkeypatch.setattr(scale, 'build', lambda setup: [Labels()])
+    assert scale.seconds_at_random(Setup('hyper', 8, 50, **TINY), 4, repeats=3) == (scale.WARM_UP + 2) / 4
+    assert len({tuple(labels.argmax(dim=1).tolist()) for labels in seen}) > scale.WARM_UP / 2
+    assert {tuple(labels.shape) for labels in seen} == {(4, 50)}
+
+
+class Labels(torch.nn.Module):
+    def forward(self, z, c):
+        return c

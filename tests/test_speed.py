@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
+from tests.flop_counter import FlopCounter
 from torch_utils import allocator
 from training.config import TrainingOptions, build_config
 from training.data_facts import DataFacts
@@ -47,8 +48,9 @@ def test_a_run_writes_numbers_tables_and_a_picture(report):
     assert {'processor', 'cores_used', 'threads', 'torch', 'native_kernels'} <= set(found['machine'])
     assert max(found['equality'].values()) < 1e-3 and found['peak_gflops'] > 1
     assert all(2**27 < entry[way] < 2**33 for entry in found['memory'] for way in ('ours', 'ref'))
+    assert {entry['name'] for entry in found['memory']} == {'memory/train/plain-10/16', 'memory/sample/plain-10/16'}
     text = (report / 'cpu-quick.md').read_text()
-    assert '| hyper-10, 16x16 | 4 |' in text and found['machine']['torch'] in text
+    assert '| hyper-10, 16x16 | 4 |' in text and '| sampling plain-10, 16x16 | 4 |' in text and found['machine']['torch'] in text
     with Image.open(report / 'cpu-quick.png') as picture:
         assert picture.width > 500
 
@@ -56,7 +58,7 @@ def test_a_run_writes_numbers_tables_and_a_picture(report):
 def test_the_check_finds_a_planted_regression(report):
     measured = json.loads((report / 'cpu-quick.json').read_text())
     assert bench_check.regressions(measured, measured) == []
-    for name, ratio, factor in (('train/plain-10/16', 'speedup with kept memory', 1.3), ('train/hyper-10/16', 'speedup', 1.3),
+    for name, ratio, factor in (('train/plain-10/16', 'speedup with kept memory', 1.3), ('part/augment/16', 'speedup', 1.3),
                                 ('train/hyper-10/16', 'overhead', 1 / 1.3)):
         before = copy.deepcopy(measured)
         case, = (case for case in before['cases'] if case['name'] == name)
@@ -81,12 +83,29 @@ def test_a_regression_is_exit_code_1(report, tmp_path, monkeypatch):
     assert 'sample/plain-10/16/b4: speedup' in done.stderr and 'part/augment' not in done.stderr
 
 
+@pytest.mark.parametrize('known, measured', [(['cpu'], ['cpu']), (['cpu', 'cuda'], ['cpu', 'cuda']), ([], ['cpu', 'cuda'])])
+def test_every_device_is_measured(known, measured, monkeypatch, tmp_path):
+    """And checked as far as there are results."""
+    monkeypatch.setattr(speed, 'RESULTS', tmp_path)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    case = dict(name='train/plain-10/32', ratios=dict(speedup=dict(median=2)))
+    for device in known:
+        (tmp_path / f'{device}.json').write_text(json.dumps(dict(cases=[case])))
+    seen = []
+    monkeypatch.setattr(speed, 'run', lambda quick, device, groups, tiny: seen.append(device) or dict(cases=[case]))
+    monkeypatch.setattr(speed, 'write_results', lambda outdir, report: tmp_path / 'cpu.json')
+    (tmp_path / 'cpu.json').touch()
+    done = CliRunner().invoke(speed.main, ['--check'] if known else [], catch_exceptions=False)
+    assert done.exit_code == 0 and seen == measured
+
+
 def test_nothing_to_compare_is_an_error():
     with pytest.raises(ValueError, match='no case in common'):
         bench_check.regressions(dict(cases=[]), dict(cases=[dict(name='train/plain-10/32', ratios=dict(speedup=dict(median=1)))]))
 
 
-@pytest.mark.parametrize('args, message', [(['--groups=train,sampel'], "'sampel'"), (['--check', '--device=cpu'], 'make bench')])
+@pytest.mark.parametrize('args, message', [(['--groups=train,sampel'], "'sampel'"), (['--check', '--device=cpu'], 'make bench'),
+                                           (['--check', '--groups=memory'], 'add another group')])
 def test_wrong_options(args, message, monkeypatch, tmp_path):
     monkeypatch.setattr(speed, 'RESULTS', tmp_path)
     done = CliRunner().invoke(speed.main, args)
@@ -125,7 +144,7 @@ def test_flop_of_hypernetworks(rank):
 def test_flop_are_those_that_pytorch_executes():
     run = Training(Setup('plain', 32, 3, channel_base=1024, channel_max=32, code=32), 4, is_reference=True)
     for part, (g, d) in bench_flops.PASSES.items():
-        with reference.composition(), bench_flops.FlopCounter() as counter:
+        with reference.composition(), FlopCounter() as counter:
             run.run(part)
         wanted = 4 * (g * bench_flops.flop_per_image(run.G) + d * bench_flops.flop_per_image(run.D))
         if part == 'Greg':  # a gradient for every image's own kernel, where the styles' is all that is needed
@@ -138,7 +157,7 @@ def test_the_counter_counts_as_pytorch_does():
     x = torch.randn(2, 6, 9, 9, requires_grad=True)
     with FlopCounterMode(display=False) as wanted:
         conv(x).sum().backward()
-    with bench_flops.FlopCounter() as found:
+    with FlopCounter() as found:
         conv(x).sum().backward()
     assert found.flop == wanted.get_total_flops()
 
