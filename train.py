@@ -38,7 +38,8 @@ def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
         run, values = run_and_options(COMMAND, outdir, values)
         options = options_of(values, gpus=process_count(values['gpus'], member))
         check_precision(options.device)
-        check_source(options.resume)
+        if run is None or run.config is None:
+            check_source(options.resume)
         data = inspect_data(options.data, options.cond, options.subset, options.mirror, options.seed)
         if run is not None and run.config is not None:
             plan = plan_to_go_on(run, run.config, data, values, options.gpus, options.device)

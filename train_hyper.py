@@ -111,7 +111,9 @@ def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
             launch(plan_transfer(options, values, outdir, run), dry_run, member)
         elif values['cond_transfer']:
             data = inspect_data(options.data, True, options.subset, options.mirror, options.seed)
-            launch(plan_to_go_on(run, run.config, data, values, options.gpus, options.device), dry_run, member)
+            plan = plan_to_go_on(run, run.config, data, values, options.gpus, options.device)
+            check_views(plan.config)
+            launch(plan, dry_run, member)
         else:
             click.echo(f'Done: {run.path} is self-initialised, and --no-cond-transfer asks for no more')
 

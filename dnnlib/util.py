@@ -1,10 +1,12 @@
 """Attribute dictionary, lookup of objects by dotted name, console logging and time formatting."""
+import contextlib
+import errno
 import importlib
 import os
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import ModuleType, TracebackType
 from typing import Any, TextIO
 
@@ -140,9 +142,7 @@ class Logger:
 
     def flush(self) -> None:
         """Write out what is buffered for the console and the file."""
-        self._streams[0].flush()
-        if self.file is not None:
-            self.file.flush()
+        self._tees[0].flush()
 
     def close(self) -> None:
         """Close the file and give stdout and stderr back, unless something else has replaced them since. Idempotent."""
@@ -162,8 +162,22 @@ class Logger:
     def _tell_news(self) -> None:
         if self._news:
             news, self._news = self._news, ''
-            self._streams[1].write(news)
-            self._streams[1].flush()
+            with _console_may_go(self._streams[1]):
+                self._streams[1].write(news)
+                self._streams[1].flush()
+
+
+@contextlib.contextmanager
+def _console_may_go(stream: TextIO) -> Iterator[None]:
+    """What reads the console may end before this process does, as `tee` at a Ctrl-C: what is written from then on is dropped."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EIO):
+            raise
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())  # also for what Python writes out at its end
+        os.close(nowhere)
 
 
 class _Tee:
@@ -178,7 +192,8 @@ class _Tee:
 
     def write(self, text: str | bytes) -> int:
         text = text.decode() if isinstance(text, bytes) else text
-        self._stream.write(text)
+        with _console_may_go(self._stream):
+            self._stream.write(text)
         if self._logger.file is not None and (plain := self._plain(text)):
             self._logger.file.write(plain)
         if self._logger.should_flush:
@@ -188,7 +203,8 @@ class _Tee:
         return len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        with _console_may_go(self._stream):
+            self._stream.flush()
         if self._logger.file is not None:
             self._logger.file.flush()
 

@@ -15,9 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.commands import REPO, end_started
+
 if not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'    # read when Triton is imported: its kernels run on the CPU, where tests ask for them
-REPO = Path(__file__).resolve().parent.parent
 CLASS_NAMES = ['cat', 'dog', 'owl']
 
 
@@ -28,6 +29,13 @@ def _seeded():
     torch.manual_seed(0)
     np.random.seed(0)
     random.seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _commands_end():
+    """No training goes on after its test."""
+    yield
+    end_started()
 
 
 @pytest.fixture(scope='session')

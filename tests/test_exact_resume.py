@@ -6,8 +6,6 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,7 +13,7 @@ import torch
 
 import legacy
 from hyper_plugin import selfinit
-from tests.conftest import REPO
+from tests.commands import COMMAND, finish, only_run, start_command, ticks_told, wait_for, wait_for_line
 from tests.hyper_sources import make_hyper, make_source
 from training import training_loop as loop_module
 from training.config import TrainingOptions, build_config
@@ -25,8 +23,6 @@ from training.training_loop import training_loop
 from training.training_state import find_state, read_state
 
 TINY = dict(z_dim=8, w_dim=8, map_depth=2, cbase=64, cmax=8, batch=4, mbstd_group=2, gamma=1.0, kimg=0.048, tick=0.02, snap=1)
-COMMAND = ['--z-dim=8', '--w-dim=8', '--map-depth=2', '--cbase=64', '--cmax=8', '--batch=4', '--mbstd-group=2', '--gamma=1',
-           '--device=cpu', '--threads=1']
 
 
 def config_of(path, changes=None, **options):
@@ -190,37 +186,6 @@ def test_distillation_goes_on_exactly(tmp_path, monkeypatch, stops):
 
 # --- commands that are really killed ---
 
-def start_command(script, *args):
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    return subprocess.Popen([sys.executable, script, *map(str, args)], cwd=REPO, env=env, stdout=subprocess.PIPE,
-                            stderr=subprocess.STDOUT, text=True, start_new_session=True)
-
-
-def finish(process):
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, output
-    return output
-
-
-def wait_for(condition, process, seconds=300):
-    end = time.monotonic() + seconds
-    while not condition():
-        if process.poll() is not None or time.monotonic() > end:
-            process.kill()
-            raise AssertionError(f'ended with {process.returncode} (None: too late) before its time: {process.communicate()[0]}')
-        time.sleep(0.002)
-
-
-def only_run(outdir):
-    run_dir, = outdir.iterdir()
-    return run_dir
-
-
-def ticks_told(outdir):
-    """By the one run in the folder, which may not have begun."""
-    return sum(len(path.read_text().splitlines()) for path in outdir.glob('*/stats.jsonl'))
-
-
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=['SIGINT', 'SIGTERM'])
 def test_a_command_that_is_told_to_stop_saves_and_goes_on(tmp_path, rgb_zip, number):
     args = ['--data', rgb_zip, '--cond=1', '--kimg=0.4', '--tick=0.012', '--snap=50', '--workers=1', *COMMAND]
@@ -247,7 +212,7 @@ def test_a_second_signal_ends_at_once(tmp_path, rgb_zip):
                             '--batch=4000', '--batch-gpu=2')
     wait_for(lambda: list(tmp_path.glob('*/fakes_init.png')), process)
     process.send_signal(signal.SIGTERM)
-    time.sleep(0.3)  # the step of 2000 passes takes longer
+    wait_for_line('SIGTERM: finishing the step', process)  # of 2000 passes
     assert process.poll() is None
     start = time.monotonic()
     process.send_signal(signal.SIGINT)

@@ -2,7 +2,6 @@
 
 import json
 import os
-import time
 
 import pytest
 from click.testing import CliRunner
@@ -10,10 +9,13 @@ from click.testing import CliRunner
 import legacy
 import train
 import train_hyper
+from tests.commands import COMMAND, finish, only_run, start_command, wait_for, wait_for_line
 from tests.conftest import REPO
 from tests.small_disk import fill_disk, small_disk
-from tests.test_exact_resume import COMMAND, assert_same_end, finish, only_run, start_command, wait_for
-from training.run_dir import read_json
+from tests.test_exact_resume import assert_same_end
+from training import launch
+from training.going_on import absolute_paths
+from training.run_dir import read_json, save_json
 from training.run_lock import lock_run
 from training.training_state import find_state, read_state
 
@@ -180,17 +182,64 @@ def test_a_dry_run_changes_nothing(run):
     assert {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
 
 
-def test_going_on_needs_no_source(tmp_path, rgb_zip, source_pkl):
+@pytest.mark.parametrize('main, options', [(train_hyper.main, ['--selfinit', '--code-dim=4']), (train.main, ['--cond=1'])])
+def test_going_on_needs_no_source(tmp_path, rgb_zip, source_pkl, main, options):
     """The source of a transfer may be gone, or be a long download."""
     source = tmp_path / 'source.pkl'
     source.write_bytes(source_pkl.read_bytes())
-    args = ['--data', rgb_zip, '--resume', source, '--selfinit', '--code-dim=4', '--batch=4', '--kimg=0.008', '--tick=0.004',
-            '--device=cpu']
-    assert call('--outdir', tmp_path / 'runs', *args, main=train_hyper.main).exit_code == 0
+    args = ['--data', rgb_zip, '--resume', source, *options, '--batch=4', '--kimg=0.008', '--tick=0.004', '--device=cpu']
+    assert call('--outdir', tmp_path / 'runs', *args, main=main).exit_code == 0
     source.unlink()
-    result = call('--resume=latest', '--outdir', tmp_path / 'runs', '--kimg=0.016', main=train_hyper.main)
+    result = call('--resume=latest', '--outdir', tmp_path / 'runs', '--kimg=0.016', main=main)
     assert result.exit_code == 0, result.output
     assert images_done(only_run(tmp_path / 'runs')) == 16
+
+
+def test_the_contrastive_loss_keeps_its_views(tmp_path, rgb_zip, source_pkl):
+    args = ['--outdir', tmp_path / 'runs', '--data', rgb_zip, '--resume', source_pkl, '--selfinit', '--code-dim=4', '--batch=4',
+            '--kimg=0.008', '--tick=0.004', '--device=cpu']
+    assert call(*args, main=train_hyper.main).exit_code == 0
+    result = call('--resume=latest', '--outdir', tmp_path / 'runs', '--kimg=0.016', '--batch-gpu=1', main=train_hyper.main)
+    assert result.exit_code == 2 and '--contrastive=barlow compares the images of a pass' in result.stderr
+
+
+def test_passes_for_fewer_processes_do_not_stand_in_the_way(run):
+    run_dir, _args = run
+    assert call('--resume', run_dir, '--kimg=0.024', '--batch-gpu=4').exit_code == 0
+    result = call('--resume', run_dir, '--kimg=0.032', '--gpus=2', '-n')
+    assert result.exit_code == 0 and json.loads(result.stdout)['batch_gpu'] == 2
+    result = call('--resume', run_dir, '--kimg=0.032', '--gpus=2', '--batch-gpu=3', '-n')
+    assert result.exit_code == 2 and '--batch-gpu must divide the 2 images' in result.stderr
+
+
+def test_half_precision_comes_back_with_the_gpu(tmp_path, run):
+    run_dir, _args = run
+    path = run_dir / 'training_options.json'
+    config = read_json(path)
+    config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] = config['D_kwargs']['num_fp16_res'] = 4  # as started on a GPU
+    save_json(path, config)
+    assert call('--resume', run_dir, '--kimg=0.024').exit_code == 0
+    kept = read_json(path)
+    assert kept['G_kwargs']['synthesis_kwargs']['num_fp16_res'] == kept['D_kwargs']['num_fp16_res'] == 4
+    on_gpu, on_cpu = (launch._on_device(kept | dict(device=device), 0) for device in ('cuda', 'cpu'))
+    assert on_gpu['G_kwargs'] == kept['G_kwargs'] and on_gpu['D_kwargs'] == kept['D_kwargs']
+    assert on_cpu['G_kwargs']['synthesis_kwargs']['num_fp16_res'] == on_cpu['D_kwargs']['num_fp16_res'] == 0
+
+
+def test_files_are_found_from_another_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ('data.zip', 'source.pkl', 'detector.pt'):
+        (tmp_path / name).touch()
+    found = absolute_paths(dict(data='data.zip', resume='source.pkl', metrics_detector='detector.pt', outdir='runs'))
+    assert found == dict(data=str(tmp_path / 'data.zip'), resume=str(tmp_path / 'source.pkl'),
+                         metrics_detector=str(tmp_path / 'detector.pt'), outdir='runs')
+    assert absolute_paths(dict(data=None, resume='latest', metrics_detector='inception'))['metrics_detector'] == 'inception'
+
+
+def test_long_descriptions_in_any_script(tmp_path, rgb_zip):
+    result = call('--outdir', tmp_path / 'runs', '--data', rgb_zip, *TINY, '--desc', '\u732b' * 100)
+    assert result.exit_code == 0, result.output
+    assert only_run(tmp_path / 'runs').name == '00000-rgb-auto-gamma1-batch4-' + '\u732b' * 42
 
 
 def test_a_run_that_only_self_initialised_is_done(tmp_path, source_pkl):
@@ -210,17 +259,13 @@ def test_a_full_disk_stops_nothing(tmp_path, rgb_zip):
         wait_for(lambda: list(disk.glob('*/training-state-*.pt')), process)
         run_dir = only_run(disk)
         filler = fill_disk(disk)
-        output = []
-        while 'no space left to save' not in ''.join(output):
-            output.append(process.stdout.readline())
-            assert output[-1], ''.join(output)
+        wait_for_line('no space left to save', process)
         assert not list(run_dir.glob('.*part*'))
         good = images_done(run_dir)
         for path in run_dir.glob('network-snapshot-*.pkl'):
             assert legacy.load_network_pkl(path)['G_ema'] is not None
-        told = len(output)
-        while not any(line.startswith('tick') for line in output[told + 3:]):  # ticks go on
-            output.append(process.stdout.readline())
+        for _ in range(4):
+            wait_for_line('tick ', process)  # they go on
         assert images_done(run_dir) == good
         filler.unlink()
         rest = finish(process)
@@ -238,7 +283,7 @@ def test_a_last_state_that_finds_no_space(tmp_path, rgb_zip):
         wait_for(lambda: list(disk.glob('*/training-state-*.pt')), process)
         run_dir = only_run(disk)
         filler = fill_disk(disk)
-        time.sleep(0.5)
+        wait_for_line('no space left to save', process)
         good = images_done(run_dir)
         os.kill(process.pid, 15)
         output, _ = process.communicate(timeout=300)

@@ -11,19 +11,12 @@ import pytest
 import torch
 
 import legacy
+from tests.commands import COMMAND, finish, only_run, start_command, start_torchrun, ticks_told, wait_for
 from tests.conftest import REPO
-from tests.test_exact_resume import COMMAND, assert_same_end, finish, only_run, start_command, ticks_told, wait_for
+from tests.test_exact_resume import assert_same_end
 from training.training_state import find_state, read_state
 
 ARGS = ['--cond=1', '--tick=0.012', '--snap=2', *COMMAND]
-
-
-def start_torchrun(script, *args, nodes=1, node=0, port=0, processes=2):
-    env = {**os.environ, 'OMP_NUM_THREADS': '1'}
-    where = ['--standalone'] if nodes == 1 else [f'--nnodes={nodes}', f'--node-rank={node}', '--master-addr=127.0.0.1',
-                                                  f'--master-port={port}']
-    return subprocess.Popen([sys.executable, '-m', 'torch.distributed.run', f'--nproc-per-node={processes}', *where, script,
-                             *map(str, args)], cwd=REPO, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def free_port():

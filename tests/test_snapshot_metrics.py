@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -9,11 +10,13 @@ from click.testing import CliRunner
 import legacy
 import train
 import train_hyper
+from dnnlib.files import whole_file
 from metrics.metric_main import report_metric
 from tests.class_metric_stand_ins import save_bars
-from tests.test_exact_resume import COMMAND, differences, only_run
+from tests.commands import COMMAND, only_run
+from tests.test_exact_resume import differences
 from training.run_dir import prune_snapshots, read_json
-from training.snapshot_metrics import BEST, best_snapshot, mark_best
+from training.snapshot_metrics import BEST, mark_best
 from training.training_state import find_state, read_state
 
 TINY = ['--cond=1', '--tick=0.5', '--snap=4', '--kimg=2', '--aug=noaug', *COMMAND, '--batch=20', '--mbstd-group=4']
@@ -41,10 +44,9 @@ def test_training_measures_and_marks_the_best(tmp_path, rgb_zip):
     assert len(kid) == len(judged) == 4  # ticks 1 to 4, the first one being a batch long
     values = {line['snapshot_pkl']: line['results']['kid_per_class_0.03k'] for line in kid}
     assert {'kid_per_class_0.03k/cat', 'kid_per_class_0.03k/dog', 'kid_per_class_0.03k/owl'} <= kid[0]['results'].keys()
-    best = os.readlink(run_dir / BEST)
-    left = {path.name for path in run_dir.glob('network-snapshot-*.pkl')}
-    assert best in left and left <= {best, 'network-snapshot-000002.pkl'}
-    assert values[best] == min(value for name, value in values.items() if name in left)
+    last, = run_dir.glob('network-snapshot-*.pkl')
+    is_last = min(values, key=values.get) == last.name
+    assert (run_dir / BEST).samefile(last) == is_last
     assert legacy.load_network_pkl(run_dir / BEST)['class_names'] == ['cat', 'dog', 'owl']
     assert 'kid_per_class' in (run_dir / 'report.html').read_text() and 'kid_per_class' in (run_dir / 'log.txt').read_text()
 
@@ -66,7 +68,11 @@ def test_a_run_that_goes_on_may_measure(tmp_path, rgb_zip, source_pkl):
     assert result.exit_code == 0, result.output
     run_dir = only_run(tmp_path / 'runs')
     assert read_json(run_dir / 'training_options.json')['metrics']['names'] == ['kid_per_class', 'gan_test']
-    assert (run_dir / BEST).is_symlink() and lines_of(run_dir, 'kid_per_class_0.03k')
+    assert (run_dir / BEST).samefile(max(run_dir.glob('network-snapshot-*'))) and lines_of(run_dir, 'kid_per_class_0.03k')
+    measured = lines_of(run_dir, 'kid_per_class_0.03k')
+    result = call('--resume=latest', '--outdir', tmp_path / 'runs', '--kimg=0.12', '--metrics=none', main=train_hyper.main)
+    assert result.exit_code == 0 and lines_of(run_dir, 'kid_per_class_0.03k') == measured
+    assert read_json(run_dir / 'training_options.json')['metrics'] is None
 
 
 @pytest.mark.parametrize('options, text', [
@@ -97,8 +103,9 @@ def test_data_that_the_metrics_cannot_take_are_said_before_training(tmp_path):
 
 def write_values(run_dir, values, snapshots):
     for name in snapshots:
-        (run_dir / name).touch()
-    lines = [json.dumps(dict(results={'m': value, 'm/cat': 0}, snapshot_pkl=name)) for name, value in values]
+        (run_dir / name).write_text(name)
+    lines = [json.dumps(dict(results={'m': value, 'm/cat': 0}, snapshot_pkl=name, timestamp=time.time() + 1))
+             for name, value in values]
     (run_dir / 'metric-m.jsonl').write_text('\n'.join(lines) + '\n')
 
 
@@ -108,17 +115,45 @@ A, B, C = (f'network-snapshot-00000{i}.pkl' for i in range(3))
 @pytest.mark.parametrize('values, higher, want', [
     ([(A, 3.0), (B, 1.0), (C, 2.0)], False, B),
     ([(A, 3.0), (B, 1.0), (C, 2.0)], True, A),
-    ([(A, 3.0), (A, 0.5), (C, 2.0)], False, A),  # measured again: the last value counts
+    ([(A, 3.0), (A, 0.5), (C, 2.0)], False, A),  # measured again
     ([(A, float('nan')), (C, 2.0)], False, C),
-    ([(A, 3.0), ('gone.pkl', 0.0), (None, 0.0)], False, A),
+    ([(A, 3.0), (None, 0.0), ('../network-snapshot-000000.pkl', 0.0), (BEST, 0.0)], False, A),  # no snapshots of the run
 ])
-def test_the_best_that_is_there(tmp_path, values, higher, want):
+def test_the_best(tmp_path, values, higher, want):
     write_values(tmp_path, values, [A, B, C])
     mark_best(tmp_path, 'm', higher)
-    assert best_snapshot(tmp_path) == tmp_path / want and (tmp_path / BEST).resolve() == (tmp_path / want).resolve()
-    prune_snapshots(tmp_path, 1, best_snapshot(tmp_path))
-    assert {path.name for path in tmp_path.glob('network-snapshot-*')} == {want, C}
+    assert (tmp_path / BEST).samefile(tmp_path / want)
+    mark_best(tmp_path, 'm', higher)
+    prune_snapshots(tmp_path, 1)
+    assert [path.name for path in tmp_path.glob('network-snapshot-*')] == [C]
+    assert (tmp_path / BEST).read_text() == want
+    mark_best(tmp_path, 'm', higher)  # the best one has gone, but for this
+    assert (tmp_path / BEST).read_text() == want
     assert not list(tmp_path.glob('.*'))
+
+
+def test_the_best_outlives_its_name(tmp_path):
+    """Snapshots count thousands of images, so that a run that stops soon after has another one of the same name."""
+    write_values(tmp_path, [(A, 1.0)], [A])
+    mark_best(tmp_path, 'm', False)
+    with whole_file(tmp_path / A) as part:
+        part.write_text('later')
+    os.utime(tmp_path / A, (time.time() + 60,) * 2)
+    mark_best(tmp_path, 'm', False)
+    assert (tmp_path / BEST).read_text() == A
+    report_metric(dict(metric='m', results={'m': 2.0}), tmp_path, tmp_path / A)  # and is worse
+    mark_best(tmp_path, 'm', False)
+    assert (tmp_path / BEST).read_text() == A
+
+
+def test_without_links_the_best_is_copied(tmp_path, monkeypatch):
+    def fail(*_paths):
+        raise OSError('no links here')
+
+    monkeypatch.setattr(os, 'link', fail)
+    write_values(tmp_path, [(A, 1.0)], [A])
+    mark_best(tmp_path, 'm', False)
+    assert (tmp_path / BEST).read_text() == A and not (tmp_path / BEST).samefile(tmp_path / A)
 
 
 def test_values_by_another_detector_do_not_count(tmp_path):
@@ -127,7 +162,7 @@ def test_values_by_another_detector_do_not_count(tmp_path):
         (tmp_path / snapshot).touch()
         report_metric(dict(metric='m', results={'m': value}, detector=detector), tmp_path, tmp_path / snapshot)
     mark_best(tmp_path, 'm', False)
-    assert best_snapshot(tmp_path) == tmp_path / B
+    assert (tmp_path / BEST).samefile(tmp_path / B)
 
 
 def test_half_a_line_is_passed_over(tmp_path):
@@ -136,10 +171,10 @@ def test_half_a_line_is_passed_over(tmp_path):
         file.write('{"results": {"m": 0.5}, "snapsh')
     report_metric(dict(metric='m', results={'m': 0.1}), tmp_path, tmp_path / A)
     mark_best(tmp_path, 'm', False)
-    assert best_snapshot(tmp_path) == tmp_path / A  # 0.1: the new line is whole, the half one is not taken
+    assert (tmp_path / BEST).samefile(tmp_path / A)  # 0.1: the new line is whole, the half one is not taken
 
 
 def test_nothing_measured_nothing_marked(tmp_path):
     write_values(tmp_path, [(A, float('nan'))], [A])
     mark_best(tmp_path, 'm', False)
-    assert best_snapshot(tmp_path) is None and not os.path.lexists(tmp_path / BEST)
+    assert not os.path.lexists(tmp_path / BEST)

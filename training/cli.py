@@ -46,7 +46,7 @@ def command_errors(verbose: bool = False) -> Iterator[None]:
     """
     try:
         yield
-    except (click.ClickException, click.Abort, click.exceptions.Exit):
+    except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):  # the last one as `| head` ends: click's
         raise
     except Exception as error:
         if verbose:
@@ -54,11 +54,14 @@ def command_errors(verbose: bool = False) -> Iterator[None]:
         raise _as_click_error(error) from error
 
 
+def is_of_input(error: BaseException) -> bool:
+    """Whether it is the user's to mend: what was given is wrong, not the run or the machine."""
+    return isinstance(error, ValueError) or (isinstance(error, OSError) and error.errno not in MACHINE_ERRNOS)
+
+
 def _as_click_error(error: Exception) -> click.ClickException:
-    if isinstance(error, OSError) and error.errno in MACHINE_ERRNOS:
-        return RunError(_describe_os_error(error))
     if isinstance(error, OSError):
-        return InputError(_describe_os_error(error))
+        return (InputError if is_of_input(error) else RunError)(_describe_os_error(error))
     if isinstance(error, ValueError):
         return InputError(_one_line(error))
     first_line = str(error).strip().partition('\n')[0]

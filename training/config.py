@@ -250,9 +250,12 @@ def _label_ramp(options: TrainingOptions) -> list[float] | None:
     return [_plain(kimg) for kimg in ramp]
 
 
+NO_METRICS = 'none'  # for a run that goes on, which would keep the ones that it had
+
+
 def metrics_config(options: dict[str, Any]) -> dict[str, Any] | None:
     """What training.snapshot_metrics.SnapshotMetrics takes, from the options --metrics...; ValueError for unknown names."""
-    if options['metrics'] is None:
+    if options['metrics'] in (None, NO_METRICS):
         return None
     return dict(
         names=[find_metric(name.strip()).name for name in options['metrics'].split(',')],

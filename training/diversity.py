@@ -131,3 +131,8 @@ class DiversityAlarm:
 
     def _describe(self, name: str) -> str:
         return f'class {name}' if self._by_class else 'all images'
+
+
+def statistic_of(name: str) -> str:
+    """What the ratio of a class is called in stats.jsonl, where Diversity/min and Diversity/mean are those over the classes."""
+    return f'Diversity/class {name}' if name in ('min', 'mean') else f'Diversity/{name}'

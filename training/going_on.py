@@ -11,7 +11,6 @@ from .config import metrics_config, share_batch
 from .data_facts import DataFacts
 from .launch import Plan
 from .run_dir import LATEST, OPTIONS, Run, find_run
-from .source_sizes import set_precision
 from .training_loop import training_loop
 
 # Options that leave what is learnt alone, or that only move its end. --data may name another place of the same data.
@@ -58,7 +57,8 @@ def merged_options(run: Run, options: dict[str, Any], given: Collection[str]) ->
 
 def absolute_paths(options: dict[str, Any]) -> dict[str, Any]:
     """The options with the names of existing files made absolute: a run may go on from another directory."""
-    names = [name for name in ('data', 'resume') if options[name] and options[name] != LATEST and os.path.exists(options[name])]
+    names = [name for name in ('data', 'resume', 'metrics_detector')
+             if options[name] and options[name] != LATEST and os.path.exists(options[name])]
     return {**options, **{name: os.path.abspath(options[name]) for name in names}}
 
 
@@ -89,14 +89,13 @@ def changed_config(run: Run, config: dict[str, Any], options: dict[str, Any], nu
         changes['training_set_kwargs'] = config['training_set_kwargs'] | dict(path=options['data'])
     if num_gpus != config['num_gpus'] or options['batch_gpu'] != run.options.get('batch_gpu'):
         group = config['D_kwargs'].get('epilogue_kwargs', {}).get('mbstd_group_size', 4)
-        changes['batch_gpu'] = share_batch(config['batch_size'], num_gpus, options['batch_gpu'], group)
+        batch_gpu = options['batch_gpu']
+        if batch_gpu == run.options.get('batch_gpu') and batch_gpu and batch_gpu > config['batch_size'] // num_gpus:
+            batch_gpu = None  # what was asked for fewer processes, which is at most as much: a process's whole share
+        changes['batch_gpu'] = share_batch(config['batch_size'], num_gpus, batch_gpu, group)
     if options['workers'] is not None:
         loader = dict(num_workers=options['workers'], pin_memory=config['data_loader_kwargs']['pin_memory'])
         changes['data_loader_kwargs'] = loader | (dict(prefetch_factor=2) if options['workers'] else {})
-    if device != 'cuda':  # half precision is used there only
-        G_kwargs = config['G_kwargs']
-        changes['G_kwargs'] = G_kwargs | dict(synthesis_kwargs=set_precision(G_kwargs['synthesis_kwargs'], dict(num_fp16_res=0)))
-        changes['D_kwargs'] = set_precision(config['D_kwargs'], dict(num_fp16_res=0))
     moved = run.path / Path(config['resume_pkl'] or '').name
     if config['resume_pkl'] and not os.path.exists(config['resume_pkl']) and moved.is_file():
         changes['resume_pkl'] = str(moved.absolute())  # the run's own selfinit.pkl, in a directory that was renamed

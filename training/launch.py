@@ -18,11 +18,14 @@ from .report import refresh_report
 from .run_dir import OPTIONS, Run, make_run_dir, record_run, save_json
 from .run_lock import lock_run
 from .snapshot_metrics import check_metrics
+from .source_sizes import in_full_precision
 from .spawning import start_processes
 from .stop_signals import StopSignals
 from .training_loop import training_loop
 from .watch import is_of_communication
 
+LOG = 'log.txt'
+ORPHAN_SEC = 60  # in which processes find that their parent is gone
 Config = dict[str, Any]
 Prepare = Callable[[Path, Config], Config | None]
 
@@ -61,6 +64,9 @@ def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> P
         check_devices(plan.config['device'], plan.config['num_gpus'])
     path = plan.run.path if plan.run else make_run_dir(plan.outdir, plan.description)
     with lock_run(path):
+        if (path / LOG).exists():
+            with lock_run(path / LOG, patience_sec=ORPHAN_SEC):  # of processes whose parent died
+                pass
         _run(Run(path, plan.command, plan.options, plan.data.record()), plan, member)
     return path
 
@@ -69,7 +75,7 @@ def _run(run: Run, plan: Plan, member: Member | None) -> None:
     """Prepare and train in the run's directory; what is said goes to its log too."""
     record_run(run)  # also where it goes on: with the options of this time
     to_go_on = _to_go_on(run, member)
-    with dnnlib.util.Logger(file_name=str(run.path / 'log.txt'), file_mode='a'):
+    with dnnlib.util.Logger(file_name=str(run.path / LOG), file_mode='a'):
         with StopSignals() as stop:
             config = _prepare(run, plan)
             if config is None or stop.asked:
@@ -103,7 +109,7 @@ def _train_in_processes(run_dir: Path, config: Config, to_go_on: str) -> None:
     try:
         start_processes(_run_process, (run_dir, config, to_go_on), config['num_gpus'])
     except (RuntimeError, ValueError) as error:  # the first process, which writes the log, may have been the one to die
-        with open(run_dir / 'log.txt', 'a', encoding='utf-8') as log:
+        with contextlib.suppress(OSError), open(run_dir / LOG, 'a', encoding='utf-8') as log:
             log.write(f'Stopped: {error}\n')
         raise
     except KeyboardInterrupt:
@@ -169,7 +175,8 @@ def _run_process(rank: int, run_dir: Path, config: Config, to_go_on: str) -> Non
     assert member is not None
     with contextlib.ExitStack() as stack:
         if rank == 0:
-            stack.enter_context(dnnlib.util.Logger(file_name=str(run_dir / 'log.txt'), file_mode='a'))
+            stack.enter_context(dnnlib.util.Logger(file_name=str(run_dir / LOG), file_mode='a'))
+            stack.enter_context(lock_run(run_dir / LOG))  # the parent holds the directory, and may die first
         _train_as_member(member, run_dir, config, to_go_on)
 
 
@@ -195,7 +202,8 @@ def _train(run_dir: Path, config: Config, to_go_on: str) -> None:
 
 
 def _on_device(config: Config, index: int) -> Config:
-    return config | dict(device=str(rank_device(config['device'], index)))
+    config = config | dict(device=str(rank_device(config['device'], index)))
+    return config if config['device'].startswith('cuda') else in_full_precision(config)
 
 
 def _to_go_on(run: Run, member: Member | None) -> str:

@@ -3,7 +3,7 @@
 import copy
 import random
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from .cli import SNAPSHOT_PATTERN
 from .exchange import from_first_process
 from .progress import Progress
 from .resume import resume_networks
+from .run_lock import leave_run_to_parent
 from .training_state import STATE_PATTERN, find_state, read_state
 
 Networks = dict[str, Any]  # 'G', 'D', 'G_ema': modules with the attributes of training.networks
@@ -77,21 +78,29 @@ def build_augment_pipe(augment_kwargs: dict[str, Any] | None, augment_p: float, 
 
 def real_batches(
     dataset: Any, batch: int, seed: int, rank: int, num_gpus: int, start: int, loader_kwargs: dict[str, Any], device: torch.device
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
     """Endless batches of one process: images float [N, C, H, W] in [-1, 1], labels float [N, label_dim].
 
-    start: images that all processes together have had before.
+    start: images that all processes together have had before. To be closed, which ends the processes that read.
     """
     sampler = misc.InfiniteSampler(dataset, rank=rank, num_replicas=num_gpus, seed=seed, start=start)
     # With a generator of its own the loader leaves the global one, from which training draws, alone.
-    loader = torch.utils.data.DataLoader(dataset, batch_size=batch, sampler=sampler, worker_init_fn=leave_signals_to_parent,
+    loader = torch.utils.data.DataLoader(dataset, batch_size=batch, sampler=sampler, worker_init_fn=leave_to_parent,
                                          generator=torch.Generator(), **loader_kwargs)
-    for images, labels in loader:
-        yield images.to(device).to(torch.float32) / 127.5 - 1, labels.to(device)
+    batches = iter(loader)
+    try:
+        for images, labels in batches:
+            yield images.to(device).to(torch.float32) / 127.5 - 1, labels.to(device)
+    finally:
+        # Without this the traceback of an error keeps the iterator, and the interpreter waits at its end for processes that
+        # leave signals to their parent. PyTorch has no public way.
+        getattr(batches, '_shutdown_workers', lambda: None)()
 
 
-def leave_signals_to_parent(_worker: int) -> None:
-    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved."""
+def leave_to_parent(_worker: int) -> None:
+    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved. Nor do they
+    hold the run directory, should training die before them."""
+    leave_run_to_parent()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

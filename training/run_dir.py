@@ -14,6 +14,7 @@ from .cli import DEFAULT_RUNS_DIR, SNAPSHOT_PATTERN
 RECORD = 'run.json'
 OPTIONS = 'training_options.json'
 LATEST = 'latest'
+NAME_BYTES = 150  # file systems take 255
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +37,7 @@ def make_run_dir(outdir: str | Path, description: str) -> Path:
     """Make outdir/00000-description, with the number that follows the highest there."""
     outdir = Path(outdir)
     outdir.mkdir(parents=True, exist_ok=True)
-    description = re.sub(r'[^\w.,+-]+', '_', description)[:150]
+    description = re.sub(r'[^\w.,+-]+', '_', description).encode()[:NAME_BYTES].decode(errors='ignore')
     while True:
         numbers = [int(match[1]) for path in outdir.iterdir() if (match := re.match(r'(\d+)-', path.name))]
         run_dir = outdir / f'{max(numbers, default=-1) + 1:05d}-{description}'
@@ -119,9 +120,8 @@ def _last_write(run_dir: Path) -> int:
     return max(times, default=0)
 
 
-def prune_snapshots(run_dir: Path, keep: int | None, best: Path | None = None) -> None:
-    """Remove all but the newest `keep` snapshots and the best one; None keeps all."""
+def prune_snapshots(run_dir: Path, keep: int | None) -> None:
+    """Remove all but the newest `keep` snapshots; None keeps all. network-best.pkl stays."""
     if keep is not None:
         for path in sorted(run_dir.glob(SNAPSHOT_PATTERN))[:-keep]:
-            if path != best:
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)

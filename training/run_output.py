@@ -14,12 +14,13 @@ import legacy
 from dnnlib.files import is_disk_full
 from torch_utils import misc, training_stats
 
+from .diversity import statistic_of
 from .optimizer_phases import check_phases
 from .processes import any_process
 from .report import refresh_report
 from .run_dir import prune_snapshots
 from .sample_grid import SampleGrid, save_fakes, save_reals
-from .snapshot_metrics import SnapshotMetrics, best_snapshot
+from .snapshot_metrics import SnapshotMetrics
 from .stop_signals import StopSignals
 from .training_state import TrainingState, save_state
 
@@ -104,14 +105,14 @@ class RunOutput:
             **self.state.networks, augment_pipe=self.state.augment_pipe, training_set_kwargs=dict(self.training_set_kwargs),
             class_names=list(self.dataset.class_names)))
         save_state(self.run_dir, saved)
-        prune_snapshots(self.run_dir, self.keep_snapshots, best_snapshot(self.run_dir))
+        prune_snapshots(self.run_dir, self.keep_snapshots)
         refresh_report(self.run_dir, self.state.progress.say)
 
     def _measure_diversity(self, tick: int) -> list[str]:
         """Report the spread of every class; returns warnings."""
         ratios = self.state.alarm.measure(self.generator, tick, self.batch_gpu)
         for name, ratio in ratios.items():
-            training_stats.report0(f'Diversity/{name}', ratio)
+            training_stats.report0(statistic_of(name), ratio)
         if ratios:
             training_stats.report0('Diversity/min', min(ratios.values()))
             training_stats.report0('Diversity/mean', sum(ratios.values()) / len(ratios))

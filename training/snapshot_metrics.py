@@ -1,19 +1,24 @@
-"""Metrics of snapshots as training goes, and network-best.pkl, a link to the best snapshot by the first metric."""
+"""Metrics of snapshots as training goes, and network-best.pkl, the best snapshot by the first metric."""
 
 import contextlib
 import dataclasses
+import fnmatch
 import json
+import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dnnlib.files import whole_file
 from metrics.class_features import check_class_sizes
 from metrics.detectors import get_detector
 from metrics.labelled_images import open_labelled
 from metrics.metric_main import compute_metrics, find_metric
 
+from .cli import SNAPSHOT_PATTERN
 from .random_state import random_state, set_random_state
 
 BEST = 'network-best.pkl'
@@ -61,32 +66,36 @@ def check_metrics(config: dict[str, Any]) -> None:
 
 
 def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
-    """Let network-best.pkl lead to the snapshot with the best value so far, of those that are still there.
+    """Let network-best.pkl be the snapshot with the best value so far: a hard link, or a copy where the file system has none.
 
-    Values by another detector than the last one, as calc_metrics.py may have added, do not compare with it.
+    So it stays when the snapshot is pruned, or replaced by one of the same thousand images. Values by another detector than
+    the last one, as calc_metrics.py may have added, do not compare with it.
     """
     lines: list[dict[str, Any]] = []
-    values = {}
     for line in (run_dir / f'metric-{metric}.jsonl').read_text(encoding='ascii', errors='replace').splitlines():
         with contextlib.suppress(ValueError):  # half a line, where a process died
             lines.append(json.loads(line))
-    for result in lines:
-        is_alike = result.get('detector') == lines[-1].get('detector')
-        if is_alike and result['snapshot_pkl'] and (run_dir / result['snapshot_pkl']).is_file():
-            values[result['snapshot_pkl']] = next(iter(result['results'].values()))
-    finite = {name: value for name, value in values.items() if value == value}
-    if finite:
-        best = (max if higher_is_better else min)(finite, key=lambda name: finite[name])
-        link = run_dir / f'.{BEST}.{os.getpid()}.part'
-        try:
-            link.unlink(missing_ok=True)
-            link.symlink_to(best)
-            os.replace(link, run_dir / BEST)
-        except OSError as error:  # a full disk, or a file system without links
-            print(f'Warning: {BEST} could not be made to lead to {best}: {error}')
+    measured = [result for result in lines if fnmatch.fnmatchcase(str(result['snapshot_pkl']), SNAPSHOT_PATTERN)
+                and result.get('detector') == lines[-1].get('detector') and math.isfinite(_value(result))]
+    if measured:
+        best = (max if higher_is_better else min)(measured, key=_value)
+        snapshot = run_dir / best['snapshot_pkl']
+        if snapshot.is_file() and snapshot.stat().st_mtime <= best['timestamp']:  # else it is network-best.pkl already
+            try:
+                with whole_file(run_dir / BEST) as part:
+                    _link_or_copy(snapshot, part)
+            except OSError as error:
+                print(f'Warning: {BEST} could not be made from {snapshot.name}: {error}')
 
 
-def best_snapshot(run_dir: Path) -> Path | None:
-    """The snapshot that network-best.pkl leads to, or None."""
-    link = run_dir / BEST
-    return run_dir / os.readlink(link) if link.is_symlink() else None
+def _value(result: dict[str, Any]) -> float:
+    """The headline of a line of metric-*.jsonl."""
+    return next(iter(result['results'].values()))
+
+
+def _link_or_copy(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)

@@ -86,3 +86,10 @@ def compare_labels(resume_pkl: str, source_dim: int, source_names: list[str], da
 
 def _describe_labels(label_dim: int, class_names: list[str]) -> str:
     return f'{label_dim} classes' if class_names else f'labels of {label_dim} dimensions'
+
+
+def in_full_precision(config: dict[str, Any]) -> dict[str, Any]:
+    """The config of a training, with float32 in place of half precision, which is used on CUDA only."""
+    G_kwargs, D_kwargs, full = config['G_kwargs'], config['D_kwargs'], dict(num_fp16_res=0)
+    G_kwargs = G_kwargs | dict(synthesis_kwargs=set_precision(G_kwargs['synthesis_kwargs'], full))
+    return config | dict(G_kwargs=G_kwargs, D_kwargs=set_precision(D_kwargs, full))

@@ -1,5 +1,6 @@
 """The progress bar of a run: on the terminal itself, at its width, and nowhere else."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -34,8 +35,9 @@ class TerminalBar(tqdm.tqdm):
             nonlocal last_length
             columns = _columns(file)
             text = text[:columns]
-            file.write('\r' + text.ljust(min(last_length, columns)))
-            file.flush()
+            with contextlib.suppress(OSError):  # the terminal may be closed while training goes on
+                file.write('\r' + text.ljust(min(last_length, columns)))
+                file.flush()
             last_length = len(text)
 
         return draw

@@ -59,8 +59,8 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--snap', COUNT, 'Ticks between pictures and snapshots; the last state is always saved.'),
     ('--keep-snapshots', COUNT, 'Keep only so many of the newest snapshots; the training state is always the newest one.  '
                                 '[default: all]'),
-    ('--metrics', str, 'Metrics of snapshots, names with commas, as calc_metrics.py has them; network-best.pkl leads to the '
-                       'snapshot that is best by the first one.  [default: none]'),
+    ('--metrics', str, 'Metrics of snapshots, names with commas, as calc_metrics.py has them, or none; network-best.pkl is '
+                       'the snapshot that is best by the first one.  [default: none]'),
     ('--metrics-ticks', COUNT, 'Ticks between measurements, which save a snapshot too.  [default: --snap]'),
     ('--metrics-detector', str, 'Network that gives the features: inception, dinov2, classifier, or a TorchScript file.'),
     ('--metrics-num-gen', click.IntRange(min=2), "Images to generate for a metric.  [default: the metric's, 50000 for most]"),

@@ -38,6 +38,8 @@ from .snapshot_metrics import SnapshotMetrics
 from .stop_signals import StopSignals
 from .training_state import TrainingState
 
+NUM_SEEDS = 2 ** 32  # that NumPy takes
+
 
 def training_loop(
     run_dir: str | Path,
@@ -84,7 +86,7 @@ def training_loop(
     a loss stays non-finite, OSError if the last state cannot be written.
     """
     run_dir, torch_device = Path(run_dir), torch.device(device)
-    set_up_torch(torch_device, random_seed * num_gpus + rank, cudnn_benchmark, allow_tf32, num_threads)
+    set_up_torch(torch_device, (random_seed * num_gpus + rank) % NUM_SEEDS, cudnn_benchmark, allow_tf32, num_threads)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignals(is_quiet=rank > 0))
         dataset = stack.enter_context(contextlib.closing(dnnlib.util.construct_class_by_name(**training_set_kwargs)))
@@ -118,8 +120,8 @@ def training_loop(
             output.save_start()
         else:
             progress.say(f'Going on after {images_before / 1000:g} thousand images')
-        batches = real_batches(dataset, batch_size // num_gpus, random_seed, rank, num_gpus, images_before, data_loader_kwargs,
-                               torch_device)
+        batches = stack.enter_context(contextlib.closing(real_batches(
+            dataset, batch_size // num_gpus, random_seed, rank, num_gpus, images_before, data_loader_kwargs, torch_device)))
         progress.say(f'Training for {total_kimg:g} thousand images')
         if saved is not None:
             state.load_state_dict(saved, rank, num_gpus)  # last: the random numbers go on from here

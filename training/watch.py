@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from .cli import is_of_input
 from .environment import Member
 
 BEAT_SEC = 2.0
@@ -42,7 +43,7 @@ def report(store: torch.distributed.Store, rank: int, error: BaseException) -> N
     """Tell the other processes why this one ends. The first report counts."""
     text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
     _report(store, dict(rank=rank, text=f'process {rank} failed: {_one_line(error)}', traceback=text,
-                        is_input=isinstance(error, ValueError)))
+                        is_input=is_of_input(error)))
 
 
 def read_report(store: torch.distributed.Store) -> dict[str, Any] | None:
