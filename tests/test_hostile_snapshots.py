@@ -20,6 +20,7 @@ import torch
 from tests.conftest import REPO
 from tests.pickle_opcodes import Evil, called, storage_bytes, storage_call, text
 from tests.snapshots import described, make_networks, pickled, refused
+from training.networks import Discriminator, Generator, MappingNetwork
 from training.snapshot_facts import inspect_snapshot, report
 
 MIB = 2 ** 20
@@ -165,6 +166,18 @@ def many(head, opcodes, count):
     return snapshot_with(b'](' + head + opcodes * count + b'e')
 
 
+def layers_of_one_storage():
+    """1000 layers with 1 GiB of weights that all look at the same 1 MiB."""
+    with torch.device('meta'):
+        mapping = MappingNetwork(z_dim=512, c_dim=0, w_dim=512, num_ws=None, num_layers=1000)
+    storage = torch.zeros(512 * 512)._typed_storage()
+    for layer in mapping.children():
+        for name, tensor in layer.named_parameters():
+            arguments = (storage, 0, tuple(tensor.shape), tensor.stride(), False, {})
+            layer._parameters[name] = Calls(torch._utils._rebuild_tensor_v2, arguments)
+    return pickled(dict(G_ema=mapping))
+
+
 def memory_bombs():
     wide = 'x' + '\U0001f600'
     G = make_networks()['G']
@@ -180,6 +193,7 @@ def memory_bombs():
         'one buffer for all': many(buffer, b'h\x00(h\x01h\x02J' + struct.pack('<i', MIB) + b'\x85' + text('C') + b'tR', 1000),
         'small storages': many(storage + struct.pack('<I', len(storage_bytes())) + storage_bytes() + b'\x940',
                                b'h\x00h\x01\x85R', 100_000),
+        'one storage for all layers': layers_of_one_storage(),
         'one network for all': pickle.dumps({f'x{i}': G for i in range(100)} | dict(G_ema=G), 4),
         'numbers as keys': b'\x80\x04}(' + b''.join(pickle.dumps((2 ** 61 - 1) * i, 4)[2:-1] + b'N' for i in range(1, 10 ** 5))
                            + b'u.',
@@ -256,7 +270,6 @@ def test_memory_of_hostile_files(tmp_path):
 
 def test_memory_of_a_good_file(tmp_path):
     """No more than twice the file and the model, here of some 70 MiB."""
-    from training.networks import Discriminator, Generator
     image = dict(c_dim=0, img_resolution=8, img_channels=1)
     sizes = dict(channel_base=4096, channel_max=512)
     G = Generator(z_dim=4, w_dim=64, mapping_kwargs=dict(num_layers=2), synthesis_kwargs=sizes, **image)

@@ -3,7 +3,7 @@
 The handlers here complete those of `torch_utils.safe_values`; `build` makes the real module. See `safe_pickle`.
 """
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -74,7 +74,7 @@ def build(saved: SavedModule, construct: Callable[..., torch.nn.Module], *args: 
     if _largest_int([*args, *kwargs.values()]) > MAX_ARGUMENT:
         raise ValueError(f'its constructor arguments hold a number above {MAX_ARGUMENT}')
     tensors = saved.tensors()
-    stored = sum(min(tensor.numel(), tensor.nbytes // 2) for tensor in tensors.values())    # float16 is the smallest weight
+    stored = _num_stored(tensors.values())
     with torch.random.fork_rng(devices=[]), _AtMost(3 * stored + 10_000):   # layers that replace others are made twice
         module = construct(*args, **kwargs)
     _check_same(saved, module)
@@ -82,6 +82,15 @@ def build(saved: SavedModule, construct: Callable[..., torch.nn.Module], *args: 
         for name, tensor in _tensors_of(module).items():
             tensor.copy_(tensors[name])
     return module
+
+
+def _num_stored(tensors: Iterable[torch.Tensor]) -> int:
+    """Number of values that the file holds for the tensors: of a storage that several of them share only once."""
+    sizes = {}
+    for tensor in tensors:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes() // max(tensor.itemsize, 2)     # float16 is the smallest weight
+    return sum(sizes.values())
 
 
 def _largest_int(arguments: Any) -> int:
