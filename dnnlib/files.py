@@ -3,13 +3,14 @@ import contextlib
 import errno
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 
 FULL_DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT})
-_PART_NAME = re.compile(r'\..+\.(\d+)\.part(\.[^.]*)?')
+_PART_NAME = re.compile(r'\..+\.(\d+)(-[0-9a-f]+)?\.part(\.[^.]*)?')
 _CLOCK_SLACK_SEC = 1    # between the clock of files and that of processes
 
 
@@ -37,7 +38,8 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     is, so that a power cut leaves the old file or the new one. Raises OSError.
     """
     path = Path(path)
-    part = path.with_name(f'.{path.stem}.{os.getpid()}.part{path.suffix}')
+    # The number tells remove_parts() whose it is; in containers that share the directory it may be the same.
+    part = path.with_name(f'.{path.stem}.{os.getpid()}-{secrets.token_hex(4)}.part{path.suffix}')
     try:
         with naming_full_disk(path):
             yield part

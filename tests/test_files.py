@@ -45,6 +45,16 @@ def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     assert names(tmp_path) == []
 
 
+def test_writers_with_the_same_number_do_not_meet(tmp_path):
+    """As in two containers that share a directory: each has a process 1."""
+    path = tmp_path / 'net.pkl'
+    with whole_file(path) as first, whole_file(path) as second:
+        first.write_text('one')
+        second.write_text('two')
+        assert first.read_text() == 'one'
+    assert path.read_text() == 'one' and names(tmp_path) == ['net.pkl']     # the first block ends last
+
+
 def test_content_reaches_the_disk_before_the_name_does(tmp_path, monkeypatch):
     steps = []
     fsync, replace = os.fsync, os.replace
@@ -96,10 +106,11 @@ def test_parts_of_dead_processes_go(tmp_path):
     subprocess.run([sys.executable, '-c', killed], cwd=REPO, check=False)
     left, = names(tmp_path)
     assert left.startswith('.net.') and left.endswith('.part.pkl')
-    for name in ('net.pkl', '.hidden', '.net.x.part.pkl', 'net.123.part.pkl'):
+    others = ['.hidden', '.net.123-x.part.pkl', '.net.x.part.pkl', 'net.123-0f.part.pkl', 'net.pkl']
+    for name in others:
         (tmp_path / name).write_text('whole')
     assert remove_parts(tmp_path) == [tmp_path / left]
-    assert names(tmp_path) == ['.hidden', '.net.x.part.pkl', 'net.123.part.pkl', 'net.pkl']
+    assert names(tmp_path) == others
     assert remove_parts(tmp_path) == []
 
 
@@ -124,10 +135,12 @@ def test_parts_of_running_processes_stay(name, tmp_path):
     assert names(tmp_path) == sorted([name, 'own.json'])
 
 
-def test_a_new_process_with_an_old_number_does_not_keep_the_part(tmp_path):
+@pytest.mark.parametrize('chance', ['', '-00000000', '-12345678', '-0123abcd'])   # without: of older versions, and of links
+def test_a_new_process_with_an_old_number_does_not_keep_the_part(chance, tmp_path):
     """As in a container, where the training has the same number after every start."""
-    part = tmp_path / f'.net.{os.getpid()}.part.pkl'
+    part = tmp_path / f'.net.{os.getpid()}{chance}.part.pkl'
     part.write_text('half')
+    assert remove_parts(tmp_path) == []     # this process may be writing it
     os.utime(part, (time.time() - 10**6,) * 2)
     assert remove_parts(tmp_path) == [part]
 
