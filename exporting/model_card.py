@@ -3,6 +3,7 @@
 Markdown, plain ASCII but for names. Of paths only the last part is told.
 """
 
+import contextlib
 import hashlib
 import os
 import re
@@ -17,6 +18,7 @@ from dnnlib.files import whole_file
 from exporting.baked import baked_in
 from torch_utils import misc
 from training.class_labels import NetworkLabels, list_names
+from training.cli import SNAPSHOT_PATTERN
 from training.report_data import Run, flatten, read_run
 from training.run_dir import OPTIONS
 
@@ -81,8 +83,9 @@ def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: Run |
                           label=f'torch.eye({G.c_dim})[:1]' if G.c_dim else 'None')
     parts = [f'# {_plain(exported.name)}', _table(('Property', 'Value'), facts.items()), '## Use', use.rstrip()]
     if run is not None:
+        name = _snapshot_name(Path(network))
         parts += ['## Data', _table(('Property', 'Value'), _data(run).items()),
-                  '## Training', _table(('Option', 'Value'), _options(run, network).items()), *_metrics(run, network, baked)]
+                  '## Training', _table(('Option', 'Value'), _options(run, name).items()), *_metrics(run, name, baked)]
     return '\n\n'.join([*parts, '## Licence', _licence(_source(run))]) + '\n'
 
 
@@ -108,18 +111,27 @@ def _names(names: Any) -> str | None:
     return list_names(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
-def _options(run: Run, network: str) -> dict[str, Any]:
+def _snapshot_name(network: Path) -> str:
+    """The name that training gave this file: another one where it is a link to a snapshot, as network-best.pkl is."""
+    with contextlib.suppress(FileNotFoundError):    # of a snapshot that a running training removes in this moment
+        for path in network.absolute().parent.glob(SNAPSHOT_PATTERN):
+            if path.samefile(network):
+                return path.name
+    return network.name
+
+
+def _options(run: Run, snapshot: str) -> dict[str, Any]:
     """How long training took until this snapshot, and the command's options; the loop's where those are not recorded."""
     told = run.record.get('options')
     chosen = told if isinstance(told, dict) else flatten(run.options)
-    kimg = re.fullmatch(r'network-snapshot-(\d+)', Path(network).stem)
+    kimg = re.fullmatch(r'network-snapshot-(\d+)', Path(snapshot).stem)
     shown = {name: last_part(value) if isinstance(value, str) else value for name, value in chosen.items()}
     return {'Command': run.record.get('command'), 'Thousand images': int(kimg[1]) if kimg else None, **shown}
 
 
-def _metrics(run: Run, network: str, baked: dict[str, str]) -> list[str]:
+def _metrics(run: Run, snapshot: str, baked: dict[str, str]) -> list[str]:
     """The latest results of this snapshot; results of single classes only of the baked one, if one is."""
-    results = {name: value for line in run.metrics if line.snapshot == Path(network).name for name, value in line.results.items()
+    results = {name: value for line in run.metrics if line.snapshot == snapshot for name, value in line.results.items()
                if not baked or '/' not in name or name.endswith(f'/{baked.get("class")}')}
     if not results:
         return []

@@ -1,6 +1,7 @@
 """Model cards: what they say, and that nothing in a file or a run directory breaks them."""
 
 import hashlib
+import os
 import re
 
 import pytest
@@ -81,6 +82,27 @@ def test_metrics_of_this_snapshot_and_class(tmp_path):
     assert 'kid\\_per\\_class/dog' not in told
     assert 'kid\\_per\\_class/dog' in rows(card(tmp_path, snapshot(), network, 'all.pkl'))
     assert '## Metrics' not in card(tmp_path, snapshot(), network.with_name('network-snapshot-000300.pkl'), 'other.pkl')
+
+
+@pytest.mark.parametrize('link', [os.link, os.symlink])
+def test_the_best_snapshot_is_known_by_its_own_name(link, tmp_path):
+    network = run_snapshot(tmp_path)
+    for path in (network.with_name('network-snapshot-000100.pkl'), network, network.with_name('network-snapshot-000300.pkl')):
+        path.write_bytes(b'the same in all')
+    best = network.with_name('network-best.pkl')
+    link(network, best)
+    told = rows(card(tmp_path, snapshot(), best))
+    assert told['Thousand images'] == '200' and told['kid\\_per\\_class'] == '0.123457'
+    assert told['Made from'] == 'network-best.pkl'
+
+
+def test_a_best_snapshot_that_is_pruned_has_no_facts_of_its_own(tmp_path):
+    network = run_snapshot(tmp_path)
+    best = network.with_name('network-best.pkl')
+    for path in (network, best):
+        path.write_bytes(b'the same in both')
+    text = card(tmp_path, snapshot(), best)
+    assert '## Data' in text and '## Metrics' not in text and 'Thousand images' not in rows(text)
 
 
 def test_options_of_the_loop_where_the_command_is_not_recorded(tmp_path):
