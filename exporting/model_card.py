@@ -132,7 +132,7 @@ def _options(run: Run, snapshot: str) -> dict[str, Any]:
 def _metrics(run: Run, snapshot: str, baked: dict[str, str]) -> list[str]:
     """The latest results of this snapshot; results of single classes only of the baked one, if one is."""
     results = {name: value for line in run.metrics if line.snapshot == snapshot for name, value in line.results.items()
-               if not baked or '/' not in name or name.endswith(f'/{baked.get("class")}')}
+               if not baked or '/' not in name or name.partition('/')[2] == baked.get('class')}
     if not results:
         return []
     note = ['Measured on the network of all classes that this one was taken from.'] if baked else []

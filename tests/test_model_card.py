@@ -105,6 +105,15 @@ def test_a_best_snapshot_that_is_pruned_has_no_facts_of_its_own(tmp_path):
     assert '## Data' in text and '## Metrics' not in text and 'Thousand images' not in rows(text)
 
 
+@pytest.mark.parametrize('fields, shown', [(dict(baked_class='cat'), {'cat'}), (dict(baked_class='a/cat'), {'a/cat'}),
+                                           (dict(baked_mix='cat:1,a/cat:1'), set())])
+def test_metrics_of_classes_whose_names_end_alike(fields, shown, tmp_path):
+    values = {f'kid_per_class__{name}': 0.5 for name in ('cat', 'a/cat', 'None')}
+    metrics = dict(kid_per_class=[metric_line('kid_per_class', 200, kid_per_class=0.1, **values)])
+    told = rows(card(tmp_path, snapshot(**fields), run_snapshot(tmp_path, metrics=metrics)))
+    assert {name.partition('/')[2] for name in told if name.startswith('kid')} == {'', *shown}
+
+
 def test_options_of_the_loop_where_the_command_is_not_recorded(tmp_path):
     network = run_snapshot(tmp_path, record=None, options=dict(OPTIONS, resume_pkl='/x/source.pkl'))
     text = card(tmp_path, snapshot(), network)
