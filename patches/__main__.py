@@ -41,6 +41,7 @@ def main(words: tuple[str, ...], verbose: bool) -> None:
     SCRIPT is one of the checkout's own (train.py, generate.py, ...), or train_hyper.py: this project prepares the networks,
     and the checkout's training loop trains them. Nothing in the checkout is changed.
     """
+    work: Callable[[], object] | None = None
     try:
         if words[0] != 'run':
             if len(words) > 1:
@@ -49,22 +50,22 @@ def main(words: tuple[str, ...], verbose: bool) -> None:
         if len(words) < 3:
             raise click.UsageError('run needs a path and a script')
         checkout, script, args = identify(words[1]), words[2], list(words[3:])
-        if script == OWN_SCRIPT and not checkout.has(script):
-            run_own(checkout, args)
-        else:
-            run_stock(checkout, script, args)
+        is_own = script == OWN_SCRIPT and not checkout.has(script)
+        work = own_work(checkout, args) if is_own else stock_work(checkout, script, args)
+        if work is not None:
+            in_checkout(checkout, work)
     except (click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
         if verbose:
             traceback.print_exc()
-        raise as_click_error(error) from error
+        raise as_click_error(error, has_begun=work is not None) from error
 
 
-def as_click_error(error: Exception) -> click.ClickException:
-    """One line, and exit code 2 for wrong input."""
+def as_click_error(error: Exception, has_begun: bool) -> click.ClickException:
+    """One line, and exit code 2 for wrong input: what the checkout's programs raise, once they have begun, is a failed run."""
     text = str(error).strip().partition('\n')[0]
-    if isinstance(error, (ValueError, OSError)):
+    if isinstance(error, (ValueError, OSError)) and not has_begun:
         return InputError(text)
     return click.ClickException(f'{type(error).__name__}: {text or "no message"} (python -m patches --verbose ... shows where)')
 
@@ -79,22 +80,23 @@ def describe(checkout: Checkout) -> str:
                       'python -m patches run PATH SCRIPT ... runs a script with these mended'])
 
 
-def run_stock(checkout: Checkout, script: str, args: list[str]) -> None:
-    """A script of the checkout."""
+def stock_work(checkout: Checkout, script: str, args: list[str]) -> Callable[[], object]:
+    """A script of the checkout, to be run in it."""
     path = checkout.path / script
     if not path.is_file():
         raise ValueError(f'{checkout.path} has no {script}; expected one of its scripts, or {OWN_SCRIPT}')
     sys.argv = [str(path), *args]
-    in_checkout(checkout, lambda: runpy.run_path(str(path), run_name='__main__'))
+    return lambda: runpy.run_path(str(path), run_name='__main__')
 
 
-def run_own(checkout: Checkout, args: list[str]) -> None:
-    """Prepare with this project's packages in another process, then train in this one with the checkout's."""
+def own_work(checkout: Checkout, args: list[str]) -> Callable[[], object] | None:
+    """Prepare with this project's packages in another process; what is then to train in this one with the checkout's, if any."""
     if checkout.kind == 'unknown':
         raise ValueError(f'{checkout.path} is no checkout of stylegan2-ada-pytorch or stylegan3, whose training loop is needed')
     run_dir = prepared_run(args)
-    if run_dir is not None:
-        in_checkout(checkout, lambda: importlib.import_module('patches.host_training').train_in_host(run_dir, checkout.kind))
+    if run_dir is None:
+        return None
+    return lambda: importlib.import_module('patches.host_training').train_in_host(run_dir, checkout.kind)
 
 
 def prepared_run(args: list[str]) -> Path | None:

@@ -20,7 +20,7 @@ LOST = dict(cond_ramp='--cond-ramp', keep_snapshots='--keep-snapshots')
 def train_in_host(run_dir: Path, kind: str) -> None:
     """Train as training_options.json says. The checkout's packages come first in sys.path, and the patches are applied.
 
-    Raises ValueError if the checkout sees the data otherwise than this project, and what the loop raises.
+    Raises click.UsageError if the checkout sees the data otherwise than this project, and what the loop raises.
     """
     config = json.loads((run_dir / 'training_options.json').read_text(encoding='utf-8'))
     dnnlib, loop = importlib.import_module('dnnlib'), importlib.import_module('training.training_loop').training_loop
@@ -65,15 +65,15 @@ def valid_metrics() -> list[str]:
 
 
 def check_data(dnnlib: Any, config: dict[str, Any]) -> None:
-    """ValueError unless the checkout's data set has labels of the size that the networks were made for."""
+    """click.UsageError unless the checkout's data set has labels of the size that the networks were made for."""
     dataset = dnnlib.util.construct_class_by_name(**config['training_set_kwargs'])
     found, path = dataset.label_dim, config['training_set_kwargs']['path']
     dataset.close()
     with dnnlib.util.open_url(config['resume_pkl']) as file:
         expected = importlib.import_module('legacy').load_network_pkl(file)['G_ema'].c_dim
     if found != expected:
-        raise ValueError(f'the checkout finds {found} label dimensions in {path}, expected {expected}: make the data with '
-                         'dataset_tool.py, whose dataset.json stock code reads')
+        raise click.UsageError(f'the checkout finds {found} label dimensions in {path}, expected {expected}: make the data with '
+                               'dataset_tool.py, whose dataset.json stock code reads')
 
 
 def easy(value: Any, kind: type) -> Any:

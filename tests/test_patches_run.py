@@ -113,9 +113,26 @@ def test_dry_run_and_missing_script(tmp_path, rgb_zip, source_pkl):
     wrong = train(host, tmp_path, rgb_zip, tmp_path / 'none.pkl')
     assert wrong.returncode == 2 and wrong.stderr.count('\n') == 1 and 'none.pkl' in wrong.stderr
     assert run(tmp_path, host, 'projector.py').returncode == 2
-    (host / 'broken.py').write_text('raise KeyError("inside")\n')
+
+
+@pytest.mark.parametrize('error', ['KeyError("inside")', 'ValueError("inside")', 'OSError(28, "inside")'])
+def test_a_script_that_fails_is_no_wrong_input(tmp_path, error):
+    host = make_host(tmp_path / 'host', LAYOUTS[0])
+    (host / 'broken.py').write_text(f'raise {error}\n')
     broken = run(tmp_path, host, 'broken.py')
-    assert broken.returncode == 1 and 'KeyError' in broken.stderr and 'Traceback' not in broken.stderr
+    assert broken.returncode == 1 and 'Traceback' not in broken.stderr
+    last = broken.stderr.splitlines()[-1]
+    assert last.startswith(f'Error: {error.partition("(")[0]}: ') and 'inside' in last and '--verbose ... shows where' in last
+    (host / 'ends.py').write_text('raise SystemExit(7)\n')
+    assert run(tmp_path, host, 'ends.py').returncode == 7
+
+
+def test_data_that_the_checkout_sees_otherwise_are_wrong_input(tmp_path, rgb_zip, source_pkl):
+    host = make_host(tmp_path / 'host', LAYOUTS[0])
+    with open(host / 'training' / 'dataset.py', 'a') as file:
+        file.write('\nImageFolderDataset.label_dim = 0\n')
+    wrong = train(host, tmp_path, rgb_zip, source_pkl)
+    assert wrong.returncode == 2 and 'the checkout finds 0 label dimensions' in wrong.stderr.splitlines()[-1]
 
 
 def config():
