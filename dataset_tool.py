@@ -3,6 +3,7 @@
 import os
 import re
 from collections import Counter
+from pathlib import Path
 
 import click
 
@@ -36,7 +37,7 @@ class Resolution(click.ParamType):
                    'digits, 50 of each, to train on) or builtin:digits-test (the other digits, to judge with). Labels come '
                    "from the source's dataset.json, else from its class folders (two or more, every picture in one).")
 @click.option('--dest', metavar='DIR|ZIP', required=True,
-              help='Zip archive to write (an older one is replaced) or folder (empty or absent).')
+              help='Zip archive to write (an older one is replaced) or folder (empty or absent, outside of the source).')
 @click.option('--max-images', type=click.IntRange(min=1),
               help='Keep this many, drawn at random. Default: all; 20000 of builtin:letters, which is without end.')
 @click.option('--resize-filter', type=click.Choice(sorted(RESIZE_FILTERS)), default='lanczos', show_default=True,
@@ -80,6 +81,10 @@ def _one_side(*sides: int | None) -> int | None:
 def _check_paths(source: str, dest: str) -> None:
     if os.path.exists(source) and os.path.exists(dest) and os.path.samefile(source, dest):
         raise ValueError(f'--dest={dest} is the source itself; give another name')
+    # An archive there is no picture, but a folder would be part of the source the next time.
+    if Path(dest).suffix.lower() != '.zip' and Path(source).resolve() in Path(dest).resolve().parents:
+        raise ValueError(f'--dest={dest} is a folder in --source={source}, and would be read with it the next time; '
+                         'give one beside it')
     check_destination(dest)
 
 

@@ -231,6 +231,19 @@ def test_destinations_that_would_destroy(tmp_path):
     assert (tmp_path / 'file').read_text() == 'mine'
 
 
+def test_a_folder_in_the_source_would_be_part_of_it_the_next_time(tmp_path, monkeypatch):
+    source = make_folder(tmp_path / 'set', ['a.png', 'b.png'])
+    (tmp_path / 'link').symlink_to(source)
+    monkeypatch.chdir(tmp_path)
+    for dest in (source / 'out', source / 'new' / 'out', tmp_path / 'link' / 'out'):
+        for name in (source, 'set', 'link'):
+            assert 'is a folder in --source' in run(f'--source={name}', f'--dest={dest}', code=2)
+    assert sorted(os.listdir(source)) == ['a.png', 'b.png']
+    for dest in (source / 'out.zip', tmp_path / 'set-out', source / '..' / 'out'):
+        assert '2 images' in run(f'--source={source}', f'--dest={dest}')
+    assert '2 images' in run(f'--source={source}', f'--dest={tmp_path}/again')
+
+
 @pytest.mark.parametrize(('args', 'says'), [
     (['--source=builtin:faces'], 'builtin:letters, builtin:digits'),
     (['--source=absent'], 'absent: no such folder or zip file'),
