@@ -135,7 +135,7 @@ def test_parts_of_running_processes_stay(name, tmp_path):
     assert names(tmp_path) == sorted([name, 'own.json'])
 
 
-@pytest.mark.parametrize('chance', ['', '-00000000', '-12345678', '-0123abcd'])   # without: of older versions, and of links
+@pytest.mark.parametrize('chance', ['', '-00000000', '-12345678', '-0123abcd'])   # without: of older versions
 def test_a_new_process_with_an_old_number_does_not_keep_the_part(chance, tmp_path):
     """As in a container, where the training has the same number after every start."""
     part = tmp_path / f'.net.{os.getpid()}{chance}.part.pkl'
