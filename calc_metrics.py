@@ -144,7 +144,7 @@ def place_of_reports(outdir: str | None, network: str) -> str | None:
                    'a TorchScript file.')
 @click.option('--num-gen', type=click.IntRange(min=2), help='Images to generate; the count becomes part of the name, as in '
               "fid5k_full.  [default: the metric's, 50000 for most]")
-@click.option('--max-real', type=click.IntRange(min=2), help="Most real images, evenly spread.  [default: the metric's]")
+@click.option('--max-real', type=click.IntRange(min=2), help="Most real images, drawn at random.  [default: the metric's]")
 @click.option('--mirror', type=click.BOOL, help='Count mirrored copies among the real images, for metrics that are not *_full.  '
               '[default: as in training]')
 @click.option('--seed', type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help='Fixes latents, labels and subsets.')

@@ -17,7 +17,7 @@ import dnnlib
 from dnnlib.files import whole_file
 from metrics.feature_stats import FeatureStats
 
-FORMAT = 1  # goes up with what FeatureStats writes, or with how images reach a detector
+FORMAT = 2  # goes up with what FeatureStats writes, or with which images reach a detector, and how
 PIECE_BYTES = 1 << 20
 
 

@@ -4,22 +4,25 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 
 import dnnlib
 from metrics import feature_cache
 from metrics.detectors import Detector, get_detector
 from metrics.feature_stats import FeatureStats, gather_rows
+from metrics.labelled_images import class_labels
 from metrics.metric_options import MetricOptions, ProgressMonitor
 from metrics.sampling import Sampler, generate_images, generation_batch, prepare_generator, seeded_noise
 
 __all__ = [
     'FeatureStats', 'MetricOptions', 'ProgressMonitor', 'Sampler', 'compute_feature_stats_for_dataset',
-    'compute_feature_stats_for_generator', 'gather', 'generate_images', 'generation_batch', 'get_feature_detector',
+    'compute_feature_stats_for_generator', 'draw_items', 'gather', 'generate_images', 'generation_batch', 'get_feature_detector',
     'held_out_feature_stats', 'prepare_generator', 'real_images', 'seeded_noise',
 ]
 
 READERS_ON_GPU = 3  # processes that decode images while the GPU computes
+SUBSET_SEED = 0  # of the real images that are drawn where a metric takes a part: not --seed, so that their features can be kept
 MAX_SHARED = 50_000  # real images: of so many, all features are kept for the other metrics, whatever this one needs
 
 
@@ -45,26 +48,29 @@ def compute_feature_stats_for_dataset(
     batch_size: int | None = None, data_loader_kwargs: dict[str, Any] | None = None, max_items: int | None = None,
     **stats_kwargs: Any,
 ) -> FeatureStats:
-    """Statistics of the features of the real images; of max_items of them, evenly spread, if there are more.
+    """Statistics of the features of the real images; of max_items of them, drawn by draw_items(), if there are more.
 
-    stats_kwargs: what to capture at least, see FeatureStats. rel_lo, rel_hi: the part of the whole progress that this is.
+    stats_kwargs: what to capture at least, see FeatureStats; with capture_labels images are drawn from the classes in turn.
+    rel_lo, rel_hi: the part of the whole progress that this is.
     """
     dataset = dnnlib.util.construct_class_by_name(**opts.dataset_kwargs)
     if stats_kwargs.get('capture_labels') and not dataset.has_onehot_labels:
         raise ValueError(f'{dataset.name} has no class labels, which this metric needs: see dataset_tool.py --help')
     num_items = min(len(dataset), max_items or len(dataset))
+    in_turn = num_items < len(dataset) and bool(stats_kwargs.get('capture_labels'))
     if num_items <= MAX_SHARED:
         stats_kwargs = dict(capture_all=True, capture_labels=dataset.has_labels and dataset.has_onehot_labels)
     detector = get_feature_detector(opts, detector_url)
     kept = None
     if opts.cache:
         kept = feature_cache.features_path(opts.dataset_kwargs, detector.identity, detector_kwargs,
-                                           dict(stats_kwargs, max_items=num_items))
+                                           dict(stats_kwargs, max_items=num_items, in_turn=in_turn))
     stats = feature_cache.load_features(kept)
     if not _all_true(stats is not None, opts) or stats is None:
         stats = FeatureStats(max_items=num_items, **stats_kwargs)
         progress = opts.progress.sub('Features of real images', num_items, rel_lo=rel_lo, rel_hi=rel_hi)
-        for images, classes in real_images(opts, dataset, num_items, batch_size, data_loader_kwargs):
+        items = draw_items(dataset, num_items, in_turn)
+        for images, classes in real_images(opts, dataset, items, batch_size, data_loader_kwargs):
             stats.append_torch(detector(images, **detector_kwargs), opts.num_gpus, opts.rank, classes)
             progress.update(stats.num_items)
         if opts.rank == 0:
@@ -119,16 +125,32 @@ def compute_feature_stats_for_generator(
     return stats
 
 
+def draw_items(dataset: Any, num_items: int, in_turn: bool = False) -> np.ndarray:
+    """Which images of a data set are taken, int64 [num_items], rising: all, or so many at random, always the same.
+
+    A stride would not do: data often have their classes in turn. in_turn: the classes take turns, each until it is used up.
+    """
+    if num_items == len(dataset):
+        return np.arange(num_items)
+    order = np.random.default_rng(SUBSET_SEED).permutation(len(dataset))
+    if in_turn:
+        labels = class_labels(dataset).numpy()[order]
+        by_class = np.argsort(labels, kind='stable')
+        turn = np.empty_like(by_class)  # images of the same class that stand before
+        turn[by_class] = np.arange(len(order)) - np.searchsorted(labels[by_class], labels[by_class])
+        order = order[np.argsort(turn, kind='stable')]
+    return np.sort(order[:num_items])
+
+
 def real_images(
-    opts: MetricOptions, dataset: Any, num_items: int, batch_size: int | None = None,
+    opts: MetricOptions, dataset: Any, items: np.ndarray, batch_size: int | None = None,
     data_loader_kwargs: dict[str, Any] | None = None,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor | None]]:
-    """This process's share of num_items images, evenly spread over the data set: batches of uint8 [n, C, H, W] on the device
-    and class indices int64 [n], None without. All processes get equally many, the surplus at the end repeats the beginning.
+    """This process's share of the images of these indices, int64 [N]: batches of uint8 [n, C, H, W] on the device and class
+    indices int64 [n], None without. All processes get equally many, the surplus at the end repeats the beginning.
     """
-    rounds = math.ceil(num_items / opts.num_gpus)
-    items = [(row * opts.num_gpus + opts.rank) % num_items for row in range(rounds)]
-    indices = [item * len(dataset) // num_items for item in items]
+    rounds = math.ceil(len(items) / opts.num_gpus)
+    indices = [int(items[(row * opts.num_gpus + opts.rank) % len(items)]) for row in range(rounds)]
     on_gpu = opts.device.type == 'cuda'
     readers = opts.num_workers if opts.num_workers is not None else READERS_ON_GPU * on_gpu
     loader_kwargs = dict(num_workers=readers, pin_memory=on_gpu) if data_loader_kwargs is None else data_loader_kwargs

@@ -53,11 +53,40 @@ def test_reading_processes_change_nothing(num_workers, data, detector):
     assert torch.equal(torch.random.get_rng_state(), state)
 
 
-@pytest.mark.parametrize('max_items, indices', [(4, [0, 2, 5, 8]), (1, [0]), (11, range(11)), (99, range(11))])
-def test_fewer_real_images_are_spread_over_the_data(max_items, indices, data, detector):
-    """Files are often sorted by class: the first ones would all be of one."""
+@pytest.mark.parametrize('max_items', [1, 4, 10, 11, 99])
+def test_fewer_real_images_are_drawn_from_all(max_items, data, detector):
     opts = options(dataset_kwargs=data, detector=detector)
-    np.testing.assert_allclose(of_data(opts, max_items=max_items).get_all(), direct(data, indices), rtol=1e-5)
+    found, whole = of_data(opts, max_items=max_items).get_all(), direct(data)
+    index = [int(np.abs(whole - row).sum(axis=1).argmin()) for row in found]
+    np.testing.assert_allclose(found, whole[index], rtol=1e-5)
+    assert index == sorted(set(index)) and len(index) == min(max_items, 11)  # each once, in order
+    again = of_data(options(dataset_kwargs=data, detector=detector, cache=False), max_items=max_items)
+    np.testing.assert_array_equal(again.get_all(), found)
+
+
+@pytest.mark.parametrize('labels', [[i % 10 for i in range(500)], [i // 50 for i in range(500)]])
+@pytest.mark.parametrize('num_items', [50, 100, 250])
+def test_images_are_drawn_whatever_the_order_of_the_classes(labels, num_items, tmp_path):
+    """As many as are a multiple of what lies between images of a class: the old stride met the same class again and again."""
+    data = data_kwargs(write_data(tmp_path / 'data.zip', num=500, labels=labels), use_labels=True)
+    dataset = dnnlib.util.construct_class_by_name(**data)
+    counts = [np.bincount(np.array(labels)[metric_utils.draw_items(dataset, num_items, in_turn)], minlength=10)
+              for in_turn in (False, True)]
+    assert 0 < counts[0].min() < counts[0].max() and (counts[1] == num_items // 10).all()
+
+
+def test_classes_take_turns_until_they_are_used_up(tmp_path):
+    labels = [0] * 20 + [1] * 2 + [2] * 5
+    data = data_kwargs(write_data(tmp_path / 'data.zip', num=27, labels=labels), use_labels=True)
+    drawn = metric_utils.draw_items(dnnlib.util.construct_class_by_name(**data), 16, in_turn=True)
+    assert np.bincount(np.array(labels)[drawn]).tolist() == [9, 2, 5] and (np.diff(drawn) > 0).all()
+
+
+def test_images_in_turn_and_images_of_all_are_kept_apart(data, detector):
+    data = dict(data, use_labels=True)
+    drawn = [of_data(options(dataset_kwargs=data, detector=detector), max_items=4, **labels).get_labels().tolist()
+             for labels in ({}, dict(capture_labels=True))]
+    assert drawn[0] != [0, 1, 2, 3] and sorted(drawn[1]) == [0, 1, 2, 3]
 
 
 def test_mirrored_copies_and_classes(data, detector):

@@ -170,8 +170,15 @@ def test_refuses_what_has_no_classes(metric, bars, tmp_path):
 def test_refuses_too_few_images(metric, bars, tmp_path):
     with pytest.raises(ValueError, match=r'2 generated images cannot show 3 classes: raise --num-gen'):
         metric(options(bars, num_gen=2))
-    with pytest.raises(ValueError, match=r'bars\.zip with --max-real=2: no images of class middle, bottom: every class'):
+    with pytest.raises(ValueError, match=r'bars\.zip with --max-real=2: no images of class \w+: every class'):
         metric(options(bars, max_real=2))
+
+
+@pytest.mark.parametrize('max_real', [4, 20, 30])
+def test_every_class_has_its_part_of_the_real_images(max_real, bars):
+    """20 of 60 images is every third one, and the classes of these data take turns."""
+    counts = real_features(options(bars, max_real=max_real), NAMES).counts()
+    assert counts.sum() == max_real and counts.max() - counts.min() <= 1
 
 
 def test_fewer_images_than_neighbours_are_said_with_the_class(tmp_path):
