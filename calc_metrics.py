@@ -106,6 +106,13 @@ def check_needs(metrics: list[str], snapshot: dict[str, Any], test_data: str | N
             raise ValueError(f'--metrics={name} needs real images that the network has not seen: give them with --test-data')
 
 
+def say_unlimited(metrics: list[str], max_real: int | None) -> None:
+    """Say of which metrics --max-real changes nothing."""
+    unlimited = [name for name in metrics if not find_metric(name).uses_reals]
+    if max_real is not None and unlimited:
+        click.echo(f'--max-real={max_real} changes nothing of {", ".join(unlimited)}', err=True)
+
+
 def check_data(snapshot: dict[str, Any], dataset_kwargs: dict[str, Any]) -> None:
     """ValueError unless images and classes of the data or test data are those of the network."""
     G = snapshot['G_ema']
@@ -144,7 +151,8 @@ def place_of_reports(outdir: str | None, network: str) -> str | None:
                    'a TorchScript file.')
 @click.option('--num-gen', type=click.IntRange(min=2), help='Images to generate; the count becomes part of the name, as in '
               "fid5k_full.  [default: the metric's, 50000 for most]")
-@click.option('--max-real', type=click.IntRange(min=2), help="Most real images, drawn at random.  [default: the metric's]")
+@click.option('--max-real', type=click.IntRange(min=2), help='Most real images, drawn at random, for FID, KID, '
+              "precision and recall, density and coverage; other metrics have no such limit.  [default: the metric's]")
 @click.option('--mirror', type=click.BOOL, help='Count mirrored copies among the real images, for metrics that are not *_full.  '
               '[default: as in training]')
 @click.option('--seed', type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help='Fixes latents, labels and subsets.')
@@ -175,6 +183,7 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
         network = network or str(newest_snapshot())
         snapshot = load_snapshot(network, trust_pickle)
         check_needs(names, snapshot, test_data)
+        say_unlimited(names, options['max_real'])
         dataset_kwargs = data_of(snapshot, data, mirror)
         check_data(snapshot, dataset_kwargs)
         if test_data is not None:

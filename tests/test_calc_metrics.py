@@ -136,6 +136,18 @@ def test_counts_of_real_images(args, name, num_real, snapshot, rgb_zip, detector
     assert found[name]['num_real'] == num_real
 
 
+@pytest.mark.parametrize('metrics, unlimited', [
+    ('kid50k_full,is50k,gan_train', 'is50k, gan_train'), ('kid_per_class,fid50k', None),
+])
+def test_metrics_that_no_limit_of_real_images_touches_are_named(metrics, unlimited, snapshot, rgb_zip, detector, monkeypatch):
+    monkeypatch.setattr('calc_metrics.measure', lambda *args: None)
+    args = (f'--network={snapshot}', f'--data={rgb_zip}', f'--detector={detector}', f'--metrics={metrics}')
+    limited, plain = calc(*args, '--max-real=9'), calc(*args)
+    lines = [line for line in limited.stderr.splitlines() if 'max-real' in line]
+    assert lines == ([f'--max-real=9 changes nothing of {unlimited}'] if unlimited else [])
+    assert limited.exit_code == 0 and 'max-real' not in plain.stderr
+
+
 def test_gray_images_through_a_detector_of_three_channels(gray_source_pkl, gray_zip, detector, tmp_path):
     found = measure(gray_source_pkl, gray_zip, detector, f'--metrics={STANDARD}', f'--outdir={tmp_path}')
     assert len(found) == 5
