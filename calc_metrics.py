@@ -10,6 +10,7 @@ import torch
 import dnnlib
 import legacy
 from metrics.metric_main import compute_metrics, list_valid_metrics
+from metrics.metric_needs import check_metric
 from metrics.metric_options import ProgressMonitor
 from metrics.registry import find_metric
 from metrics.sampling import check_same_shape
@@ -189,6 +190,9 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
         if test_data is not None:
             options['test_dataset_kwargs'] = data_of(snapshot, test_data, mirror=False)
             check_data(snapshot, options['test_dataset_kwargs'])
+        for name in names:
+            check_metric(find_metric(name), dataset_kwargs, options.get('test_dataset_kwargs'), detector=options['detector'],
+                         num_gen=options['num_gen'], max_real=options['max_real'])
         click.echo(f'Network: {network}\nData: {dataset_kwargs["path"]}', err=True)
         config = dict(network=network, trust=trust_pickle, metrics=names, dataset_kwargs=dataset_kwargs, num_gpus=gpus,
                       device=kind, run_dir=place_of_reports(outdir, network),

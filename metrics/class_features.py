@@ -18,7 +18,6 @@ from metrics.detectors import INCEPTION_URL
 from metrics.feature_stats import FeatureStats
 from metrics.labelled_images import LabelledImages, check_labels, open_labelled, shrink
 from metrics.metric_options import MetricOptions
-from metrics.registry import Metric
 from training.class_labels import list_names
 
 Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # features of real and other images of a class -> values
@@ -66,16 +65,6 @@ def checked_class_names(opts: MetricOptions) -> list[str]:
             raise ValueError(f'--test-data has the classes {list_names(test_names)}, the data have {list_names(names)}: '
                              'give held-out images of the same classes')
     return names
-
-
-def check_class_sizes(metric: Metric, dataset_kwargs: Mapping[str, Any]) -> None:
-    """ValueError, before any image is read, unless the data have as many images of every class as the metric takes at least."""
-    dataset = open_labelled({**dataset_kwargs, 'max_size': None, 'xflip': False})
-    dataset.close()
-    counts = dataset.class_counts()
-    if counts.min() < metric.class_images:
-        raise ValueError(f'{metric.name} needs {metric.class_images} real images of every class or more, {dataset.name} has '
-                         f'{counts.min()} of class {dataset.class_names[counts.argmin()]}')
 
 
 def real_features(opts: MetricOptions, class_names: list[str]) -> ClassFeatures:

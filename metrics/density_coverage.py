@@ -27,7 +27,7 @@ NEAREST_K = 5
 NUM_GEN = 5000
 
 
-@register_metric(num_gen=NUM_GEN, higher_is_better=True)
+@register_metric(num_gen=NUM_GEN, higher_is_better=True, least_images=NEAREST_K + 1)
 def dc5k5_full(opts: MetricOptions) -> dict[str, float]:
     """Density and coverage of 5,000 generated images and at most as many real ones, drawn from all.
 

@@ -14,7 +14,7 @@ import functools
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 import torch
@@ -57,6 +57,16 @@ def get_detector(spec: str, device: torch.device | str, dataset_kwargs: dict[str
     return _from_file(ScriptDetector, INCEPTION_URL if spec == 'inception' else spec, str(device))
 
 
+def check_detector(spec: str, wanted: Collection[str]) -> None:
+    """ValueError, before a detector learns, unless that of this name takes the keywords wanted. A file is opened to see."""
+    if spec.partition(':')[0] == 'dinov2' or (spec == 'classifier' and set(wanted) != {'no_output_bias'}):
+        _only_features(spec, wanted)
+    elif spec not in NAMES and set(wanted) != {'return_features'}:
+        script = get_detector(spec, 'cpu')
+        assert isinstance(script, ScriptDetector), 'all that have no name are'
+        script.check(wanted)
+
+
 # The last few stay loaded: several metrics, or repetitions of one, use the same.
 
 @functools.lru_cache(maxsize=2)
@@ -97,12 +107,15 @@ class ScriptDetector:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, **wanted: bool) -> torch.Tensor:
-        missing = sorted(set(wanted) - self.arguments - {'return_features'})
-        if missing:
-            raise ValueError(f'detector {self.identity} takes no {", ".join(missing)}, which this metric needs: '
-                             'use --detector=inception')
+        self.check(wanted)
         options = {name: value for name, value in wanted.items() if name in self.arguments}
         return self.script(three_channels(images.to(self.device)), **options).to(torch.float32)
+
+    def check(self, wanted: Collection[str]) -> None:
+        """ValueError if a keyword is missing."""
+        missing = sorted(set(wanted) - self.arguments - {'return_features'})
+        if missing:
+            raise ValueError(f'detector {self.identity} takes no {", ".join(missing)}, which this metric needs: use inception')
 
 
 class DinoDetector:
@@ -114,7 +127,7 @@ class DinoDetector:
 
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, **wanted: bool) -> torch.Tensor:
-        _only_features(self, wanted)
+        _only_features(self.identity, wanted)
         return self.network.embed(three_channels(images.to(self.device)))
 
 
@@ -129,7 +142,7 @@ class ClassifierDetector:
     def __call__(self, images: torch.Tensor, **wanted: bool) -> torch.Tensor:
         if wanted == dict(no_output_bias=True):
             return self.network(images).softmax(dim=1)
-        _only_features(self, wanted)
+        _only_features(self.identity, wanted)
         return self.network.embed(images)
 
 
@@ -138,10 +151,9 @@ def three_channels(images: torch.Tensor) -> torch.Tensor:
     return images.repeat(1, 3, 1, 1) if images.shape[1] == 1 else images
 
 
-def _only_features(detector: Detector, wanted: dict[str, bool]) -> None:
-    if wanted != dict(return_features=True):
-        raise ValueError(f'detector {detector.identity} has features alone, this metric asks for {", ".join(sorted(wanted))}: '
-                         'use --detector=inception')
+def _only_features(name: str, wanted: Collection[str]) -> None:
+    if set(wanted) != {'return_features'}:
+        raise ValueError(f'detector {name} has features alone, this metric asks for {", ".join(sorted(wanted))}: use inception')
 
 
 def _first_sentence(error: Exception) -> str:

@@ -26,7 +26,7 @@ BATCH = 64
 Classifier = Callable[[torch.Tensor], torch.Tensor]  # uint8 [N, C, H, W] -> logits [N, K]
 
 
-@register_metric(num_gen=NUM_GEN, uses_reals=False, higher_is_better=True, needs=('classes',))
+@register_metric(num_gen=NUM_GEN, uses_reals=False, higher_is_better=True, needs=('classes',), num_set_apart=1)
 def gan_test(opts: MetricOptions) -> dict[str, float]:
     """Share of generated images that a judge of real images assigns to the class asked for, over all and of each class.
 

@@ -16,7 +16,7 @@ import torch
 import dnnlib
 from dnnlib.files import is_disk_full
 from metrics import density_coverage, gan_test, gan_train, memorization, per_class, registry, standard_metrics
-from metrics.class_features import check_class_sizes
+from metrics.metric_needs import check_images
 from metrics.metric_options import MetricOptions, ProgressMonitor
 from metrics.registry import find_metric, register_metric
 
@@ -50,9 +50,7 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
     opts.max_real = found.max_real if opts.max_real is None else opts.max_real
     start = time.time()
     if 'classes' in found.needs:
-        check_class_sizes(found, opts.dataset_kwargs)
-        if opts.test_dataset_kwargs is not None:
-            check_class_sizes(found, opts.test_dataset_kwargs)
+        check_images(found, opts.dataset_kwargs, opts.test_dataset_kwargs, opts.num_gen, opts.max_real)
     values = found.compute(opts)
     values, facts = _from_first_process((values, opts.facts), opts)
     total_time = time.time() - start

@@ -39,7 +39,7 @@ def fid_per_class(opts: MetricOptions) -> dict[str, float]:
     return _values(opts, lambda x, y: dict(fid_per_class=frechet_distance(*mean_cov(x), *mean_cov(y))), real, fake)
 
 
-@register_metric(num_gen=NUM_GEN, needs=('detector', 'classes'), class_images=2)
+@register_metric(num_gen=NUM_GEN, needs=('detector', 'classes'), least_images=2)
 def kid_per_class(opts: MetricOptions) -> dict[str, float]:
     """Kernel distance within each class, and their mean. It may fall a little below 0, being unbiased."""
     real, fake = _both(opts)
@@ -50,7 +50,7 @@ def kid_per_class(opts: MetricOptions) -> dict[str, float]:
     return _values(opts, measure, real, fake)
 
 
-@register_metric(num_gen=NUM_GEN, higher_is_better=True, needs=('detector', 'classes'), class_images=NEAREST_K + 1)
+@register_metric(num_gen=NUM_GEN, higher_is_better=True, needs=('detector', 'classes'), least_images=NEAREST_K + 1)
 def dc_per_class(opts: MetricOptions) -> dict[str, float]:
     """Density and coverage (k = 5) within each class, and their means."""
     real, fake = _both(opts)

@@ -11,8 +11,9 @@ Compute = Callable[[Any], dict[str, float]]  # MetricOptions -> values, each und
 class Metric:
     """num_gen: images to generate; None: none, or as many as the metric chooses. max_real: most real images; None: all.
 
-    higher_is_better: of its first value. needs: 'detector', 'classes', 'test_data'. class_images: real images of every class
-    that a metric which needs classes takes at least.
+    higher_is_better: of its first value. needs: 'detector', 'classes', 'test_data'. least_images: that it takes, generated and
+    real ones each; of every class, if it needs classes. num_set_apart: so many real ones of every class more, without test data.
+    wanted: the keywords that it calls the detector with.
     """
 
     name: str
@@ -22,7 +23,9 @@ class Metric:
     max_real: int | None = None
     higher_is_better: bool = False
     needs: tuple[str, ...] = ('detector',)
-    class_images: int = 1
+    least_images: int = 1
+    num_set_apart: int = 0
+    wanted: tuple[str, ...] = ('return_features',)
 
     def name_with_counts(self, num_gen: int | None, max_real: int | None, num_real: int | None = None) -> str:
         """The name, with the counts in it where they are not the standard ones: fid5k_full, kid50k_full_real1k, ppl2_wend_2k.
@@ -50,11 +53,13 @@ _metrics: dict[str, Metric] = {}  # filled while the modules that define metrics
 
 def register_metric(
     compute: Compute | None = None, *, num_gen: int | None = None, uses_reals: bool = True, max_real: int | None = None,
-    higher_is_better: bool = False, needs: tuple[str, ...] = ('detector',), class_images: int = 1,
+    higher_is_better: bool = False, needs: tuple[str, ...] = ('detector',), least_images: int = 1,
+    num_set_apart: int = 0,
 ) -> Any:
     """Decorator, with or without arguments: the function becomes the metric of its name. The function itself is returned."""
     def register(function: Compute) -> Compute:
-        add_metric(Metric(function.__name__, function, num_gen, uses_reals, max_real, higher_is_better, needs, class_images))
+        add_metric(Metric(function.__name__, function, num_gen, uses_reals, max_real, higher_is_better, needs, least_images,
+                          num_set_apart))
         return function
 
     return register if compute is None else register(compute)

@@ -12,18 +12,21 @@ ppl_wfull, ppl_zend, ppl_wend on cropped images.
 import functools
 import itertools
 from collections.abc import Callable
+from typing import Any
 
 from metrics import metric_utils
 from metrics.frechet_inception_distance import compute_fid
 from metrics.inception_score import compute_is
 from metrics.kernel_inception_distance import compute_kid
 from metrics.metric_options import MetricOptions
-from metrics.perceptual_path_length import compute_ppl
+from metrics.perceptual_path_length import LPIPS, compute_ppl
 from metrics.precision_recall import compute_pr
 from metrics.registry import Metric, add_metric
 
 NUM_GEN = 50_000
 PPL_EPSILON = 1e-4
+NUM_SPLITS = 10  # of the inception score
+NHOOD_SIZE = 3  # of precision and recall
 
 Values = Callable[[MetricOptions], dict[str, float]]  # options -> values by what follows the metric's name
 
@@ -40,13 +43,13 @@ def kid(opts: MetricOptions) -> dict[str, float]:
 
 def pr(opts: MetricOptions) -> dict[str, float]:
     """Precision and recall."""
-    precision, recall = compute_pr(opts, opts.max_real, opts.num_gen or NUM_GEN, nhood_size=3)
+    precision, recall = compute_pr(opts, opts.max_real, opts.num_gen or NUM_GEN, nhood_size=NHOOD_SIZE)
     return dict(_precision=precision, _recall=recall)
 
 
 def inception_score(opts: MetricOptions) -> dict[str, float]:
     """Mean and deviation over the parts."""
-    mean, std = compute_is(opts, opts.num_gen or NUM_GEN, num_splits=10)
+    mean, std = compute_is(opts, opts.num_gen or NUM_GEN, num_splits=NUM_SPLITS)
     return dict(_mean=mean, _std=std)
 
 
@@ -56,23 +59,27 @@ def path_length(opts: MetricOptions, space: str, sampling: str, crop: bool) -> d
     return {'': compute_ppl(opts, opts.num_gen or NUM_GEN, PPL_EPSILON, space, sampling, crop, batch)}
 
 
-def _add(name: str, values: Values, keep_mirror: bool = False, uses_reals: bool = True, max_real: int | None = None) -> None:
-    """keep_mirror: with the mirrored copies of real images, if the training had them."""
+LEAST_IMAGES: dict[Values, int] = {kid: 2, pr: NHOOD_SIZE + 1, inception_score: NUM_SPLITS}
+
+
+def _add(name: str, values: Values, keep_mirror: bool = False, max_real: int | None = None, **properties: Any) -> None:
+    """properties: further ones of Metric. keep_mirror: with the mirrored copies of real images, if the training had them."""
     def compute(opts: MetricOptions) -> dict[str, float]:
         if opts.dataset_kwargs:
             opts.ignore_training_subset(keep_mirror)
         return {name + suffix: value for suffix, value in values(opts).items()}
 
-    add_metric(Metric(name, compute, NUM_GEN, uses_reals, max_real, higher_is_better=values in (pr, inception_score)))
+    add_metric(Metric(name, compute, NUM_GEN, max_real=max_real, higher_is_better=values in (pr, inception_score),
+                      least_images=LEAST_IMAGES.get(values, 1), **properties))
 
 
 _add('fid50k_full', fid)
 _add('kid50k_full', kid, max_real=1_000_000)
 _add('pr50k3_full', pr, max_real=200_000)
-_add('ppl2_wend', functools.partial(path_length, space='w', sampling='end', crop=False), uses_reals=False)
-_add('is50k', inception_score, uses_reals=False)
+_add('ppl2_wend', functools.partial(path_length, space='w', sampling='end', crop=False), uses_reals=False, wanted=tuple(LPIPS))
+_add('is50k', inception_score, uses_reals=False, wanted=('no_output_bias',))
 for _name, _values in dict(fid50k=fid, kid50k=kid, pr50k3=pr).items():
     _add(_name, _values, keep_mirror=True, max_real=50_000)
 for _space, _sampling in itertools.product('zw', ('full', 'end')):
     _values = functools.partial(path_length, space=_space, sampling=_sampling, crop=True)
-    _add(f'ppl_{_space}{_sampling}', _values, uses_reals=False)
+    _add(f'ppl_{_space}{_sampling}', _values, uses_reals=False, wanted=tuple(LPIPS))

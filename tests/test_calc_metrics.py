@@ -206,8 +206,10 @@ def test_data_that_are_gone(described):
     (['--metrics='], 'is unknown: choose from'),
     (['--data=absent.zip'], '--data absent.zip: no such folder or zip'),
     (['--detector=nonsense'], "'nonsense' is neither a file"),
-    (['--metrics=pr50k3_full', '--max-real=3'], '4 points or more'),
-    (['--metrics=is50k', '--num-gen=9'], 'as many images or more, found 9'),
+    (['--metrics=gan_test,pr50k3_full', '--max-real=3'], 'pr50k3_full needs 4 real images or more, 3 are asked for'),
+    (['--metrics=gan_test,is50k', '--num-gen=9'], 'is50k needs 10 generated images or more, 9 are asked for'),
+    (['--metrics=fid50k_full,kid_per_class', '--num-gen=5'], '6 generated images or more (2 of each of 3 classes), 5 are'),
+    (['--metrics=fid50k_full,ppl2_wend', '--detector=dinov2'], 'ppl2_wend: detector dinov2 has features alone'),
     (['--outdir={tmp_path}/run/network-snapshot-000000.pkl/x'], 'is not a directory'),
 ])
 def test_wrong_input_is_one_line(args, message, snapshot, rgb_zip, detector, tmp_path):

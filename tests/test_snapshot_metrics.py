@@ -90,15 +90,31 @@ def test_wrong_metrics_are_said_before_training(tmp_path, rgb_zip, options, text
 
 
 def test_data_that_the_metrics_cannot_take_are_said_before_training(tmp_path):
+    one = save_bars(tmp_path / 'one.zip', 1, seed=0)['path']
     few = save_bars(tmp_path / 'few.zip', 5, seed=0)['path']
     bare = save_bars(tmp_path / 'bare.zip', 5, seed=0, labelled=False)['path']
     for data, cond, metric, text in [
         (few, 1, 'dc_per_class', 'dc_per_class needs 6 real images of every class or more, few has 5 of class top'),
         (bare, 0, 'kid50k', 'bare.zip has no class labels'),
+        (one, 1, 'gan_test', 'gan_test needs 2 real images of every class or more, one has 1 of class top'),
+        (one, 1, 'dc5k5_full', 'dc5k5_full needs 6 real images or more, one has 3'),
+        (few, 1, 'gan_test,ppl2_wend', 'ppl2_wend: detector classifier has features alone'),
     ]:
         result = call('--outdir', tmp_path / 'runs', '--data', data, *TINY, f'--cond={cond}', f'--metrics={metric}', *MEASURE[1:])
         assert result.exit_code == 2 and text in result.stderr and result.stderr.count('\n') == 1, result.output
         assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize('metric, num_gen, text', [
+    ('kid_per_class', 5, 'kid_per_class needs 6 generated images or more (2 of each of 3 classes), 5 are asked for'),
+    ('dc_per_class', 17, 'dc_per_class needs 18 generated'), ('gan_test', 2, 'gan_test needs 3 generated'),
+    ('is50k', 9, 'is50k needs 10 generated images or more, 9 are asked for'), ('dc5k5_full', 5, 'dc5k5_full needs 6 generated'),
+])
+def test_too_few_images_to_generate_are_said_before_training(metric, num_gen, text, tmp_path, rgb_zip):
+    options = [*TINY, *MEASURE[1:], f'--metrics=kid50k,{metric}', f'--metrics-num-gen={num_gen}']
+    result = call('--outdir', tmp_path / 'runs', '--data', rgb_zip, *options)
+    assert result.exit_code == 2 and text in result.stderr and result.stderr.count('\n') == 1, result.output
+    assert not (tmp_path / 'runs').exists()
 
 
 def write_values(run_dir, values, snapshots):

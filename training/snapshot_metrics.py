@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from dnnlib.files import whole_file
-from metrics.class_features import check_class_sizes
 from metrics.detectors import get_detector
 from metrics.labelled_images import open_labelled
 from metrics.metric_main import compute_metrics, find_metric
+from metrics.metric_needs import check_metric
 
 from .cli import SNAPSHOT_PATTERN
 from .random_state import random_state, set_random_state
@@ -47,6 +47,7 @@ def check_metrics(config: dict[str, Any]) -> None:
     """ValueError or OSError if a training cannot have the metrics of its config. A detector is fetched now, not after hours."""
     if config['metrics'] is None:
         return
+    detector = config['metrics']['options']['detector']
     wanted = [find_metric(name) for name in config['metrics']['names']]
     for metric in wanted:
         if 'classes' in metric.needs and not config['training_set_kwargs']['use_labels']:
@@ -55,9 +56,7 @@ def check_metrics(config: dict[str, Any]) -> None:
         if 'test_data' in metric.needs:
             raise ValueError(f'--metrics={metric.name} needs real images that are held out: measure snapshots with '
                              'calc_metrics.py --test-data')
-        if 'classes' in metric.needs:
-            check_class_sizes(metric, config['training_set_kwargs'])
-    detector = config['metrics']['options']['detector']
+        check_metric(metric, config['training_set_kwargs'], detector=detector, num_gen=config['metrics']['options']['num_gen'])
     if any('detector' in metric.needs for metric in wanted):
         if detector == 'classifier':
             open_labelled(config['training_set_kwargs']).close()
