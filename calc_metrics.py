@@ -164,7 +164,8 @@ def place_of_reports(outdir: str | None, network: str) -> str | None:
 @click.option('--gpus', type=click.IntRange(min=1), default=1, show_default=True, help='Processes, on CUDA each with a GPU.')
 @click.option('--outdir', '-o', type=click.Path(file_okay=False), help='Folder for metric-NAME.jsonl and pictures.  '
               '[default: that of the snapshot]')
-@click.option('--cache/--no-cache', default=True, show_default=True, help='Keep features of real images for the next time.')
+@click.option('--cache/--no-cache', default=True, show_default=True,
+              help='Keep features of real images, and what a classifier learnt from them, for the next time.')
 @click.option('--trust-pickle', is_flag=True, help='Run the program text in the snapshot, for network classes that are unknown '
               'here. Only for files from people whom you trust.')
 @device_option

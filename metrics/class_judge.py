@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pickle
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +137,10 @@ def cached_judge(
     num_steps: int | None = None,
     device: torch.device | str = 'cpu',
 ) -> JudgeNet:
-    """train_judge() with its weights kept in cache_dir, or nowhere if that is None. A damaged file is trained anew."""
+    """train_judge() with its weights kept in cache_dir, or nowhere if that is None. A damaged file is trained anew.
+
+    Weights that cannot be kept, on a full disk above all, still count: a line on stderr says so.
+    """
     check_labelled(images, labels, num_classes)
     if cache_dir is None:
         return train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
@@ -144,9 +148,10 @@ def cached_judge(
     net = _load_judge(path, images, num_classes)
     if net is None:
         net = train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as part:
-            torch.save({name: value.cpu() for name, value in net.state_dict().items()}, part)
+        try:
+            _save_judge(net, path)
+        except OSError as error:
+            print(f'Warning: the classifier was not kept for the next time: {error}', file=sys.stderr, flush=True)
     return net.to(device)
 
 
@@ -168,6 +173,12 @@ def judge_identity(net: JudgeNet) -> str:
     for value in net.state_dict().values():
         digest.update(value.cpu().numpy().tobytes())
     return f'classifier-{digest.hexdigest()[:32]}'
+
+
+def _save_judge(net: JudgeNet, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole_file(path) as part, open(part, 'wb') as file:  # torch tells a full disk only through an opened file
+        torch.save({name: value.cpu() for name, value in net.state_dict().items()}, file)
 
 
 def _load_judge(path: Path, images: torch.Tensor, num_classes: int) -> JudgeNet | None:

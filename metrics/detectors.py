@@ -41,16 +41,18 @@ class Detector(Protocol):
         """uint8 [N, C, H, W] -> float32 [N, D]."""
 
 
-def get_detector(spec: str, device: torch.device | str, dataset_kwargs: dict[str, Any] | None = None) -> Detector:
+def get_detector(
+    spec: str, device: torch.device | str, dataset_kwargs: dict[str, Any] | None = None, cache: bool = True
+) -> Detector:
     """The detector that spec names: 'inception', 'dinov2', 'dinov2:FILE', 'classifier', or the path or URL of TorchScript.
 
-    dataset_kwargs: the real data that the classifier learns from. Raises OSError, ValueError in one line.
+    dataset_kwargs: the real data that the classifier learns from; cache: keep it on disk. Raises OSError, ValueError in one line.
     """
     if spec == 'classifier':
         if not dataset_kwargs:
             raise ValueError('--detector=classifier learns from the real images, and there are none: give --data')
         whole = {**dataset_kwargs, 'max_size': None, 'xflip': False, 'use_labels': True}
-        return _classifier(json.dumps(whole, sort_keys=True), str(device))
+        return _classifier(json.dumps(whole, sort_keys=True), str(device), cache)
     name, _, file = spec.partition(':')
     if name == 'dinov2':
         return _from_file(DinoDetector, file or DINOV2_URL, str(device))
@@ -70,8 +72,8 @@ def check_detector(spec: str, wanted: Collection[str]) -> None:
 # The last few stay loaded: several metrics, or repetitions of one, use the same.
 
 @functools.lru_cache(maxsize=2)
-def _classifier(dataset_kwargs: str, device: str) -> Detector:
-    return ClassifierDetector(json.loads(dataset_kwargs), device)
+def _classifier(dataset_kwargs: str, device: str, cache: bool) -> Detector:
+    return ClassifierDetector(json.loads(dataset_kwargs), device, cache)
 
 
 @functools.lru_cache(maxsize=4)
@@ -134,8 +136,8 @@ class DinoDetector:
 class ClassifierDetector:
     """A classifier of the real images: features from before its last layer, and class probabilities."""
 
-    def __init__(self, dataset_kwargs: dict[str, Any], device: str):
-        cache_dir = dnnlib.make_cache_dir_path('judges')
+    def __init__(self, dataset_kwargs: dict[str, Any], device: str, cache: bool):
+        cache_dir = dnnlib.make_cache_dir_path('judges') if cache else None
         self.network, self.identity = dataset_judge(dataset_kwargs, device, cache_dir)
 
     @torch.no_grad()

@@ -28,19 +28,33 @@ MAX_SHARED = 50_000  # real images: of so many, all features are kept for the ot
 
 def get_feature_detector(opts: MetricOptions, detector_url: str) -> Detector:
     """What opts.detector names; detector_url if that is 'inception', which stands for the network that the metric is defined
-    with. The first process gets it first: it fetches or trains what the others then find.
+    with. The first process gets it first: it fetches what the others then find.
     """
     spec = detector_url if opts.detector == 'inception' else opts.detector
     if not isinstance(spec, str):
         opts.facts['detector'] = spec.identity
         return spec
-    if opts.num_gpus > 1 and opts.rank > 0:
-        torch.distributed.barrier()
-    detector = get_detector(spec, opts.device, opts.dataset_kwargs)
-    if opts.num_gpus > 1 and opts.rank == 0:
-        torch.distributed.barrier()
+    if opts.num_gpus > 1 and spec == 'classifier':
+        detector: Detector = _classifier_of_first_process(opts)
+    else:
+        if opts.num_gpus > 1 and opts.rank > 0:
+            torch.distributed.barrier()
+        detector = get_detector(spec, opts.device, opts.dataset_kwargs, opts.cache)
+        if opts.num_gpus > 1 and opts.rank == 0:
+            torch.distributed.barrier()
     opts.facts['detector'] = detector.identity
     return detector
+
+
+def _classifier_of_first_process(opts: MetricOptions) -> Detector:
+    """Sent to the others: where none is kept on disk they would train their own, whose weights may differ."""
+    holder: list[Any] = [None]
+    if opts.rank == 0:
+        holder = [get_detector('classifier', opts.device, opts.dataset_kwargs, opts.cache)]
+        holder[0].network.cpu()  # or it would reach the others on this process's device
+    torch.distributed.broadcast_object_list(holder, src=0, device=opts.device)
+    holder[0].network.to(opts.device)
+    return holder[0]
 
 
 def compute_feature_stats_for_dataset(

@@ -127,6 +127,17 @@ def test_an_error_in_several_processes_is_one_line(snapshot, rgb_zip, tmp_path):
     assert result.exit_code == 2 and 'absent.pt' in result.stderr.splitlines()[-1] and 'Traceback' not in result.stderr
 
 
+@pytest.mark.parametrize('args', [['--no-cache'], ['--no-cache', '--gpus=2']])
+def test_without_a_cache_nothing_of_the_real_images_is_kept(args, snapshot, rgb_zip, cache_dir, monkeypatch):
+    monkeypatch.setattr('metrics.class_judge.MIN_STEPS', 2)
+    monkeypatch.setattr('metrics.class_judge.EPOCHS', 1)
+    metrics = '--metrics=kid_per_class,gan_test'
+    assert calc(f'--network={snapshot}', f'--data={rgb_zip}', '--detector=classifier', metrics, *args).exit_code == 0
+    line = json.loads((snapshot.parent / 'metric-kid_per_class_0.024k.jsonl').read_text())
+    assert line['detector'].startswith('classifier-')
+    assert not {'judges', 'features', 'data-digests'} & {path.name for path in cache_dir.glob('*')}
+
+
 @pytest.mark.parametrize('args, name, num_real', [
     (['--max-real=6'], 'fid0.024k_full_real0.006k', 6), (['--max-real=100'], 'fid0.024k_full', 18),
     (['--mirror=1'], 'fid0.024k_full', 18), (['--mirror=1', '--metrics=fid50k'], 'fid0.024k', 36),

@@ -5,6 +5,7 @@ import torch
 from metrics import class_judge
 from metrics.class_judge import JudgeNet, augment, cached_judge, check_resolution, dataset_judge, train_judge
 from metrics.labelled_images import folder_kwargs
+from tests.small_disk import fill_disk, small_disk
 
 
 def generator(seed=0):
@@ -129,6 +130,25 @@ def test_damaged_cache_is_replaced(tmp_path):
         again = cached_judge(images, labels, 3, seed=0, cache_dir=tmp_path, num_steps=2)
         assert torch.equal(first(images), again(images))
         assert len(path.read_bytes()) == len(whole)
+
+
+def test_what_cannot_be_kept_is_used_all_the_same(tmp_path, capsys):
+    (tmp_path / 'file').touch()
+    images, labels = stripes(4)
+    settings = dict(seed=0, num_steps=2)
+    judges = [cached_judge(images, labels, 3, cache_dir=place, **settings) for place in (tmp_path / 'file' / 'judges', None)]
+    assert torch.equal(*(judge(images) for judge in judges))
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith('Warning: the classifier was not kept for the next time: ') and 'file/judges' in line
+
+
+def test_a_full_disk_is_no_failure(tmp_path, capsys):
+    images, labels = stripes(4)
+    with small_disk(tmp_path / 'disk', 64) as disk:
+        fill_disk(disk)
+        cached_judge(images, labels, 3, seed=0, cache_dir=disk, num_steps=2)
+        assert [path.name for path in disk.iterdir()] == ['filler']
+    assert 'No space left' in capsys.readouterr().err
 
 
 def test_cache_can_be_switched_off(tmp_path, monkeypatch):

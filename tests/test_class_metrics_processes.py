@@ -1,5 +1,6 @@
 """Two processes give the numbers of one: every generated image once, in the same order, with the same class."""
 import json
+import pathlib
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from metrics import class_judge
 from metrics.density_coverage import dc5k5_full
 from metrics.gan_test import gan_test
 from metrics.memorization import memorization
+from metrics.metric_utils import get_feature_detector
 from metrics.per_class import fid_per_class, kid_per_class
 from tests.class_metric_stand_ins import options, save_bars
 from tests.two_processes import run_in_two
@@ -29,6 +31,20 @@ def work(rank, folder, train, test):
     if rank == 0:
         with open(f'{folder}/values.json', 'w', encoding='ascii') as file:
             json.dump(values, file)
+
+
+def own_classifier(rank, folder, train):
+    """Each process would learn something else."""
+    class_judge.MIN_STEPS, class_judge.EPOCHS = 2 + rank, 1
+    opts = options(train, detector='classifier', num_gpus=2, rank=rank)
+    detectors = [get_feature_detector(opts, 'unused') for _ in range(2)]
+    weights = [value.tolist() for value in detectors[0].network.state_dict().values()]
+    pathlib.Path(folder, f'{rank}.json').write_text(json.dumps([detectors[1].identity, weights]), encoding='ascii')
+
+
+def test_the_classifier_is_the_same_in_all_processes(tmp_path):
+    run_in_two(own_classifier, tmp_path, str(tmp_path), save_bars(tmp_path / 'train.zip', 4, seed=1))
+    assert (tmp_path / '0.json').read_text() == (tmp_path / '1.json').read_text()
 
 
 def test_two_processes_equal_one(tmp_path, monkeypatch):

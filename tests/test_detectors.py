@@ -130,6 +130,16 @@ def test_classifier_learns_from_the_data(mode, channels, tmp_path, monkeypatch):
     assert get_detector('classifier', 'cpu', other).identity != detector.identity
 
 
+@pytest.mark.parametrize('cache', [False, True])
+def test_a_classifier_is_kept_only_where_it_may_be(cache, tmp_path, cache_dir, monkeypatch):
+    monkeypatch.setattr('metrics.class_judge.MIN_STEPS', 2)
+    monkeypatch.setattr('metrics.class_judge.EPOCHS', 1)
+    kwargs = data_kwargs(write_data(tmp_path / 'data.zip', labels=[i % 3 for i in range(12)]))
+    detector = get_detector('classifier', 'cpu', kwargs, cache=cache)
+    assert get_detector('classifier', 'cpu', kwargs, cache=cache) is detector
+    assert (cache_dir / 'judges').exists() == cache
+
+
 def test_classifier_needs_labels(tmp_path):
     with pytest.raises(ValueError, match='no class labels'):
         get_detector('classifier', 'cpu', data_kwargs(write_data(tmp_path / 'data.zip')))
