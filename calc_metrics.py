@@ -81,8 +81,8 @@ def load_snapshot(network: str, trust: bool) -> dict[str, Any]:
         return legacy.load_network_pkl(file, trust=trust)
 
 
-def data_of(snapshot: dict[str, Any], data: str | None, mirror: bool | None) -> dict[str, Any]:
-    """construct_class_by_name's arguments for the real images: those of --data, else those that the network learnt from."""
+def data_of(snapshot: dict[str, Any], data: str | None, mirror: bool | None, option: str = '--data') -> dict[str, Any]:
+    """construct_class_by_name's arguments for the real images: those of the option, else those that the network learnt from."""
     known = snapshot['training_set_kwargs'] or {}
     found: dict[str, Any] = {key: known[key] for key in (('xflip',) if data else TRUSTED_DATA_KEYS) if key in known}
     if data:
@@ -90,7 +90,7 @@ def data_of(snapshot: dict[str, Any], data: str | None, mirror: bool | None) -> 
     if not found.get('path'):
         raise ValueError('--data is missing, and the snapshot does not say which images it learnt from: give a folder or zip')
     if not os.path.exists(found['path']):
-        whose = '--data' if data else 'the snapshot learnt from'
+        whose = option if data else 'the snapshot learnt from'
         raise FileNotFoundError(f'{whose} {found["path"]}: no such folder or zip' + ('' if data else '; give --data'))
     if mirror is not None:
         found['xflip'] = mirror
@@ -189,7 +189,7 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
         dataset_kwargs = data_of(snapshot, data, mirror)
         check_data(snapshot, dataset_kwargs)
         if test_data is not None:
-            options['test_dataset_kwargs'] = data_of(snapshot, test_data, mirror=False)
+            options['test_dataset_kwargs'] = data_of(snapshot, test_data, mirror=False, option='--test-data')
             check_data(snapshot, options['test_dataset_kwargs'])
         for name in names:
             check_metric(find_metric(name), dataset_kwargs, options.get('test_dataset_kwargs'), detector=options['detector'],

@@ -215,7 +215,8 @@ def test_data_that_are_gone(described):
 @pytest.mark.parametrize('args, message', [
     (['--metrics=fid50k_ful'], "metric 'fid50k_ful' is unknown: did you mean fid50k_full"),
     (['--metrics='], 'is unknown: choose from'),
-    (['--data=absent.zip'], '--data absent.zip: no such folder or zip'),
+    (['--data=absent.zip'], 'Error: --data absent.zip: no such folder or zip'),
+    (['--test-data=absent.zip'], 'Error: --test-data absent.zip: no such folder or zip'),
     (['--detector=nonsense'], "'nonsense' is neither a file"),
     (['--metrics=gan_test,pr50k3_full', '--max-real=3'], 'pr50k3_full needs 4 real images or more, 3 are asked for'),
     (['--metrics=gan_test,is50k', '--num-gen=9'], 'is50k needs 10 generated images or more, 9 are asked for'),
