@@ -106,7 +106,7 @@ def train_judge(
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=3e-3, total_steps=num_steps)
     batches: list[torch.Tensor] = []
-    for _ in tqdm(range(num_steps), desc='Training the judge', unit='step', delay=2, leave=False):
+    for _ in tqdm(range(num_steps), desc='Training the judge', unit='step', delay=2, leave=False, disable=None):
         batches = batches or list(torch.randperm(len(images), generator=generator).tensor_split(num_batches))
         index = batches.pop()
         x = augment(net.prepare(images[index]), generator)

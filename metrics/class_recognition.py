@@ -86,7 +86,7 @@ def generate_classes(
     z = torch.from_numpy(np.random.RandomState(seed).randn(len(labels), G.z_dim)).to(device)
     c = torch.nn.functional.one_hot(labels, G.c_dim).to(device)
     images = []
-    with tqdm(total=len(labels), desc='Generating', unit='img', delay=2, leave=False) as bar:
+    with tqdm(total=len(labels), desc='Generating', unit='img', delay=2, leave=False, disable=None) as bar:
         for part_z, part_c in zip(z.split(batch), c.split(batch), strict=True):
             made = images_to_uint8(G(part_z.float(), part_c.float(), noise_mode='const'))  # [N, H, W, C]
             images.append(torch.from_numpy(made).permute(0, 3, 1, 2))

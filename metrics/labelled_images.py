@@ -78,7 +78,7 @@ def load_labelled(dataset_kwargs: dict[str, Any], max_resolution: int | None = N
     try:
         labels = class_labels(dataset)
         check_labels(labels, dataset.class_names, f'{dataset_kwargs.get("path", dataset.name)}: ')
-        indices = tqdm(range(len(dataset)), desc=f'Reading {dataset.name}', unit='img', delay=2, leave=False)
+        indices = tqdm(range(len(dataset)), desc=f'Reading {dataset.name}', unit='img', delay=2, leave=False, disable=None)
         images = [shrink(torch.from_numpy(dataset[index][0])[None], max_resolution) for index in indices]
         return LabelledImages(torch.cat(images), labels, list(dataset.class_names))
     finally:

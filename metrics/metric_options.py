@@ -14,7 +14,8 @@ class ProgressMonitor:
     """A bar for one piece of work, and how far the whole has come.
 
     tag: words before the bar. num_items: of the work. flush_interval: items between reports to progress_fn. verbose: show
-    a bar. progress_fn(value, total): told the progress of the whole, which goes from pfn_lo to pfn_hi of pfn_total here.
+    a bar, where there is a terminal. progress_fn(value, total): told the progress of the whole, which goes from pfn_lo to pfn_hi
+    of pfn_total here.
     """
 
     def __init__(self, tag: str | None = None, num_items: int | None = None, flush_interval: int = 1000, verbose: bool = False,
@@ -24,7 +25,7 @@ class ProgressMonitor:
         self.progress_fn, self.pfn_lo, self.pfn_hi, self.pfn_total = progress_fn, pfn_lo, pfn_hi, pfn_total
         self._told = 0
         self._bar = tqdm(total=num_items, desc=tag, unit='img', delay=BAR_DELAY_SEC, leave=False,
-                         disable=not verbose or tag is None)
+                         disable=None if verbose and tag is not None else True)
 
     def update(self, cur_items: int) -> None:
         """cur_items are done by now; at num_items the bar ends."""

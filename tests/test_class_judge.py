@@ -1,8 +1,11 @@
 """The judge on sets that anybody can tell apart, its seeding, its cache, and what it refuses."""
+import sys
+
 import pytest
 import torch
+from tqdm import tqdm
 
-from metrics import class_judge
+from metrics import class_judge, labelled_images
 from metrics.class_judge import JudgeNet, augment, cached_judge, check_resolution, dataset_judge, train_judge
 from metrics.labelled_images import folder_kwargs
 from tests.small_disk import fill_disk, small_disk
@@ -99,6 +102,18 @@ def test_judge_of_a_data_set(rgb_zip, tmp_path, monkeypatch):
     assert class_judge.judge_identity(again) != identity  # other weights, another detector
     with pytest.raises(TypeError):  # other data: trained anew
         dataset_judge(dict(folder_kwargs(rgb_zip), max_size=15), 'cpu', tmp_path)
+
+
+@pytest.mark.parametrize('terminal', [False, True])
+def test_bars_on_a_terminal_alone(terminal, rgb_zip, monkeypatch, capsys):
+    monkeypatch.setattr(class_judge, 'MIN_STEPS', 2)
+    monkeypatch.setattr(class_judge, 'EPOCHS', 1)
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: terminal)
+    for module in (class_judge, labelled_images):
+        monkeypatch.setattr(module, 'tqdm', lambda *args, **kwargs: tqdm(*args, **{**kwargs, 'delay': 0}))
+    dataset_judge(folder_kwargs(rgb_zip), 'cpu', None)
+    text = capsys.readouterr().err
+    assert ['Reading rgb' in text, 'Training the judge' in text] == [terminal] * 2 and (terminal or not text)
 
 
 @pytest.mark.parametrize('shape', [(1, 16, 32), (1, 24, 24), (1, 8, 8), (2, 16, 16)])

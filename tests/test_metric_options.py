@@ -1,4 +1,6 @@
 """metrics/metric_options.py: the options that metrics are given, and progress."""
+import sys
+
 import pytest
 import torch
 
@@ -61,11 +63,12 @@ def test_only_the_first_process_tells():
     assert told == [(1000, 1000)]
 
 
-@pytest.mark.parametrize('verbose', [False, True])
-def test_a_bar_only_where_it_is_wanted(verbose, monkeypatch, capsys):
+@pytest.mark.parametrize('verbose, terminal', [(False, True), (True, True), (True, False)])
+def test_a_bar_only_where_it_is_wanted(verbose, terminal, monkeypatch, capsys):
     monkeypatch.setattr('metrics.metric_options.BAR_DELAY_SEC', 0)
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: terminal)
     bar = ProgressMonitor(verbose=verbose).sub('Reading', num_items=10)
     bar.update(5)
     bar.update(10)
     out, err = capsys.readouterr()
-    assert ('Reading' in err) == verbose and not out
+    assert ('Reading' in err) == (verbose and terminal) and not out
