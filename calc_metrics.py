@@ -15,7 +15,7 @@ from metrics.metric_options import ProgressMonitor
 from metrics.registry import find_metric
 from metrics.sampling import check_same_shape
 from torch_utils.allocator import keep_freed_memory
-from training.class_labels import list_names
+from training.class_labels import given_class_names, list_names
 from training.cli import (
     DEFAULT_RUNS_DIR,
     MACHINE_ERRNOS,
@@ -31,7 +31,8 @@ from training.processes import check_devices, from_environment, join, rank_devic
 from training.spawning import start_processes
 
 DATASET_CLASS = 'training.dataset.ImageFolderDataset'
-TRUSTED_DATA_KEYS = ('path', 'max_size', 'xflip', 'random_seed')  # what a snapshot may say of its data; never a class name
+# What a snapshot may say of its data, and what kind that has to be; never a class name.
+TRUSTED_DATA: dict[str, Any] = dict(path=str | None, max_size=int | None, xflip=int, random_seed=int)
 
 EPILOG = f"""\b
 Examples:
@@ -82,9 +83,16 @@ def load_snapshot(network: str, trust: bool) -> dict[str, Any]:
 
 
 def data_of(snapshot: dict[str, Any], data: str | None, mirror: bool | None, option: str = '--data') -> dict[str, Any]:
-    """construct_class_by_name's arguments for the real images: those of the option, else those that the network learnt from."""
+    """construct_class_by_name's arguments for the real images: those of the option, else those that the network learnt from.
+
+    FileNotFoundError if they are not there, ValueError if the snapshot does not say which they are, or not in a way that fits.
+    """
     known = snapshot['training_set_kwargs'] or {}
-    found: dict[str, Any] = {key: known[key] for key in (('xflip',) if data else TRUSTED_DATA_KEYS) if key in known}
+    found: dict[str, Any] = {key: known[key] for key in (('xflip',) if data else TRUSTED_DATA) if key in known}
+    for key, value in found.items():
+        if not isinstance(value, TRUSTED_DATA[key]):
+            raise ValueError(f'{key} in training_set_kwargs of the snapshot is of type {type(value).__name__}, which is no '
+                             f'{key} of a data set: the file is damaged')
     if data:
         found['path'] = data
     if not found.get('path'):
@@ -123,8 +131,8 @@ def check_data(snapshot: dict[str, Any], dataset_kwargs: dict[str, Any]) -> None
     if dataset.label_dim != G.c_dim:
         raise ValueError(f'the network has {G.c_dim} classes, {dataset_kwargs["path"]} has {dataset.label_dim or "no labels"}: '
                          'give images of the classes that it was trained on')
-    names = snapshot.get('class_names')
-    if G.c_dim and isinstance(names, list) and len(names) == G.c_dim and names != dataset.class_names:
+    names = given_class_names(snapshot)
+    if names and names != dataset.class_names:
         raise ValueError(f'the classes differ: the network has {list_names(names)}, {dataset_kwargs["path"]} has '
                          f'{list_names(dataset.class_names)}')
 

@@ -22,6 +22,7 @@ import dnnlib
 from dnnlib.files import whole_file
 from metrics.gan_test import judge_of_real_images, recognised_share
 from metrics.labelled_images import LabelledImages, check_labelled, folder_kwargs, load_labelled
+from training.class_labels import given_class_names
 from training.cli import command_errors, device_option, resolve_device, verbose_option
 from training.image_grid import images_to_uint8
 
@@ -180,7 +181,7 @@ def judge_snapshot(
         snapshot = legacy.load_network_pkl(file, trust=trust)
     G = snapshot['G_ema'].eval().requires_grad_(False).to(torch_device)
     cache_dir = dnnlib.make_cache_dir_path('judges') if cache else None
-    names = snapshot.get('class_names')
+    names = given_class_names(snapshot)
     known, unseen = (load_labelled(folder_kwargs(path)) for path in (train, test))
     report = judge_generator(G, known, unseen, num_gen, seed, cache_dir, names, torch_device)
     return dict(network=network, train=train, test=test, **report)

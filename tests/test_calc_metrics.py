@@ -206,6 +206,21 @@ def test_a_snapshot_cannot_name_the_class_of_its_data(described, rgb_zip, detect
     assert calc(f'--network={path}', f'--detector={detector}').exit_code == 0
 
 
+@pytest.mark.parametrize('kwargs', [dict(path=['a']), dict(max_size='many'), dict(xflip=[1]), dict(random_seed=None)])
+def test_odd_words_of_a_snapshot_about_its_data(kwargs, described, rgb_zip):
+    result = calc(f'--network={described(**{"path": str(rgb_zip), **kwargs})}')
+    [key] = kwargs
+    assert result.exit_code == 2 and result.stderr.count('\n') == 1
+    assert f'{key} in training_set_kwargs of the snapshot is of type' in result.stderr
+
+
+def test_names_that_are_none_are_passed_over(snapshot, rgb_zip, detector):
+    data = legacy.load_network_pkl(snapshot)
+    for names in ([1, 2, 3], 'abc', ['a'], None):
+        legacy.save_network_pkl(snapshot, {**data, 'class_names': names})
+        measure(snapshot, rgb_zip, detector)
+
+
 def test_data_that_are_gone(described):
     result = calc(f'--network={described(path="no/such.zip")}')
     assert result.exit_code == 2

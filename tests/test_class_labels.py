@@ -1,9 +1,11 @@
 """training/class_labels.py: what people type, and hand-computed labels."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from training.class_labels import class_index, class_label, interpolate_labels, list_names
+from training.class_labels import class_index, class_label, given_class_names, interpolate_labels, list_names
 
 ANIMALS = ['cat', 'dog', 'Owl']
 
@@ -25,6 +27,13 @@ def test_index(text, names, index):
 def test_unknown_class(text, message):
     with pytest.raises(ValueError, match=message):
         class_index(text, ANIMALS)
+
+
+@pytest.mark.parametrize('names, given', [
+    (ANIMALS, ANIMALS), ([], []), (None, None), (['cat'], None), ([1, 2, 3], None), ('abc', None), (['a', 'b', None], None),
+])
+def test_names_that_a_snapshot_gives(names, given):
+    assert given_class_names(dict(G_ema=SimpleNamespace(c_dim=3), class_names=names)) == given
 
 
 def test_long_names_in_messages():

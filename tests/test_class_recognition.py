@@ -7,12 +7,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+import legacy
 from metrics import class_recognition
 from metrics.class_recognition import (
     class_deviation,
     class_spread,
     generate_classes,
     judge_generator,
+    judge_snapshot,
     main,
     markdown_table,
     write_json,
@@ -180,6 +182,15 @@ def test_json_is_whole_or_absent(tmp_path):
         write_json({'a': object()}, tmp_path / 'other.json')
     assert [p.name for p in tmp_path.iterdir()] == ['out.json']
     assert json.loads((tmp_path / 'out.json').read_text()) == {'a': 1}
+
+
+def test_names_that_are_none_are_passed_over(conditional_pkl, rgb_zip, tmp_path, monkeypatch):
+    monkeypatch.setattr('metrics.class_judge.MIN_STEPS', 2)
+    monkeypatch.setattr('metrics.class_judge.EPOCHS', 1)
+    path = tmp_path / 'network.pkl'
+    legacy.save_network_pkl(path, {**legacy.load_network_pkl(conditional_pkl), 'class_names': [1, 2, 3]})
+    report = judge_snapshot(str(path), str(rgb_zip), str(rgb_zip), num_gen=2, seed=0, cache=False, device='cpu')
+    assert [row['name'] for row in report['classes']] == ['cat', 'dog', 'owl']
 
 
 def test_command_prints_the_table_and_writes_the_numbers(tmp_path, monkeypatch):

@@ -30,10 +30,8 @@ class NetworkLabels:
         G = snapshot['G_ema']
         if not all(hasattr(G, name) for name in ('z_dim', 'c_dim', 'img_resolution')):
             raise ValueError(f'G_ema of the snapshot is a {type(G).__name__}, expected a generator')
-        num_dims, names = G.c_dim, snapshot.get('class_names')
-        if isinstance(names, list) and len(names) in (0, num_dims) and all(isinstance(name, str) for name in names):
-            return cls(num_dims, names)
-        return cls(num_dims, [str(index) for index in range(num_dims)])
+        names = given_class_names(snapshot)
+        return cls(G.c_dim, [str(index) for index in range(G.c_dim)] if names is None else names)
 
     def of_class(self, text: str) -> np.ndarray:
         """The label of a class, or of a mix of classes, as `class_label` reads it."""
@@ -55,6 +53,13 @@ class NetworkLabels:
         if not self.class_names:
             raise ValueError(f'the network takes label vectors and has no {asked}: give --label, {self.num_dims} numbers with '
                              'commas, as the labels of its training data have')
+
+
+def given_class_names(snapshot: dict[str, Any]) -> list[str] | None:
+    """The names that a snapshot gives its classes, [] for label vectors; None if it gives none that fit its generator."""
+    names = snapshot.get('class_names')
+    fits = isinstance(names, list) and len(names) in (0, snapshot['G_ema'].c_dim) and all(isinstance(name, str) for name in names)
+    return names if fits else None
 
 
 def class_index(text: str, names: list[str]) -> int:
