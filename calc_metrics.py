@@ -18,7 +18,6 @@ from torch_utils.allocator import keep_freed_memory
 from training.class_labels import given_class_names, list_names
 from training.cli import (
     DEFAULT_RUNS_DIR,
-    MACHINE_ERRNOS,
     MAX_SEED,
     check_outdir,
     command_errors,
@@ -68,12 +67,7 @@ def measure_as_process(rank: int, config: dict[str, Any]) -> None:
     member = from_environment()
     assert member is not None, 'start_processes() sets it'
     with join(member, rank_device(config['device'], rank)):
-        try:
-            measure(rank, config)
-        except OSError as error:
-            if error.errno in MACHINE_ERRNOS:
-                raise
-            raise ValueError(str(error)) from error  # by which start_processes() knows that the input is at fault
+        measure(rank, config)
 
 
 def load_snapshot(network: str, trust: bool) -> dict[str, Any]:

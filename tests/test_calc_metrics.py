@@ -122,9 +122,13 @@ def test_two_processes_compute_the_same(snapshot, rgb_zip, detector, tmp_path):
             assert second['results'][key] == pytest.approx(value, rel=0.05 if name.startswith('ppl') else 1e-3, abs=1e-6)
 
 
-def test_an_error_in_several_processes_is_one_line(snapshot, rgb_zip, tmp_path):
-    result = calc(f'--network={snapshot}', f'--data={rgb_zip}', f'--detector={tmp_path / "absent.pt"}', '--gpus=2')
-    assert result.exit_code == 2 and 'absent.pt' in result.stderr.splitlines()[-1] and 'Traceback' not in result.stderr
+@pytest.mark.parametrize('name, message', [('absent.pt', 'is neither a file nor'), ('', ': Is a directory')])
+def test_an_error_in_several_processes_reads_as_in_one(name, message, snapshot, rgb_zip, tmp_path):
+    args = (f'--network={snapshot}', f'--data={rgb_zip}', f'--detector={tmp_path / name}')
+    one, two = (calc(*args, f'--gpus={num}') for num in (1, 2))
+    lines = [[line for line in result.stderr.splitlines() if line.startswith('Error')] for result in (one, two)]
+    assert one.exit_code == two.exit_code == 2 and lines[0] == lines[1] and message in lines[0][0]
+    assert 'Traceback' not in two.stderr
 
 
 @pytest.mark.parametrize('args', [['--no-cache'], ['--no-cache', '--gpus=2']])

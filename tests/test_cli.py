@@ -8,7 +8,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training.cli import command_errors, device_option, newest_snapshot, parse_seeds, resolve_device, verbose_option
+from training.cli import command_errors, device_option, input_message, newest_snapshot, parse_seeds, resolve_device, verbose_option
 
 
 def run(error, verbose=False):
@@ -100,3 +100,13 @@ def test_seeds(text, seeds):
 def test_wrong_seeds(text):
     with pytest.raises(ValueError, match='--seeds'):
         parse_seeds(text)
+
+
+@pytest.mark.parametrize('error, message', [
+    (ValueError('a\n b'), 'a b'),
+    (FileNotFoundError(errno.ENOENT, 'No such file', 'a.zip'), 'a.zip: No such file'),
+    (OSError(errno.ENOSPC, 'No space left', 'a.zip'), None),
+    (RuntimeError('x'), None),
+])
+def test_what_is_the_users_to_mend(error, message):
+    assert input_message(error) == message

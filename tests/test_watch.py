@@ -128,19 +128,21 @@ def store():
 
 def test_the_first_report_counts(store):
     assert watch.read_report(store) is None
-    for rank, error in ((2, OSError('disk\nfull')), (0, ValueError('late'))):
+    for rank, error in ((2, ArithmeticError('no\nnumber')), (0, ValueError('late'))):
         try:
             raise error
         except Exception as caught:
             watch.report(store, rank, caught)
     found = watch.read_report(store)
-    assert found['rank'] == 2 and found['text'] == 'process 2 failed: OSError: disk full'
-    assert found['traceback'].startswith('Traceback') and 'raise error' in found['traceback']
+    assert found['rank'] == 2 and found['text'] == 'process 2 failed: ArithmeticError: no number'
+    assert found['input_error'] is None and found['traceback'].startswith('Traceback') and 'raise error' in found['traceback']
 
 
 def test_long_errors_are_cut(store):
     watch.report(store, 0, ValueError('x' * 10**6))
-    assert len(watch.read_report(store)['text']) < 1100
+    found = watch.read_report(store)
+    assert found['text'].startswith('process 0 failed: ValueError: x') and found['input_error'].startswith('x')
+    assert max(len(found['text']), len(found['input_error'])) < 1100
 
 
 def test_errors_of_communication():

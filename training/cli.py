@@ -54,16 +54,19 @@ def command_errors(verbose: bool = False) -> Iterator[None]:
         raise _as_click_error(error) from error
 
 
-def is_of_input(error: BaseException) -> bool:
-    """Whether it is the user's to mend: what was given is wrong, not the run or the machine."""
-    return isinstance(error, ValueError) or (isinstance(error, OSError) and error.errno not in MACHINE_ERRNOS)
+def input_message(error: BaseException) -> str | None:
+    """One line about an error that is the user's to mend; None if the run or the machine is at fault."""
+    if isinstance(error, OSError):
+        return None if error.errno in MACHINE_ERRNOS else _describe_os_error(error)
+    return _one_line(error) if isinstance(error, ValueError) else None
 
 
 def _as_click_error(error: Exception) -> click.ClickException:
+    message = input_message(error)
+    if message is not None:
+        return InputError(message)
     if isinstance(error, OSError):
-        return (InputError if is_of_input(error) else RunError)(_describe_os_error(error))
-    if isinstance(error, ValueError):
-        return InputError(_one_line(error))
+        return RunError(_describe_os_error(error))
     first_line = str(error).strip().partition('\n')[0]
     return RunError(f'{type(error).__name__}: {first_line or "no message"} (--verbose shows where)')
 
@@ -75,7 +78,7 @@ def _describe_os_error(error: OSError) -> str:
     return _printable(f'{error.filename}: {error.strerror}')
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return _printable(' '.join(str(error).split())) or type(error).__name__
 
 

@@ -52,7 +52,7 @@ def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gp
         failure = watch.read_report(watch.connect(HOST, store.port))
         if signals.count > 1 or (signals.count == 1 and not ENDED_BY_STOP_SIGNAL.isdisjoint(failed.values())):
             raise KeyboardInterrupt  # the first signal met a process that could not yet stop in its own way
-        kind = ValueError if failure is not None and failure.get('is_input') else RuntimeError
+        kind = ValueError if failure is not None and failure.get('input_error') else RuntimeError
         raise kind(_describe_failure(failed, failure)) from _cause(failed, failure)
 
 
@@ -166,7 +166,7 @@ def _describe_failure(failed: dict[int, int], failure: dict[str, Any] | None) ->
         name = signal.Signals(-failed[killed]).name
         return f'process {killed} was ended by {name}' + (', as by a system that lacks memory' if name == 'SIGKILL' else '')
     if failure is not None:
-        return failure['text']
+        return failure.get('input_error') or failure['text']  # of wrong input it does not matter which process met it
     rank, code = next(iter(failed.items()))
     return f'process {rank} ended with exit code {code}'
 

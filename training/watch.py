@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from .cli import is_of_input
+from .cli import input_message
 from .environment import Member
 
 BEAT_SEC = 2.0
@@ -42,12 +42,13 @@ def connect(address: str, port: int) -> torch.distributed.Store:
 def report(store: torch.distributed.Store, rank: int, error: BaseException) -> None:
     """Tell the other processes why this one ends. The first report counts."""
     text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
-    _report(store, dict(rank=rank, text=f'process {rank} failed: {_one_line(error)}', traceback=text,
-                        is_input=is_of_input(error)))
+    message = input_message(error)
+    _report(store, dict(rank=rank, text=f'process {rank} failed: {_one_line(f"{type(error).__name__}: {error}")}', traceback=text,
+                        input_error=None if message is None else _one_line(message)))
 
 
 def read_report(store: torch.distributed.Store) -> dict[str, Any] | None:
-    """The first failure as rank, text (one line) and traceback, or None."""
+    """The first failure as rank, text (one line) and traceback, or None. input_error: what is wrong with the input, if it is."""
     return json.loads(store.get('error')) if store.check(['error']) else None
 
 
@@ -184,6 +185,6 @@ def _report(store: torch.distributed.Store, failure: dict[str, Any]) -> None:
     store.compare_set('error', '', json.dumps(failure))
 
 
-def _one_line(error: BaseException) -> str:
-    text = f'{type(error).__name__}: {" ".join(str(error).split())}'.rstrip(': ')
+def _one_line(text: str) -> str:
+    text = ' '.join(text.split()).rstrip(': ')
     return text if len(text) <= MAX_ERROR_LENGTH else f'{text[:MAX_ERROR_LENGTH]} ...'
