@@ -8,7 +8,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training.cli import command_errors, device_option, input_message, newest_snapshot, parse_seeds, resolve_device, verbose_option
+from training.cli import (
+    command_errors,
+    device_option,
+    input_message,
+    newest_snapshot,
+    parse_seeds,
+    resolve_device,
+    verbose_option,
+)
 
 
 def run(error, verbose=False):
