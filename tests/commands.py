@@ -70,7 +70,7 @@ def wait_for_line(text, process):
 
 
 def only_run(outdir):
-    run_dir, = outdir.iterdir()
+    run_dir, = outdir.glob('[!.]*')
     return run_dir
 
 

@@ -171,7 +171,7 @@ def test_an_outdir_on_a_full_disk_is_a_failed_run(tmp_path, monkeypatch):
     def full(*args, **kwargs):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path))
 
-    monkeypatch.setattr(cli.tempfile, 'TemporaryDirectory', full)
+    monkeypatch.setattr(cli.tempfile, 'TemporaryFile', full)
     with pytest.raises(OSError) as info:
         check_outdir(tmp_path)
     assert info.value.errno == errno.ENOSPC     # which command_errors() makes exit code 1

@@ -110,7 +110,7 @@ def check_precision(device: str) -> None:
 
 
 def check_outdir(outdir: str | Path, option: str = '--outdir') -> None:
-    """ValueError unless directories can be made in outdir, or it can be made itself. Leaves nothing behind.
+    """ValueError unless outdir can be written to, or made. Leaves nothing behind.
 
     OSError if that is the fault of a full or broken disk.
     """
@@ -118,7 +118,7 @@ def check_outdir(outdir: str | Path, option: str = '--outdir') -> None:
     try:
         while not _exists(place):
             place = place.parent
-        with tempfile.TemporaryDirectory(dir=place, prefix='.try-'):
+        with tempfile.TemporaryFile(dir=place, prefix='.try-'):  # no directory: who looks for runs might enter it as it goes
             pass
     except OSError as error:
         if error.errno in MACHINE_ERRNOS:
