@@ -101,7 +101,8 @@ def finish_phase(phase: Phase, num_gpus: int) -> None:
         if param.grad is not None and param.grad.stride() != param.stride():  # the one-pass Adam takes them to be the same
             param.grad = torch.empty_like(param).copy_(param.grad)
     phase.opt.step()
-    torch.autograd.graph.increment_version(phase.params)  # which the one-pass Adam leaves, and kept kernels ask
+    for param in phase.params:
+        torch.autograd.graph.increment_version(param)  # which the one-pass Adam leaves, and kept kernels ask
 
 
 def _surely_finite(params: Collection[torch.nn.Parameter]) -> bool:
