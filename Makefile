@@ -29,15 +29,15 @@ TINY_RUN := --kimg=1 --batch=8 --tick=0.5 --device=cpu
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	$(VENV_PYTHON) benchmarks/demo.py
+	$(VENV_PYTHON) -m benchmarks.demo
 
 bench: $(READY)
-	$(VENV_PYTHON) benchmarks/speed.py
-	$(VENV_PYTHON) benchmarks/scale.py
-	$(VENV_PYTHON) benchmarks/speed.py --readme
+	$(VENV_PYTHON) -m benchmarks.speed
+	$(VENV_PYTHON) -m benchmarks.speed.scale
+	$(VENV_PYTHON) -m benchmarks.speed --readme
 
 bench-check: $(READY)
-	$(VENV_PYTHON) benchmarks/speed.py --quick --check --outdir=$(BENCH_OUT)
+	$(VENV_PYTHON) -m benchmarks.speed --quick --check --outdir=$(BENCH_OUT)
 
 # The tensors of tests and of the tiny run are small: more threads only get in each other's way.
 test smoke: export OMP_NUM_THREADS := 1

@@ -9,14 +9,7 @@ import torch
 
 import dnnlib
 import legacy
-from metrics.metric_main import compute_metrics, list_valid_metrics
-from metrics.metric_needs import check_metric
-from metrics.metric_options import ProgressMonitor
-from metrics.registry import find_metric
-from metrics.sampling import check_same_shape
-from torch_utils.allocator import keep_freed_memory
-from training.class_labels import given_class_names, list_names
-from training.cli import (
+from commands.cli import (
     DEFAULT_RUNS_DIR,
     MAX_SEED,
     check_outdir,
@@ -26,8 +19,15 @@ from training.cli import (
     resolve_device,
     verbose_option,
 )
-from training.processes import check_devices, from_environment, join, rank_device
-from training.spawning import start_processes
+from metrics.features.sampling import check_same_shape
+from metrics.metric_main import compute_metrics, list_valid_metrics
+from metrics.metric_needs import check_metric
+from metrics.metric_options import ProgressMonitor
+from metrics.registry import find_metric
+from torch_utils.allocator import keep_freed_memory
+from training.data.class_labels import given_class_names, list_names
+from training.parallel.processes import check_devices, from_environment, join, rank_device
+from training.parallel.spawning import start_processes
 
 DATASET_CLASS = 'training.dataset.ImageFolderDataset'
 # What a snapshot may say of its data, and what kind that has to be; never a class name.

@@ -10,13 +10,13 @@ from tqdm import tqdm
 
 import dnnlib
 import legacy
+from commands.cli import DEFAULT_RUNS_DIR, check_outdir, command_errors, newest_snapshot, verbose_option
 from exporting import onnx_file
 from exporting.baked import bake_snapshot, baked_in
 from exporting.file_names import file_names
 from exporting.model_card import card_path, last_part, write_card
-from torch_utils import weights_file
-from training.class_labels import NetworkLabels, list_names
-from training.cli import DEFAULT_RUNS_DIR, check_outdir, command_errors, newest_snapshot, verbose_option
+from torch_utils.pickles import weights_file
+from training.data.class_labels import NetworkLabels, list_names
 
 SUFFIXES = {'pkl': '.pkl', 'safetensors': weights_file.SUFFIX, 'onnx': onnx_file.SUFFIX}
 

@@ -15,10 +15,7 @@ from tqdm import tqdm
 
 import dnnlib
 import legacy
-from exporting.file_names import MAX_LENGTH, file_name
-from torch_utils.allocator import keep_freed_memory
-from training.class_labels import NetworkLabels, class_index, interpolate_labels, list_names
-from training.cli import (
+from commands.cli import (
     DEFAULT_RUNS_DIR,
     command_errors,
     device_option,
@@ -27,8 +24,11 @@ from training.cli import (
     resolve_device,
     verbose_option,
 )
-from training.graphed_generator import GraphedGenerator, check_device
-from training.image_grid import images_to_uint8, make_grid, save_image, to_picture
+from exporting.file_names import MAX_LENGTH, file_name
+from generating.graphed_generator import GraphedGenerator, check_device
+from torch_utils.allocator import keep_freed_memory
+from training.data.class_labels import NetworkLabels, class_index, interpolate_labels, list_names
+from training.data.image_grid import images_to_uint8, make_grid, save_image, to_picture
 
 EXAMPLES = """\b
 Examples:

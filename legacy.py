@@ -2,7 +2,7 @@
 
 A snapshot is a pickle of a dict with G, D, G_ema, augment_pipe, training_set_kwargs and keys of our own. Its networks
 are stored in the form of `torch_utils.persistence`: class name, program text, attributes. By default no code from the
-file runs: `torch_utils.safe_pickle` reads it, a network whose class is known by name is built from our own class with
+file runs: `torch_utils.pickles.safe_pickle` reads it, a network whose class is known by name is built from our own class with
 the constructor arguments that the file records, and every tensor is then copied by name. Attributes that follow from
 the arguments are not read. Networks written by stylegan2-ada-pytorch and the StyleGAN2 ones of stylegan3 are known.
 """
@@ -20,8 +20,9 @@ import torch
 
 import dnnlib
 from dnnlib.files import whole_file
-from torch_utils import misc, pickle_reader, safe_pickle, safe_values, saved_module, weights_file
-from training import dialects
+from torch_utils import misc
+from torch_utils.pickles import pickle_reader, safe_pickle, safe_values, saved_module, weights_file
+from training.snapshot import dialects
 
 PERSISTENT = 'torch_utils.persistence._reconstruct_persistent_obj'
 TENSORFLOW = 'dnnlib.tflib.'    # how names in pickles of the TensorFlow versions begin
@@ -238,5 +239,5 @@ def _with_fp16(network: Any) -> torch.nn.Module:
 
 
 if __name__ == '__main__':
-    from training.snapshot_facts import main
+    from training.snapshot.inspection import main
     main()

@@ -12,23 +12,23 @@ import torch
 
 import dnnlib
 import legacy
+from commands.cli import check_precision, command_errors
+from commands.config import TrainingOptions, build_config, check_finite, run_description
+from commands.data_facts import DataFacts, inspect_data
+from commands.going_on import plan_to_go_on, run_and_options
+from commands.launch import Plan, follow, launch, process_count
+from commands.options import options_of, training_options
+from commands.source_sizes import network_kwargs, set_precision, set_training_options
 from dnnlib.files import is_disk_full
 from hyper_plugin import selfinit, transfer
 from hyper_plugin.class_growth import ClassGrowth, match_classes
 from hyper_plugin.grown_networks import grow_source
-from training.cli import check_precision, command_errors
-from training.config import TrainingOptions, build_config, check_finite, run_description
-from training.data_facts import DataFacts, inspect_data
-from training.going_on import plan_to_go_on, run_and_options
-from training.launch import Plan, follow, launch, process_count
-from training.processes import watched_member
-from training.resume import check_images, check_source, load_source
-from training.run_dir import Run, save_json
-from training.source_sizes import network_kwargs, set_precision, set_training_options
-from training.stop_signals import StopSignals
-from training.terminal_bar import open_bar
-from training.train_options import options_of, training_options
-from training.training_state import read_state, write_state
+from training.loop.training_state import read_state, write_state
+from training.parallel.processes import watched_member
+from training.parallel.stop_signals import StopSignals
+from training.run.run_dir import Run, save_json
+from training.run.terminal_bar import open_bar
+from training.snapshot.resume import check_images, check_source, load_source
 
 COMMAND = 'train_hyper.py'
 SELFINIT_STATE = 'selfinit-state.pt'
@@ -38,7 +38,7 @@ OWN_OPTIONS = ('--resume', '--kimg', '--glr', '--snap')
 SHAPING = dict(hyper_rank=('G_ema', 'rank'), code_dim=('G_ema', 'code_dim'), finetune=('G_ema', 'finetune'),
                d_cond=('D', 'd_cond'))
 # An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. At the full
-# rate of the preset classes are recognised sooner, but have less variety on the way (benchmarks/selfinit.py, full-rate).
+# rate of the preset classes are recognised sooner, but have less variety on the way (benchmarks/transfer/selfinit.py, full-rate).
 HYPER_RATE = 0.2
 EMA_RAMPUP = 0.05  # at first the average must follow: classes start far from their end
 EPILOG = """\b

@@ -14,13 +14,14 @@ from typing import Any
 
 import dnnlib
 import legacy
+from commands.cli import SNAPSHOT_PATTERN
 from dnnlib.files import whole_file
-from exporting.baked import baked_in
 from torch_utils import misc
-from training.class_labels import NetworkLabels, list_names
-from training.cli import SNAPSHOT_PATTERN
-from training.report_data import Run, flatten, read_run
-from training.run_dir import OPTIONS
+from training.data.class_labels import NetworkLabels, list_names
+from training.run.run_dir import OPTIONS
+from training.run.run_record import Run, flatten, read_run
+
+from .baked import baked_in
 
 _BAKED = {'class': 'one class,', 'mix': 'a mix of classes,', 'label': 'one label,'}
 _NVIDIA = re.compile(r'nvlabs|nvidia', re.IGNORECASE)

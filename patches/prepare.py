@@ -10,11 +10,11 @@ import click
 import torch
 
 import train_hyper
-from training.cli import check_outdir, command_errors
-from training.config import check_finite
-from training.launch import launch
-from training.run_dir import OPTIONS, find_run, read_json, save_json
-from training.train_options import options_of
+from commands.cli import check_outdir, command_errors
+from commands.config import check_finite
+from commands.launch import launch
+from commands.options import options_of
+from training.run.run_dir import OPTIONS, find_run, read_json, save_json
 
 
 def prepare(args: list[str]) -> Path | None:

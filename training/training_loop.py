@@ -16,12 +16,11 @@ import torch
 
 import dnnlib
 from torch_utils import training_stats
-
-from .averaging import ema_beta, next_augment_p, update_ema
-from .cond_ramp import fade_labels, mean_label, ramp_strength
-from .diversity import DiversityAlarm
-from .optimizer_phases import Phase, begin_phase, finish_phase, make_phases
-from .preparation import (
+from training.loop.averaging import ema_beta, next_augment_p, update_ema
+from training.loop.cond_ramp import fade_labels, mean_label, ramp_strength
+from training.loop.diversity import DiversityAlarm
+from training.loop.optimizer_phases import Phase, begin_phase, finish_phase, make_phases
+from training.loop.preparation import (
     build_augment_pipe,
     build_networks,
     fill_networks,
@@ -30,13 +29,13 @@ from .preparation import (
     real_batches,
     set_up_torch,
 )
-from .processes import any_process, average_buffers, copy_from_first_process
-from .progress import Progress
-from .run_output import RunOutput
-from .sample_grid import choose_samples
-from .snapshot_metrics import SnapshotMetrics
-from .stop_signals import StopSignals
-from .training_state import TrainingState
+from training.loop.run_output import RunOutput
+from training.loop.sample_grid import choose_samples
+from training.loop.snapshot_metrics import SnapshotMetrics
+from training.loop.training_state import TrainingState
+from training.parallel.processes import any_process, average_buffers, copy_from_first_process
+from training.parallel.stop_signals import StopSignals
+from training.run.progress import Progress
 
 NUM_SEEDS = 2 ** 32  # that NumPy takes
 
