@@ -2,7 +2,7 @@
 #
 #   make demo    the main job on built-in data: letters -> ten digits
 #   make test    the tests
-#   make lint    style and types
+#   make lint    style, types, and what may import what
 #   make bench   speed against the straightforward composition, into benchmarks/results/speed; 15 minutes on 2 cores
 #   make bench-check   3 minutes of it, which fail if a ratio is 25 % worse than the committed one
 #   make smoke   source, transfer and pictures at a tiny size, under a minute on a CPU
@@ -48,6 +48,7 @@ test: $(READY)
 lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
 
 # The whole job at a tiny size: source data and model, labelled data, transfer, pictures of every class.
 smoke: $(READY)

@@ -1,10 +1,9 @@
-"""What the commands share: one-line errors with exit codes, the choice of a device, seeds, and the newest snapshot.
+"""What the commands share: one-line errors with exit codes, the choice of a device, and seeds.
 
 Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
 import contextlib
-import errno
 import re
 import tempfile
 import traceback
@@ -14,11 +13,11 @@ from pathlib import Path
 import click
 import torch
 
-DEFAULT_RUNS_DIR = 'training-runs'
-SNAPSHOT_PATTERN = 'network-snapshot-*.pkl'
+from dnnlib.errors import MACHINE_ERRNOS, describe_os_error, input_message
+from training.run.run_dir import newest_snapshot
+
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no larger one
 MAX_NUM_SEEDS = 10**6
-MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM}  # the machine's fault, not the input's
 
 device_option = click.option('--device', type=click.Choice(['auto', 'cpu', 'cuda', 'mps']), default='auto', show_default=True,
                              help='Where to compute; auto takes CUDA, else MPS, else the CPU.')
@@ -54,37 +53,14 @@ def command_errors(verbose: bool = False) -> Iterator[None]:
         raise _as_click_error(error) from error
 
 
-def input_message(error: BaseException) -> str | None:
-    """One line about an error that is the user's to mend; None if the run or the machine is at fault."""
-    if isinstance(error, OSError):
-        return None if error.errno in MACHINE_ERRNOS else _describe_os_error(error)
-    return _one_line(error) if isinstance(error, ValueError) else None
-
-
 def _as_click_error(error: Exception) -> click.ClickException:
     message = input_message(error)
     if message is not None:
         return InputError(message)
     if isinstance(error, OSError):
-        return RunError(_describe_os_error(error))
+        return RunError(describe_os_error(error))
     first_line = str(error).strip().partition('\n')[0]
     return RunError(f'{type(error).__name__}: {first_line or "no message"} (--verbose shows where)')
-
-
-def _describe_os_error(error: OSError) -> str:
-    """'no/such.zip: No such file or directory' in place of Python's '[Errno 2] ...'."""
-    if error.filename is None or error.strerror is None:
-        return _one_line(error)
-    return _printable(f'{error.filename}: {error.strerror}')
-
-
-def _one_line(error: BaseException) -> str:
-    return _printable(' '.join(str(error).split())) or type(error).__name__
-
-
-def _printable(text: str) -> str:
-    """Names from files may hold what a terminal takes for commands, or cannot encode."""
-    return ''.join(char if char.isprintable() else '?' for char in text)
 
 
 def resolve_device(name: str) -> torch.device:
@@ -142,16 +118,12 @@ def given_options() -> list[str]:
     return [name for name in context.params if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE]
 
 
-def newest_snapshot(outdir: str | Path = DEFAULT_RUNS_DIR) -> Path:
-    """The most recently written network-snapshot-*.pkl in outdir, at any depth.
-
-    FileNotFoundError if there is none.
-    """
-    root = Path(outdir)
-    found = list(root.rglob(SNAPSHOT_PATTERN))
-    if not found:
-        raise FileNotFoundError(f'no {SNAPSHOT_PATTERN} under {root}: train first, or name a snapshot with --network=PATH')
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+def named_or_newest(network: str | None) -> str:
+    """The snapshot that is named, else the newest one of all runs, which is said. FileNotFoundError if there is none."""
+    if network is None:
+        network = str(newest_snapshot())
+        click.echo(f'Network: {network}')
+    return network
 
 
 def parse_seeds(text: str) -> list[int]:

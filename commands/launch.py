@@ -191,7 +191,7 @@ def _train_as_member(member: Member, run_dir: Path, config: Config, to_go_on: st
 def _train(run_dir: Path, config: Config, to_go_on: str) -> None:
     """The first process's part; what ended it early stands in the log."""
     try:
-        finished = training_loop(run_dir, **_on_device(config, 0))
+        finished = training_loop(run_dir, refresh_report=refresh_report, **_on_device(config, 0))
     except BaseException as error:
         reason = 'another process has ended' if is_of_communication(error) else f'{type(error).__name__}: {error}'.rstrip(': ')
         print(f'Stopped: {reason}')

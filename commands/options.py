@@ -7,8 +7,9 @@ from typing import Any
 import click
 
 from training.augment import augpipe_specs
+from training.run.run_dir import DEFAULT_RUNS_DIR
 
-from .cli import DEFAULT_RUNS_DIR, device_option, verbose_option
+from .cli import device_option, verbose_option
 from .config import TrainingOptions
 from .presets import PRESET_NAMES
 

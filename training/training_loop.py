@@ -7,7 +7,6 @@ training state goes on from it exactly.
 
 import contextlib
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from training.loop.preparation import (
     real_batches,
     set_up_torch,
 )
-from training.loop.run_output import RunOutput
+from training.loop.run_output import RefreshReport, RunOutput
 from training.loop.sample_grid import choose_samples
 from training.loop.snapshot_metrics import SnapshotMetrics
 from training.loop.training_state import TrainingState
@@ -76,8 +75,7 @@ def training_loop(
     keep_snapshots: int | None = None,  # None: all
     metrics: dict[str, Any] | None = None,  # what SnapshotMetrics takes; None: no metrics
     rank: int = 0,
-    abort_fn: Callable[[], bool] | None = None,  # asked at every tick
-    progress_fn: Callable[[float, float], None] | None = None,  # told thousands of images: done, total
+    refresh_report: RefreshReport = lambda run_dir, say: None,  # called when files of the run have changed
 ) -> bool:
     """Train and write everything into run_dir: pictures, statistics, network-snapshot-*.pkl and training-state-*.pt.
 
@@ -112,7 +110,7 @@ def training_loop(
 
         output = RunOutput(run_dir, state, dataset, choose_samples(dataset, G.z_dim, random_seed, torch_device),
                            lambda z, c, **kwargs: G_ema(z, faded(c), **kwargs), batch_gpu, training_set_kwargs, keep_snapshots,
-                           SnapshotMetrics(**metrics) if metrics else None, rank, num_gpus, stop)
+                           SnapshotMetrics(**metrics) if metrics else None, rank, num_gpus, stop, refresh_report)
         if saved is None:
             if rank == 0:
                 print_summaries(networks, batch_gpu, torch_device)
@@ -145,10 +143,7 @@ def training_loop(
             done = state.images_done >= total_images
             stopping = any_process(stop.asked, torch_device)
             if done or progress.tick_is_over(state.images_done, kimg_per_tick):
-                done = done or (abort_fn is not None and abort_fn())
                 output.end_tick(image_snapshot_ticks, network_snapshot_ticks, done, stopping)
-                if progress_fn is not None:
-                    progress_fn(state.images_done / 1000, total_kimg)
             elif stopping:
                 output.save_networks(last=True)
     return done

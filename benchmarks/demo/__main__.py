@@ -3,7 +3,7 @@
     python -m benchmarks.demo [--kimg=N] [--seed=N] [--outdir=DIR] [-- OPTION_OF_TRAIN_HYPER ...]
 
 Runs the commands that a user would type, in turn: dataset_tool.py, train_hyper.py, generate.py,
-metrics.classes.class_recognition, calc_metrics.py. Leaves in the output directory: the data sets, the run, a labelled grid
+metrics.classes, calc_metrics.py. Leaves in the output directory: the data sets, the run, a labelled grid
 of pictures, results.json and results.md.
 """
 import json

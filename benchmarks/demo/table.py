@@ -33,7 +33,7 @@ a classifier that learnt from the training images.
 
 
 def results_table(results: dict) -> str:
-    """results: the report of metrics.classes.class_recognition, and under 'metrics' what calc_metrics.py printed, by metric."""
+    """results: the report of metrics.classes, and under 'metrics' what calc_metrics.py printed, by metric."""
     values = {}
     for metric, result in results['metrics'].items():
         values.update(plain_values(metric, result))

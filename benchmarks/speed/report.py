@@ -8,12 +8,12 @@ from .timing import KEPT, OVERHEAD, SHARED, SPEEDUP
 
 MIB = 2**20
 NOTE = """
-Times are medians, ratios are medians over the repeats of the ratio within one repeat, with the range in brackets. *Reference*:
-the straightforward composition of the same networks with the same weights (benchmarks/speed/reference.py). *Overhead*: time
-over that of the same network without hyper-modulation. *Peak*: arithmetic that the work needs per second, over the {peak:,.0f}
-GFLOP/s that PyTorch's fastest 3x3 convolution reached in this run, forward and backward; Winograd's form of convolutions needs less than what
-is counted, so it can pass 100%. *With kept memory*: the reference, too, keeps what it frees (torch_utils/allocator.py), which the
-C library by itself returns to the system.
+Times are medians, ratios are medians over the repeats of the ratio within one repeat, with the range in brackets.
+*Reference*: the straightforward composition of the same networks with the same weights (benchmarks/speed/reference.py).
+*Overhead*: time over that of the same network without hyper-modulation. *Peak*: arithmetic that the work needs per second,
+over the {peak:,.0f} GFLOP/s that PyTorch's fastest 3x3 convolution reached in this run, forward and backward; Winograd's form
+of convolutions needs less than what is counted, so it can pass 100%. *With kept memory*: the reference, too, keeps what it
+frees (torch_utils/allocator.py), which the C library by itself returns to the system.
 """
 
 

@@ -5,7 +5,7 @@ Two numbers per class:
 - spread: per-pixel standard deviation within the class, averaged over pixels and channels, generated over real
   (1 = as varied as the real images; a generator that collapsed to one image per class has 0, however well recognised).
 
-Command: python -m metrics.classes.class_recognition --network=SNAPSHOT.pkl --train=train.zip --test=test.zip
+Command: python -m metrics.classes --network=SNAPSHOT.pkl --train=train.zip --test=test.zip
 
 Shapes: N images, C channels, K classes. Images are uint8 [0, 255].
 """
@@ -13,17 +13,16 @@ import json
 import os
 from typing import Protocol
 
-import click
 import numpy as np
 import torch
 from tqdm import tqdm
 
 import dnnlib
-from commands.cli import command_errors, device_option, resolve_device, verbose_option
 from dnnlib.files import whole_file
 from metrics.features.labelled_images import LabelledImages, check_labelled, folder_kwargs, load_labelled
 from training.data.class_labels import given_class_names
 from training.data.image_grid import images_to_uint8
+from training.snapshot.reading import open_snapshot
 
 from .gan_test import judge_of_real_images, recognised_share
 
@@ -172,45 +171,14 @@ def write_json(report: dict, path: str | os.PathLike) -> None:
 
 
 def judge_snapshot(
-    network: str, train: str, test: str, num_gen: int, seed: int, cache: bool = True, device: str = 'auto', trust: bool = False
+    network: str, train: str, test: str, num_gen: int, seed: int, cache: bool = True, device: torch.device | str = 'cpu',
+    trust: bool = False,
 ) -> dict:
     """judge_generator() for G_ema of a snapshot (path or URL) and two labelled data sets (folders or zips)."""
-    import legacy  # a command-level module: it knows the networks of all packages, this module needs none of them
-
-    torch_device = resolve_device(device)
-    with dnnlib.util.open_url(network) as file:
-        snapshot = legacy.load_network_pkl(file, trust=trust)
-    G = snapshot['G_ema'].eval().requires_grad_(False).to(torch_device)
+    snapshot = open_snapshot(network, trust)
+    G = snapshot['G_ema'].eval().requires_grad_(False).to(device)
     cache_dir = dnnlib.make_cache_dir_path('judges') if cache else None
     names = given_class_names(snapshot)
     known, unseen = (load_labelled(folder_kwargs(path)) for path in (train, test))
-    report = judge_generator(G, known, unseen, num_gen, seed, cache_dir, names, torch_device)
+    report = judge_generator(G, known, unseen, num_gen, seed, cache_dir, names, device)
     return dict(network=network, train=train, test=test, **report)
-
-
-@click.command()
-@click.option('--network', required=True, metavar='PATH|URL', help='Snapshot whose class-conditional G_ema is judged.')
-@click.option('--train', required=True, metavar='PATH', help='Labelled data set (folder or zip) that the network was trained on.')
-@click.option('--test', required=True, metavar='PATH', help='Labelled data set of other images of the same classes.')
-@click.option('--num-gen', type=click.IntRange(min=2), default=200, show_default=True, help='Images to generate per class.')
-@click.option('--seed', type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
-              help='Random seed of the latents, the held-out images and the training of the classifier.')
-@click.option('--json', 'json_path', metavar='FILE', help='Also write the numbers to this file.')
-@click.option('--cache/--no-cache', default=True, show_default=True, help='Keep the trained classifier for the next call.')
-@device_option
-@click.option('--trust-pickle', is_flag=True, help='Run the program text inside the snapshot. Only for files that you trust.')
-@verbose_option
-def main(json_path: str | None, trust_pickle: bool, verbose: bool, **options: object) -> None:
-    """Judge a class-conditional generator: share of recognised images and spread of each class.
-
-    Example: python -m metrics.classes.class_recognition --network=network-snapshot-000200.pkl --train=train.zip --test=test.zip
-    """
-    with command_errors(verbose):
-        report = judge_snapshot(**options, trust=trust_pickle)  # type: ignore[arg-type]
-        if json_path:
-            write_json(report, json_path)
-        click.echo(markdown_table(report), nl=False)
-
-
-if __name__ == '__main__':
-    main()

@@ -17,7 +17,7 @@ GRADED_JUDGE = JUDGE.replace('.parent /', '.parents[2] /').replace(
 @pytest.fixture
 def repository(tmp_path):
     root = write_repository(tmp_path / 'repository')
-    (root / 'metrics/classes/class_recognition.py').write_text(GRADED_JUDGE)
+    (root / 'metrics/classes/__main__.py').write_text(GRADED_JUDGE)
     return root
 
 

@@ -8,15 +8,9 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from commands.cli import (
-    command_errors,
-    device_option,
-    input_message,
-    newest_snapshot,
-    parse_seeds,
-    resolve_device,
-    verbose_option,
-)
+from commands.cli import command_errors, device_option, parse_seeds, resolve_device, verbose_option
+from dnnlib.errors import input_message
+from training.run.run_dir import newest_snapshot
 
 
 def run(error, verbose=False):

@@ -23,9 +23,9 @@ from training.report.curves import CURVES, DIVERSITY, NONFINITE
 from training.run.run_record import KIMG
 
 TEXT = (REPO / 'README.md').read_text(encoding='ascii')
-COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'calc_metrics', 'export', 'metrics.classes.class_recognition',
-            'training.report', 'training.snapshot.inspection', 'patches.__main__')
-ELSEWHERE = {'legacy': 'training.snapshot.inspection', 'patches': 'patches.__main__'}  # where the command of `python -m` is
+COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'calc_metrics', 'export', 'metrics.classes',
+            'training.report', 'commands.inspect_snapshot', 'patches')
+ELSEWHERE = {'legacy': 'commands.inspect_snapshot'}  # where the command of `python -m` is
 
 
 def blocks(language):
@@ -73,7 +73,9 @@ def command_of(words):
 
 
 def main_of(name):
-    return importlib.import_module(ELSEWHERE.get(name, name)).main
+    module = importlib.import_module(ELSEWHERE.get(name, name))
+    is_package = hasattr(module, '__path__')
+    return (importlib.import_module(f'{name}.__main__') if is_package else module).main
 
 
 def help_text(name):

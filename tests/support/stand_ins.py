@@ -55,7 +55,7 @@ def write_repository(root: Path) -> Path:
     for name, text in {**benchmarks, **packages, 'dataset_tool.py': DATASET_TOOL, 'train_hyper.py': TRAIN_HYPER,
                        'generate.py': GENERATE, 'calc_metrics.py': CALC_METRICS,
                        'models/letters32.pkl': 'source',
-                       'metrics/classes/class_recognition.py': JUDGE.replace('.parent /', '.parents[2] /')}.items():
+                       'metrics/classes/__main__.py': JUDGE.replace('.parent /', '.parents[2] /')}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
     return root

@@ -200,12 +200,6 @@ def test_fixed_augmentation_stays(tmp_path, gray_zip):
     assert float(train(tmp_path / 'run', gray_zip, aug='fixed', p=0.25)['augment_pipe'].p) == 0.25
 
 
-def test_abort_ends_the_run_with_a_snapshot(tmp_path, gray_zip):
-    told = []
-    train(tmp_path / 'run', gray_zip, dict(abort_fn=lambda: True, progress_fn=lambda *kimg: told.append(kimg), total_kimg=10))
-    assert told == [(0.004, 10)]  # one batch of four, of ten thousand
-
-
 class NanLoss:
     """Sound for the generator, not for the discriminator."""
 

@@ -2,8 +2,8 @@
 
 A penalty differentiates a gradient with respect to images or latents; gradients with respect to weights are not wanted in
 that first pass. PyTorch's own convolutions serve well: they are differentiable any number of times, and
-`torch.autograd.grad(y, [x])` tells the kernel to leave the weight gradients out (tests/torch_utils/ops/test_conv2d_gradfix.py looks at
-the calls). On a CPU, large 3x3 convolutions take a form with fewer multiplications (cpu_winograd.py), which is told so here.
+`torch.autograd.grad(y, [x])` tells the kernel to leave the weight gradients out (a test looks at the calls). On a CPU,
+large 3x3 convolutions take a form with fewer multiplications (cpu/winograd.py), which is told so here.
 """
 
 import contextlib

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 import dnnlib
-from commands.cli import SNAPSHOT_PATTERN
 from dnnlib.files import remove_parts
 from torch_utils import misc
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
 from training.parallel.exchange import from_first_process
 from training.run.progress import Progress
+from training.run.run_dir import SNAPSHOT_PATTERN
 from training.run.run_lock import leave_run_to_parent
 from training.snapshot.resume import resume_networks
 

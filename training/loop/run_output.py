@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import legacy
 from dnnlib.files import is_disk_full
 from torch_utils import misc, training_stats
 from training.parallel.processes import any_process
 from training.parallel.stop_signals import StopSignals
-from training.report.page import refresh_report
 from training.run.run_dir import prune_snapshots
+from training.snapshot.writing import save_network_pkl
 
 from .diversity import statistic_of
 from .optimizer_phases import check_phases
@@ -25,17 +24,19 @@ from .snapshot_metrics import SnapshotMetrics
 from .training_state import TrainingState, save_state
 
 RETRY_SEC = 10
+RefreshReport = Callable[[Path, Callable[[str], None]], None]
 
 
 class RunOutput:
     """Every process has one, since they agree on what is saved; only the first one writes.
 
-    generator: what draws pictures, a function of z, c and noise_mode.
+    generator: what draws pictures, a function of z, c and noise_mode. refresh_report: called with the run directory, and with
+    where to tell of problems, whenever the files there have changed.
     """
 
     def __init__(self, run_dir: Path, state: TrainingState, dataset: Any, samples: SampleGrid, generator: Any, batch_gpu: int,
                  training_set_kwargs: dict[str, Any], keep_snapshots: int | None, metrics: SnapshotMetrics | None, rank: int,
-                 num_gpus: int, stop: StopSignals):
+                 num_gpus: int, stop: StopSignals, refresh_report: RefreshReport):
         self.run_dir = run_dir
         self.state = state
         self.dataset = dataset
@@ -49,6 +50,7 @@ class RunOutput:
         self.is_first = rank == 0
         self.num_gpus = num_gpus
         self.stop = stop
+        self.refresh_report = refresh_report
         self.is_behind = False  # the last attempt to save failed
 
     def save_start(self) -> None:
@@ -84,7 +86,7 @@ class RunOutput:
             self.metrics.measure(state.networks['G_ema'], self.snapshot, self.training_set_kwargs, self.num_gpus, self.rank,
                                  state.device)
             if self.is_first:
-                refresh_report(self.run_dir, state.progress.say)
+                self.refresh_report(self.run_dir, state.progress.say)
 
     def save_networks(self, last: bool) -> None:
         """Write snapshot and training state, then what follows from them. OSError if they are the last and cannot be written."""
@@ -101,12 +103,12 @@ class RunOutput:
         return self.run_dir / f'network-snapshot-{self.state.images_done // 1000:06d}.pkl'
 
     def _write_networks(self, saved: dict[str, Any]) -> None:
-        legacy.save_network_pkl(self.snapshot, dict(
+        save_network_pkl(self.snapshot, dict(
             **self.state.networks, augment_pipe=self.state.augment_pipe, training_set_kwargs=dict(self.training_set_kwargs),
             class_names=list(self.dataset.class_names)))
         save_state(self.run_dir, saved)
         prune_snapshots(self.run_dir, self.keep_snapshots)
-        refresh_report(self.run_dir, self.state.progress.say)
+        self.refresh_report(self.run_dir, self.state.progress.say)
 
     def _measure_diversity(self, tick: int) -> list[str]:
         """Report the spread of every class; returns warnings."""

@@ -20,7 +20,7 @@ from typing import Any
 
 import torch
 
-from commands.cli import input_message
+from dnnlib.errors import input_message
 
 from .environment import Member
 

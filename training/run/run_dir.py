@@ -7,12 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
-from commands.cli import DEFAULT_RUNS_DIR, SNAPSHOT_PATTERN
 from dnnlib.files import whole_file
 
 RECORD = 'run.json'
 OPTIONS = 'training_options.json'
 LATEST = 'latest'
+DEFAULT_RUNS_DIR = 'training-runs'
+SNAPSHOT_PATTERN = 'network-snapshot-*.pkl'
 NAME_BYTES = 150  # file systems take 255
 
 
@@ -117,6 +118,18 @@ def _last_write(run_dir: Path) -> int:
         with contextlib.suppress(FileNotFoundError):  # a living run renames files
             times.append(path.stat().st_mtime_ns)
     return max(times, default=0)
+
+
+def newest_snapshot(outdir: str | Path = DEFAULT_RUNS_DIR) -> Path:
+    """The most recently written network-snapshot-*.pkl in outdir, at any depth.
+
+    FileNotFoundError if there is none.
+    """
+    root = Path(outdir)
+    found = list(root.rglob(SNAPSHOT_PATTERN))
+    if not found:
+        raise FileNotFoundError(f'no {SNAPSHOT_PATTERN} under {root}: train first, or name a snapshot with --network=PATH')
+    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def prune_snapshots(run_dir: Path, keep: int | None) -> None:

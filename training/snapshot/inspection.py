@@ -1,4 +1,4 @@
-"""What a snapshot holds, found out without running or building anything of it: `python -m legacy inspect FILE`."""
+"""What a snapshot holds, found out without running or building anything of it."""
 
 import hashlib
 import inspect
@@ -8,15 +8,16 @@ import math
 from collections import Counter
 from typing import Any
 
-import click
 import numpy as np
 import torch
 
 import dnnlib
-import legacy
-from commands.cli import command_errors, verbose_option
+from dnnlib.errors import printable
 from torch_utils.pickles import pickle_reader, safe_pickle, weights_file
 from torch_utils.pickles.saved_module import SavedModule
+
+from .file_kinds import TENSORFLOW, check_kind_of_file, foreign_kind, tensorflow_era
+from .known_classes import KNOWN_CLASSES, PERSISTENT, handler_of
 
 MAX_SHOWN = 100     # characters of a text, items of a list
 ROW = '{:<12} {}'
@@ -32,7 +33,7 @@ class _Refused:
 
 
 class _Reader:
-    """Reads a pickle with the handlers of `legacy`, and notes names that these refuse and program texts."""
+    """Reads a pickle with the handlers of `known_classes`, and notes names that these refuse and program texts."""
 
     def __init__(self) -> None:
         self.refused: Counter[str] = Counter()
@@ -43,14 +44,14 @@ class _Reader:
         return safe_pickle.load(io.BytesIO(content), self.handler)
 
     def handler(self, name: str) -> pickle_reader.Handler:
-        usual = legacy.handler_of(name)
+        usual = handler_of(name)
         if usual is None:
             self.refused[name] += 1
             return lambda call: _Refused(name)
-        return self.persistent if name == legacy.PERSISTENT else usual
+        return self.persistent if name == PERSISTENT else usual
 
     def persistent(self, call: pickle_reader.Call) -> Any:
-        usual = legacy.handler_of(call.name)
+        usual = handler_of(call.name)
         assert usual is not None
         saved, text = usual(call), call.args[0].get('module_src')
         if isinstance(text, str) and text:
@@ -72,7 +73,7 @@ def inspect_snapshot(path: str) -> Facts:
     reader, fields, problem = _Reader(), {}, None
     try:
         if not is_weights:
-            legacy.check_kind_of_file(content)
+            check_kind_of_file(content)
         data = weights_file.read_fields(content) if is_weights else reader.read(content)
         if not isinstance(data, dict):
             raise ValueError(f'holds {_type_name(data)} instead of a dict with G, D and G_ema')
@@ -80,9 +81,9 @@ def inspect_snapshot(path: str) -> Facts:
                   for key, value in data.items()}
     except ValueError as error:
         problem = str(error)
-    if any(name.startswith(legacy.TENSORFLOW) for name in reader.refused):
-        problem = str(legacy.tensorflow_era())
-    kind = 'safetensors' if is_weights else legacy.foreign_kind(content) or ('pickle' if content else 'empty')
+    if any(name.startswith(TENSORFLOW) for name in reader.refused):
+        problem = str(tensorflow_era())
+    kind = 'safetensors' if is_weights else foreign_kind(content) or ('pickle' if content else 'empty')
     return dict(file=path, kind=kind, bytes=len(content), safe=problem is None and not reader.refused,
                 refused=sorted(reader.refused), problem=problem, fields=fields,
                 sources=[_describe_source(text, classes) for text, classes in reader.sources.items()])
@@ -97,7 +98,7 @@ def describe_network(saved: SavedModule) -> Facts:
             tensors = [tensor for tensor in part.state[f'_{kind}'].values() if tensor is not None]
             counts[kind] += sum(tensor.numel() for tensor in tensors)
             types |= {str(tensor.dtype).removeprefix('torch.') for tensor in tensors}
-    return dict({'class': saved.class_name}, known=saved.class_name in legacy.KNOWN_CLASSES, **counts, types=sorted(types),
+    return dict({'class': saved.class_name}, known=saved.class_name in KNOWN_CLASSES, **counts, types=sorted(types),
                 parts=len(saved.modules()), arguments=plain(saved.state.get('_init_kwargs', {})),
                 positional=plain(saved.state.get('_init_args', ())))
 
@@ -137,7 +138,7 @@ def _describe_source(text: str, classes: Counter[str]) -> Facts:
 
 def _own_files() -> dict[str, str]:
     """Text of this project's files that define networks -> their module."""
-    modules = sorted({name.rpartition('.')[0] for name in legacy.KNOWN_CLASSES.values()})
+    modules = sorted({name.rpartition('.')[0] for name in KNOWN_CLASSES.values()})
     return {inspect.getsource(dnnlib.util.get_obj_by_name(name)): name for name in modules}
 
 
@@ -163,7 +164,7 @@ def report(facts: Facts) -> str:
         same = f'the text of {source["same_as"]} here' if source['same_as'] else 'not of this version; pickle.load would run it'
         rows += [('Program', f'{source["characters"]:,} characters, {same}; sha256 {source["sha256"][:16]}; '
                              f'for {", ".join(source["classes"])}')]
-    return '\n'.join(_printable(ROW.format(*row)) for row in rows)
+    return '\n'.join(printable(ROW.format(*row)) for row in rows)
 
 
 def _network_rows(name: str, field: Facts) -> list[tuple[str, str]]:
@@ -176,30 +177,4 @@ def _network_rows(name: str, field: Facts) -> list[tuple[str, str]]:
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)  # _printable sees to characters that are none
-
-
-def _printable(line: str) -> str:
-    """Names from files may hold what a terminal takes for commands."""
-    return ''.join(char if char.isprintable() else '?' for char in line)
-
-
-@click.group(context_settings=dict(help_option_names=['-h', '--help']))
-def main() -> None:
-    """Network snapshots."""
-
-
-@main.command('inspect')
-@click.argument('file')
-@click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
-@verbose_option
-def inspect_command(file: str, as_json: bool, verbose: bool) -> None:
-    """Say what a snapshot holds (networks, constructor arguments, sizes, program text) and whether it is safe to open.
-
-    Nothing of it is run or built. Exit code 0: safe; 1: not safe, or not readable; 2: there is no such file.
-    """
-    with command_errors(verbose):
-        facts = inspect_snapshot(file)
-    click.echo(json.dumps(facts, indent=2) if as_json else report(facts))
-    if not facts['safe']:
-        raise click.exceptions.Exit(1)
+    return json.dumps(value, ensure_ascii=False)  # printable sees to characters that are none

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 
 import dnnlib
-import legacy
 from torch_utils import misc
 from torch_utils.ops import bias_act
+
+from .reading import load_network_pkl
+from .source_names import resolve_resume
 
 # Tensors with one axis whose size follows from the labels: their number, whether there are any, or the size of their code.
 LABEL_AXES = {'mapping.embed.weight': 1, 'mapping.fc0.weight': 1, 'b4.out.weight': 0, 'b4.out.bias': 0}
@@ -88,7 +90,7 @@ def keep_logit(source: Any, target: Any) -> None:
 def check_source(resume_pkl: str | None) -> None:
     """ValueError if it is neither a file, a URL nor a known name. Nothing is read."""
     if resume_pkl:
-        legacy.resolve_resume(resume_pkl)
+        resolve_resume(resume_pkl)
 
 
 def load_source(resume_pkl: str) -> dict[str, Any]:
@@ -96,8 +98,8 @@ def load_source(resume_pkl: str) -> dict[str, Any]:
 
     What it lacks of G and G_ema stands in for the other.
     """
-    with dnnlib.util.open_url(legacy.resolve_resume(resume_pkl)) as file:
-        data = legacy.load_network_pkl(file)
+    with dnnlib.util.open_url(resolve_resume(resume_pkl)) as file:
+        data = load_network_pkl(file)
     present = {name: network for name in ('G', 'D', 'G_ema') if (network := data.get(name)) is not None}
     if 'G' not in present and 'G_ema' not in present:
         raise ValueError(f'{resume_pkl} holds no generator: expected G or G_ema; give a training snapshot')

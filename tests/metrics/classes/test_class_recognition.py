@@ -8,14 +8,13 @@ import torch
 from click.testing import CliRunner
 
 import legacy
-from metrics.classes import class_recognition
+from metrics.classes import __main__ as command
 from metrics.classes.class_recognition import (
     class_deviation,
     class_spread,
     generate_classes,
     judge_generator,
     judge_snapshot,
-    main,
     markdown_table,
     write_json,
 )
@@ -195,9 +194,9 @@ def test_names_that_are_none_are_passed_over(conditional_pkl, rgb_zip, tmp_path,
 
 def test_command_prints_the_table_and_writes_the_numbers(tmp_path, monkeypatch):
     report = judge(BarGenerator())
-    monkeypatch.setattr(class_recognition, 'judge_snapshot', lambda **kwargs: dict(kwargs, **report))
+    monkeypatch.setattr(command, 'judge_snapshot', lambda network, **options: dict(report, network=network))
     args = ['--network=n.pkl', '--train=a.zip', '--test=b.zip', f'--json={tmp_path / "r.json"}']
-    result = CliRunner().invoke(main, args)
+    result = CliRunner().invoke(command.main, args)
     assert result.exit_code == 0, result.output
     assert markdown_table(report) in result.output
     assert json.loads((tmp_path / 'r.json').read_text())['network'] == 'n.pkl'
@@ -207,7 +206,7 @@ def test_command_prints_the_table_and_writes_the_numbers(tmp_path, monkeypatch):
                                   ['--network=n', '--train=a', '--test=b', '--num-gen=1']])
 def test_command_refuses_wrong_input_in_one_line(args, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(main, args)
+    result = CliRunner().invoke(command.main, args)
     assert result.exit_code == 2
     assert 'Error: ' in result.output.splitlines()[-1]
     assert not list(tmp_path.iterdir())

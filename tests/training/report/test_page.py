@@ -16,9 +16,10 @@ from PIL import Image
 
 from tests.support.run_directories import OPTIONS, metric_line, stat, stats_line, write_lines, write_picture, write_run
 from training.report import images as report_images
+from training.report.__main__ import main
 from training.report.curves import class_series, diversity_lines, metric_series
 from training.report.images import choose_frames, encode, image_tag
-from training.report.page import main, run_labels, write_comparison, write_report
+from training.report.page import run_labels, write_comparison, write_report
 from training.run.run_record import find_frames, flatten, read_run, series_of
 
 HOSTILE = '</script></style><script>alert(1)</script><img src="http://example.com/x" onerror=alert(1)>"\'&'

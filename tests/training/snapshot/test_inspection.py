@@ -10,13 +10,14 @@ import torch
 from click.testing import CliRunner
 
 import legacy
+from commands.inspect_snapshot import main
 from tests.conftest import REPO
 from tests.support.hyper_sources import make_hyper, make_source
 from tests.support.pickle_opcodes import Evil
 from tests.support.snapshots import described, make_networks, pickled
 from torch_utils.pickles import weights_file
 from training import networks
-from training.snapshot.inspection import inspect_snapshot, main, report
+from training.snapshot.inspection import inspect_snapshot, report
 
 
 def write(path, content):

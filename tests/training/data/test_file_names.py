@@ -2,7 +2,7 @@
 
 import pytest
 
-from exporting.file_names import file_name, file_names
+from training.data.file_names import file_name, file_names
 
 
 @pytest.mark.parametrize('text, want', [
