@@ -13,7 +13,7 @@ from training.data.dataset_maker import Pictures, Recipe, convert, is_resolution
 from training.data.dataset_writer import DatasetWriter, check_destination
 from training.data.flat_pictures import FlatPictures
 from training.data.image_convert import RESIZE_FILTERS
-from training.data.left_out import NO_CLASS, left_out_table, show_name, vanished_classes
+from training.data.left_out import NO_CLASS, left_out_table, rows_by_class, show_name, vanished_classes
 
 MAX_CLASSES_SHOWN = 12
 COLOR_MODES = {'gray': 'L', 'rgb': 'RGB'}
@@ -103,18 +103,19 @@ def _check_paths(source: str, dest: str) -> None:
 def _report(dest: str, pictures: Pictures, recipe: Recipe, flat: FlatPictures) -> None:
     """The table, notes, and as the last line what was made."""
     kept = _kept(pictures)
+    rows = rows_by_class(kept, pictures.around, pictures.depth, pictures.left_out)
     if pictures.files is not None:
-        for line in left_out_table(kept, pictures.around, pictures.depth, pictures.left_out):
-            click.echo(line)
+        click.echo('\n'.join(left_out_table(kept, rows)))
     notes = [*pictures.notes, *flat.notes(len(pictures.names))]
     if pictures.class_names:
-        notes += vanished_classes(kept, pictures.around, pictures.depth, pictures.left_out)
+        notes += vanished_classes(kept, rows)
     if pictures.why_none:
         notes.append(f'the set has no labels: {pictures.why_none}')
     for note in notes:
         click.echo(f'Note: {printable(note)}', err=True)
     kind = 'gray' if recipe.mode == 'L' else 'RGB'
-    click.echo(printable(f'{dest}: {len(pictures.names)} images, {recipe.side}x{recipe.side} {kind}, {_describe_labels(pictures)}'))
+    size = f'{recipe.side}x{recipe.side} {kind}'
+    click.echo(printable(f'{dest}: {len(pictures.names)} images, {size}, {_describe_labels(pictures)}'))
 
 
 def _kept(pictures: Pictures) -> dict[str, int]:

@@ -5,7 +5,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 import dnnlib
@@ -72,7 +71,7 @@ def save_if_space(path: Path, state: dict[str, Any]) -> None:
 def label_vectors(data: DataFacts) -> torch.Tensor:
     """The labels of all images of the data, float32 [N, K]."""
     with contextlib.closing(dnnlib.util.construct_class_by_name(**data.dataset_kwargs())) as dataset:
-        return torch.from_numpy(np.stack([dataset.get_label(index) for index in range(len(dataset))]))
+        return torch.from_numpy(dataset.labels())
 
 
 def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,

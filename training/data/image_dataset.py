@@ -77,10 +77,14 @@ class Dataset(torch.utils.data.Dataset):
         onehot[label] = 1
         return onehot
 
-    def labels(self) -> np.ndarray:
-        """float32 [N, label_dim]: the labels of all items, as get_label gives them."""
-        labels = self._get_raw_labels()[self._raw_idx]
-        return np.eye(self.label_dim, dtype=np.float32)[labels] if self.has_onehot_labels else labels.copy()
+    def labels(self, indices: Any = slice(None)) -> np.ndarray:
+        """float32 [N, label_dim]: the labels of all items, or of those at `indices`, as get_label gives them."""
+        labels = self._get_raw_labels()[self._raw_idx[indices]]
+        if not self.has_onehot_labels:
+            return labels.copy()
+        onehot = np.zeros([len(labels), self.label_dim], dtype=np.float32)
+        onehot[np.arange(len(labels)), labels] = 1
+        return onehot
 
     def classes(self) -> np.ndarray:
         """int64 [N]: the classes of all items; ValueError if labels are no classes."""

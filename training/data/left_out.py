@@ -14,7 +14,10 @@ NO_CLASS = '(no class)'
 
 
 def describe_left_out(entries: list[Entry], hidden: bool = False) -> str:
-    """'2 x ending .txt (a.txt), 1 x empty folder (owl/)': counts by reason, each with its first name. Hidden files only if asked."""
+    """'2 x ending .txt (a.txt), 1 x empty folder (owl/)': counts by reason, each with its first name.
+
+    hidden: count hidden files too.
+    """
     counts = Counter(entry.reason for entry in entries if hidden or entry.reason != HIDDEN)
     first = {entry.reason: entry.name for entry in reversed(entries)}
     shown = [f'{count} x {reason} ({first[reason]})' for reason, count in counts.most_common(MAX_REASONS)]
@@ -26,16 +29,24 @@ def show_name(name: str) -> str:
     return printable(name if len(name) <= MAX_NAME_CHARS else f'{name[:MAX_NAME_CHARS - 3]}...')
 
 
-def left_out_table(kept: dict[str, int], around: str, depth: int, entries: list[Entry]) -> list[str]:
-    """Lines of a table: class, pictures kept, entries left out and why. kept: by class. around: the folder around the class folders; depth: how
-    many folders lie between.
+def rows_by_class(kept: dict[str, int], around: str, depth: int, entries: list[Entry]) -> dict[str, list[Entry]]:
+    """What is left out by the class in whose folder it is, also of classes of which nothing is kept.
 
-    A file stands in the row of the class whose folder it is in. Classes from which something is left out come first, if
-    there are too many rows.
+    kept: pictures by class. around: the folder around all pictures; depth: how many folders lie between it and classes.
     """
-    rows = _rows(kept, around, depth, entries)
-    order = sorted(rows, key=lambda name: not rows[name])[:MAX_ROWS]
-    shown = [name for name in rows if name in set(order)]
+    rows: dict[str, list[Entry]] = {name: [] for name in kept}
+    for entry in entries:
+        folders = entry.name[len(around):].split('/')[depth:-1] if entry.name.startswith(around) else []
+        name = clean_name(folders[0]) if folders and not system_reason(folders[0]) else NO_CLASS
+        rows.setdefault(name, []).append(entry)
+    return rows
+
+
+def left_out_table(kept: dict[str, int], rows: dict[str, list[Entry]]) -> list[str]:
+    """Lines of a table: class, pictures kept, entries left out and why. If there are too many classes, those of which nothing
+    is left out go."""
+    order = set(sorted(rows, key=lambda name: not rows[name])[:MAX_ROWS])
+    shown = [name for name in rows if name in order]
     width = max(len('class'), *(len(show_name(name)) for name in shown))
     lines = [f'{"class":<{width}}  {"kept":>7}  {"left out":>8}']
     for name in shown:
@@ -45,19 +56,7 @@ def left_out_table(kept: dict[str, int], around: str, depth: int, entries: list[
     return lines + ([f'and {len(rows) - len(shown)} more classes with {rest} pictures'] if len(rows) > len(shown) else [])
 
 
-def vanished_classes(kept: dict[str, int], around: str, depth: int, entries: list[Entry]) -> list[str]:
+def vanished_classes(kept: dict[str, int], rows: dict[str, list[Entry]]) -> list[str]:
     """A line for each folder that looks like a class, but of which no picture is kept."""
-    rows = _rows(kept, around, depth, entries)
-    return [f'{name} is no class of the set: {describe_left_out(rows[name], hidden=True)}'
-            for name in rows if not kept.get(name) and name != NO_CLASS]
-
-
-def _rows(kept: dict[str, int], around: str, depth: int, entries: list[Entry]) -> dict[str, list[Entry]]:
-    """What is left out, by class; also under classes of which nothing is kept."""
-    rows: dict[str, list[Entry]] = {name: [] for name in kept}
-    for entry in entries:
-        inside = entry.name.removeprefix(around) if entry.name.startswith(around) else ''
-        folders = inside.split('/')[depth:-1]
-        name = clean_name(folders[0]) if folders and not system_reason(folders[0]) else NO_CLASS
-        rows.setdefault(name, []).append(entry)
-    return rows
+    return [f'{name} is no class of the set: {describe_left_out(entries, hidden=True)}'
+            for name, entries in rows.items() if not kept.get(name) and name != NO_CLASS]
