@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from commands.cli import check_precision, command_errors, given_options
+from commands.cli import UserPath, check_precision, command_errors, given_options
 from commands.config import check_finite
 from commands.data_facts import inspect_data
 from commands.going_on import plan_to_go_on, run_and_options
@@ -26,9 +26,9 @@ Examples:
 
 @click.command(epilog=EPILOG, context_settings=dict(help_option_names=['-h', '--help']))
 @training_options(without=FROM_SOURCE + OWN_OPTIONS)
-@click.option('--resume', help='Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, ffhq512, ffhq1024, '
-                                'celebahq256, lsundog256; or a snapshot of this command, to start from its classes. Or go on '
-                                'exactly with a run that stopped: its directory, or latest.  [required]')
+@click.option('--resume', type=UserPath(), help='Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, '
+                                'ffhq512, ffhq1024, celebahq256, lsundog256; or a snapshot of this command, to start from its classes. Or go '
+                                'on exactly with a run that stopped: its directory, or latest.  [required]')
 @click.option('--kimg', type=click.FloatRange(min=0, min_open=True), default=200, show_default=True,
               help='Training length in thousands of real images.')
 @click.option('--snap', type=click.IntRange(min=1), default=10, show_default=True,
@@ -66,7 +66,7 @@ Examples:
 @click.option('--cond-transfer/--no-cond-transfer', default=True, show_default=True,
               help='Train on the labelled images, or stop after the self-initialisation.')
 @click.option('--classes', metavar='N|NAMES', help='Number of classes, or their names with commas, where --no-cond-transfer has '
-                                                   'no --data.')
+                                                   'no --data. A comma in a name is written \\,.')
 def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
     """Turn an unconditional StyleGAN2 (--resume) into a class-conditional one for labelled images (--data).
 

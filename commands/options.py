@@ -9,7 +9,7 @@ import click
 from training.augment import augpipe_specs
 from training.run.run_dir import DEFAULT_RUNS_DIR
 
-from .cli import device_option, verbose_option
+from .cli import UserPath, device_option, verbose_option
 from .config import TrainingOptions
 from .presets import PRESET_NAMES
 
@@ -20,7 +20,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 
 # name, type, help. A default of None in TrainingOptions means that the help says what happens then.
 OPTIONS: tuple[tuple[str, Any, str], ...] = (
-    ('--data', click.Path(), 'Training images: folder or zip, as dataset_tool.py makes it.'),
+    ('--data', UserPath(), 'Training images: folder or zip, as dataset_tool.py makes it.'),
     ('--cond', click.BOOL, 'Use the labels of the data: a conditional model.'),
     ('--cond-ramp', str, 'START,END in thousands of images: train without classes up to START, with them in full from END on; '
                          'against collapse on few images. In train.py with --cond=1.  [default: classes from the first image]'),
@@ -37,7 +37,7 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--p', click.FloatRange(0, 1), 'Probability of augmentation for --aug=fixed.'),
     ('--target', click.FloatRange(-1, 1), 'Mean sign of D(real) that --aug=ada holds.  [default: 0.6]'),
     ('--augpipe', click.Choice(list(augpipe_specs)), 'Which transforms augment: one group, or the first ones by their initials.'),
-    ('--resume', str, 'Start from this snapshot, with its network sizes: a path, a URL, or ffhq256, ffhq512, ffhq1024, '
+    ('--resume', UserPath(), 'Start from this snapshot, with its network sizes: a path, a URL, or ffhq256, ffhq512, ffhq1024, '
                       'celebahq256, lsundog256. Or go on exactly with a run that stopped: its directory, or latest.  '
                       '[default: from scratch]'),
     ('--freezed', click.IntRange(min=0), 'Layers of the discriminator that stay as they are, counted from the image.'),
@@ -64,7 +64,7 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--metrics', str, 'Metrics of snapshots, names with commas, as calc_metrics.py has them, or none; network-best.pkl is '
                        'the snapshot that is best by the first one.  [default: none]'),
     ('--metrics-ticks', COUNT, 'Ticks between measurements, which save a snapshot too.  [default: --snap]'),
-    ('--metrics-detector', str, 'Network that gives the features: inception, dinov2, classifier, or a TorchScript file.'),
+    ('--metrics-detector', UserPath(), 'Network that gives the features: inception, dinov2, classifier, or a TorchScript file.'),
     ('--metrics-num-gen', click.IntRange(min=2), "Images to generate for a metric.  [default: the metric's, 50000 for most]"),
     ('--tick', POSITIVE, 'Thousands of images between status lines.'),
     ('--workers', click.IntRange(min=0), 'Processes that load images; 0 is the training process.  [default: 3 on CUDA, else 0]'),
@@ -79,7 +79,7 @@ def training_options(without: Collection[str] = ()) -> Callable[[Callable[..., A
     """Decorator: the options of TrainingOptions, and outdir, dry_run, verbose. `without` leaves some out, as '--cond'."""
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         decorators = [_option(*row) for row in OPTIONS if row[0] not in without]
-        decorators[:0] = [click.option('--outdir', type=click.Path(file_okay=False), default=DEFAULT_RUNS_DIR, show_default=True,
+        decorators[:0] = [click.option('--outdir', type=UserPath(file_okay=False), default=DEFAULT_RUNS_DIR, show_default=True,
                                        help='Where run directories are made.')]
         decorators += [
             device_option,

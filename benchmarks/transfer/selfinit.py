@@ -25,6 +25,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from benchmarks.digits_task import OPTIONS, ROOT, judge_command, make_data, num_gen_option, resume_option, run_command, write_text
+from commands.cli import UserPath
 
 VARIANTS = {
     'exact': ['--selfinit=exact'],
@@ -220,9 +221,9 @@ def run_all(calls: Sequence[Callable[[], dict[str, Any]]], jobs: int, done: Call
 @click.option('--kimg', type=click.IntRange(min=1), default=16, show_default=True, help='Thousands of images of each transfer.')
 @num_gen_option
 @click.option('--jobs', type=click.IntRange(min=1), default=2, show_default=True, help='Runs at a time, one thread each.')
-@click.option('--runs', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/selfinit-benchmark'),
+@click.option('--runs', type=UserPath(file_okay=False, path_type=Path), default=Path('training-runs/selfinit-benchmark'),
               show_default=True, help='Where data and runs are kept.')
-@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'selfinit',
+@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'selfinit',
               show_default='benchmarks/results/selfinit', help='Where the results are written.')
 def main(resume: Path, variants: list[str], seeds: list[int], kimg: int, num_gen: int, jobs: int, runs: Path,
          outdir: Path) -> None:

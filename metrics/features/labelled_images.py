@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from tqdm import tqdm
 
 import dnnlib
+from training.data.class_labels import list_names
 
 
 def check_labelled(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> None:
@@ -32,7 +33,7 @@ def check_labels(labels: torch.Tensor, class_names: list[str], where: str = '') 
         raise ValueError(f'{where}labels must lie in 0..{num_classes - 1}, found {int(labels.min())}..{int(labels.max())}')
     empty = (torch.bincount(labels, minlength=num_classes) == 0).nonzero().flatten().tolist()
     if empty:
-        names = ', '.join(class_names[index] for index in empty[:10]) + (' ...' if len(empty) > 10 else '')
+        names = list_names([class_names[index] for index in empty])
         raise ValueError(f'{where}no images of class {names}: every class needs some')
 
 

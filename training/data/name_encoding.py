@@ -3,6 +3,7 @@
 import codecs
 import re
 import unicodedata
+from typing import Any
 
 ZIP_ENCODING = 'cp437'  # of names without the UTF-8 mark, as the format says; many programs write the system's code page
 FOLDER_ENCODING = 'latin-1'
@@ -12,6 +13,14 @@ LIKELY_ENCODINGS = ('cp932', 'gbk', 'cp1252', 'cp866')  # Japanese, Chinese, Wes
 def clean_name(text: str) -> str:
     """A class's name as it is compared and shown: composed accents (NFC); bytes that are not UTF-8 are read as Latin-1."""
     return unicodedata.normalize('NFC', re.sub('[\ud800-\udfff]', _surrogate, text))
+
+
+def clean_names(names: Any) -> Any:
+    """The names of a network's classes, cleaned unless two of them then were the same. What is no list of texts stays."""
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        return names
+    cleaned = [clean_name(name) for name in names]
+    return cleaned if len(set(cleaned)) == len(set(names)) else names
 
 
 def decode(raw: bytes, encoding: str | None, default: str) -> tuple[str, bytes]:
