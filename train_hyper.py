@@ -27,8 +27,8 @@ Examples:
 @click.command(epilog=EPILOG, context_settings=dict(help_option_names=['-h', '--help']))
 @training_options(without=FROM_SOURCE + OWN_OPTIONS)
 @click.option('--resume', type=UserPath(), help='Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, '
-                                'ffhq512, ffhq1024, celebahq256, lsundog256; or a snapshot of this command, to start from its classes. Or go '
-                                'on exactly with a run that stopped: its directory, or latest.  [required]')
+              'ffhq512, ffhq1024, celebahq256, lsundog256; or a snapshot of this command, to start from its classes. Or go on '
+              'exactly with a run that stopped: its directory, or latest.  [required]')
 @click.option('--kimg', type=click.FloatRange(min=0, min_open=True), default=200, show_default=True,
               help='Training length in thousands of real images.')
 @click.option('--snap', type=click.IntRange(min=1), default=10, show_default=True,

@@ -125,11 +125,14 @@ def _load_files(source: str, part: str | None, name_encoding: str | None) -> Pic
         labels = read_labels(files, names, part)
     if labels.parts:
         raise ValueError(f'{source}: {labels.why_none}')
+    notes = [*files.notes, *labels.notes]
+    if labels.values is not None and labels.values.ndim == 2:
+        notes.append(f'the labels are vectors of {labels.values.shape[1]} numbers, the first is {labels.values[0, :4].tolist()}, '
+                     'not classes; for classes give each image an index')
     other = [Entry(name, name, f'not in --split={part}') for name in files.image_names if name not in chosen]
     values: list[Label] = [None] * len(names) if labels.values is None else labels.values.tolist()
     return Pictures(source, names, values, labels.class_names, files, left_out=[*files.left_out, *strays, *other],
-                    around=folder_around(names), depth=int(part == ALL_PARTS), why_none=labels.why_none,
-                    notes=[*files.notes, *labels.notes])
+                    around=folder_around(names), depth=int(part == ALL_PARTS), why_none=labels.why_none, notes=notes)
 
 
 def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str, mode: str | None = None,

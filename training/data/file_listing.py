@@ -99,7 +99,7 @@ def _archive_entry(info: zipfile.ZipInfo, encoding: str | None) -> Entry:
 def _decode_unmarked(name: str, encoding: str | None) -> tuple[str, bytes]:
     """zipfile has read the bytes of a name without the UTF-8 mark as cp437, unless another field gave it."""
     try:
-        return decode(name.encode(ZIP_ENCODING), encoding, ZIP_ENCODING)
+        return decode(name.encode(ZIP_ENCODING), encoding, ZIP_ENCODING, prefer_utf8=False)
     except UnicodeEncodeError:
         return name, b''
 

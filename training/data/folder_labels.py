@@ -56,8 +56,8 @@ def from_folders(names: list[str], all_parts: bool = False) -> Labels:
     strays = [name for name, rest in zip(names, inner, strict=True) if '/' not in rest]
     stored = sorted({rest.partition('/')[0] for rest in inner if '/' in rest})
     if not stored:
-        where = f'in one folder, {around[:-1]}' if around else 'in no folder'
-        return Labels(why_none=f'all images are {where}; classes need a folder each')
+        where = f'all images are in one folder, {around[:-1]}' if around else 'no image is in a class folder'
+        return Labels(why_none=f'{where}; give each of two or more classes a folder, or write a dataset.json')
     if strays:
         return _with_strays(names, strays, stored)
     if not all_parts and all(PARTS.fullmatch(folder) for folder in stored):
@@ -68,7 +68,7 @@ def from_folders(names: list[str], all_parts: bool = False) -> Labels:
                                'a set, not classes; give classes other folder names, or write a dataset.json')
     class_names = sorted({clean_name(folder) for folder in stored})
     if len(class_names) < 2:
-        return Labels(why_none=f'there is one class folder only, {class_names[0]}; classes need a folder each')
+        return Labels(why_none=f'there is one class folder only, {class_names[0]}; give each of two or more classes a folder')
     index = {name: i for i, name in enumerate(class_names)}
     values = np.array([index[clean_name(rest.partition('/')[0])] for rest in inner], dtype=np.int64)
     return Labels(values, class_names, notes=_notes(stored, inner))

@@ -59,13 +59,13 @@ def _from_json(files: ImageFiles, image_names: list[str], label_file: str) -> La
     entries, class_names, why_none = _parse(files.read(label_file), where)
     if not entries:
         return Labels(why_none=why_none)
-    folder = label_file[:len(label_file) - len(LABEL_FILE)]
-    by_name = _by_image(entries, files.image_names, folder)
+    by_name = _by_image(entries, files.image_names)
     _check_names(entries, by_name, files, image_names, where)
     values, num_dims = _to_array([by_name[name] for name in image_names], image_names, where)
     values = _as_classes(values, bool(class_names))
     if values.ndim == 2:
-        return Labels(values, notes=[_vector_note(values, class_names)])
+        unused = [f'{label_file}: class_names are not used, since the labels are neither class indices nor one-hot']
+        return Labels(values, notes=unused if class_names else [])
     if num_dims > 1 and not class_names:
         class_names = [str(index) for index in range(num_dims)]
     if class_names:
@@ -99,10 +99,12 @@ def _parse(text: bytes, where: str) -> tuple[list[tuple[str, Any]], list[str], s
     return [(name, label) for name, label in entries], class_names, why_none
 
 
-def _by_image(entries: list[tuple[str, Any]], image_names: list[str], folder: str) -> dict[str, Any]:
-    """Labels by image. Names are those of image_names, also without the folder of dataset.json, with '\\' for '/', or with
-    accents written in the other way. A name that is no image keeps its own."""
-    known = {_plain(name[len(folder):]): name for name in image_names} | {_plain(name): name for name in image_names}
+def _by_image(entries: list[tuple[str, Any]], image_names: list[str]) -> dict[str, Any]:
+    """Labels by image. Names are those of image_names, also without the folder around all, with '\\' for '/', or with accents
+    written in the other way. A name that is no image keeps its own."""
+    known: dict[str, str] = {}
+    for folder in ['', *_folders(folder_around(image_names))]:
+        known = {_plain(name[len(folder):]): name for name in image_names} | known
     exact = set(image_names)
     return {name if name in exact else known.get(_plain(name), name): label for name, label in entries}
 
@@ -166,13 +168,6 @@ def _as_classes(values: np.ndarray, named: bool) -> np.ndarray:
     if named and values.shape[1] == 1 and (values >= 0).all() and (values < MAX_CLASSES).all() and (values % 1 == 0).all():
         return values[:, 0].astype(np.int64)
     return values
-
-
-def _vector_note(values: np.ndarray, class_names: list[str]) -> str:
-    """values: float32 [N, D]."""
-    unused = ', and class_names are not used' if class_names else ''
-    return (f'the labels are vectors of {values.shape[1]} numbers (the first is {values[0, :4].tolist()}), not classes{unused}; '
-            'for classes give each image an index')
 
 
 def _check_classes(values: np.ndarray, class_names: list[str], image_names: list[str], where: str) -> None:

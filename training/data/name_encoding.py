@@ -23,10 +23,13 @@ def clean_names(names: Any) -> Any:
     return cleaned if len(set(cleaned)) == len(set(names)) else names
 
 
-def decode(raw: bytes, encoding: str | None, default: str) -> tuple[str, bytes]:
-    """-> the name, and its bytes if they are not UTF-8. encoding: what these are in, if given. ValueError if they are not."""
+def decode(raw: bytes, encoding: str | None, default: str, prefer_utf8: bool = True) -> tuple[str, bytes]:
+    """-> the name, and its bytes if they are not UTF-8. ValueError if they are not in `encoding` either.
+
+    encoding: of names that are not UTF-8, or without prefer_utf8 of all; None: the default, which never fails.
+    """
     text = _try_decode(raw, 'utf-8')
-    if text is not None:
+    if text is not None and (encoding is None or prefer_utf8):
         return text, b''
     text = _try_decode(raw, encoding or default)
     if text is None:
