@@ -6,7 +6,7 @@ Only regular files, each real folder once: pipes, devices and loops of links nev
 import os
 import stat
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,8 +53,8 @@ def list_folder(root: str, encoding: str | None = None) -> Iterator[Entry]:
             yield _folder_entry(f'{folder}/', EMPTY, encoding)
         for entry in entries:
             name = f'{folder}/{entry.name}' if folder else entry.name
-            if not entry.is_dir():
-                yield _folder_entry(name, '' if entry.is_file() else IRREGULAR, encoding)
+            if not _leads_to(entry.is_dir):
+                yield _folder_entry(name, '' if _leads_to(entry.is_file) else IRREGULAR, encoding)
             elif reason := system_reason(entry.name):
                 yield _folder_entry(f'{name}/', reason, encoding)
             else:
@@ -102,6 +102,14 @@ def _decode_unmarked(name: str, encoding: str | None) -> tuple[str, bytes]:
         return decode(name.encode(ZIP_ENCODING), encoding, ZIP_ENCODING, prefer_utf8=False)
     except UnicodeEncodeError:
         return name, b''
+
+
+def _leads_to(check: Callable[[], bool]) -> bool:
+    """What a directory entry says of itself; False for links that lead in a circle."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 def _parents(name: str) -> Iterator[str]:

@@ -5,7 +5,8 @@ from PIL import Image
 
 from .image_convert import ALPHA_MODES, DEEP_MODES
 
-FLAT_RANGE = 16  # of 255; 12 bits in a 16-bit file fill 4095 / 257 = 16
+FLAT_RANGE = 16  # of 255
+DEEP_FLAT_RANGE = 64  # the same for 16-bit files: 12 bits in them fill 4095 / 257 = 16, 14 bits 64
 
 
 class FlatPictures:
@@ -18,14 +19,14 @@ class FlatPictures:
 
     def look(self, name: str, image: Image.Image, converted: Image.Image) -> None:
         """image: as it was read; converted: the same, 8-bit gray or RGB."""
-        shades = np.asarray(converted)
-        if int(np.ptp(shades.reshape(-1, shades.shape[-1] if shades.ndim == 3 else 1), axis=0).max()) > FLAT_RANGE:
-            return
         cause = 'deep' if image.mode in DEEP_MODES else 'alpha' if _is_transparent(image) else 'plain'
+        low, high = _range(converted)
+        if high - low > (DEEP_FLAT_RANGE if cause == 'deep' else FLAT_RANGE):
+            return
         self._first.setdefault(cause, name)
         self._counts[cause] = self._counts.get(cause, 0) + 1
         if cause == 'deep':
-            low, high = (int(value) for value in image.getextrema())  # type: ignore[arg-type]
+            low, high = _range(image)
             old = self._deep_range or (low, high)
             self._deep_range = min(low, old[0]), max(high, old[1])
 
@@ -41,7 +42,17 @@ class FlatPictures:
                     f'example (value - {low}) * 65535 / {max(high - low, 1)}')
         if cause == 'alpha':
             return 'transparent parts become black, which hides what is drawn in black; put such pictures on a white ground first'
-        return f'their values differ by {FLAT_RANGE} of 255 at most; look whether they show what they should'
+        return (f'their values differ by {FLAT_RANGE} of 255 at most; look whether they show what they should, and scale files '
+                'that hold 12-bit data in 16 bits')
+
+
+def _range(image: Image.Image) -> tuple[int, int]:
+    """The smallest and the largest value, in the channel where they differ most."""
+    shades = np.asarray(image)
+    shades = shades.reshape(-1, shades.shape[2] if shades.ndim == 3 else 1)
+    low, high = shades.min(axis=0).astype(int), shades.max(axis=0).astype(int)
+    widest = int((high - low).argmax())
+    return int(low[widest]), int(high[widest])
 
 
 def _is_transparent(image: Image.Image) -> bool:

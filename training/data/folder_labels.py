@@ -99,6 +99,10 @@ def _notes(stored: list[str], inner: list[str]) -> list[str]:
     twice = [name for name, count in Counter(clean_name(folder) for folder in stored).items() if count > 1]
     if twice:
         notes.append(f'the folder name {twice[0]} is written in two ways, which Unicode takes for the same: they are one class')
+    alike = Counter(name.strip().casefold() for name in {clean_name(folder) for folder in stored})
+    similar = [folder for folder in stored if alike[clean_name(folder).strip().casefold()] > 1]
+    if similar:
+        notes.append(f'the class folders {_some(similar)} differ only by capitals or spaces, and are classes of their own')
     below: dict[str, set[str]] = {folder: set() for folder in stored}
     for name in inner:
         top, _slash, rest = name.partition('/')

@@ -41,14 +41,14 @@ def legacy_zip(path, names):
 
 
 @pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
-@pytest.mark.parametrize('odd', ['pipe', 'device', 'broken link'])
+@pytest.mark.parametrize('odd', ['pipe', 'device', 'broken link', 'circle'])
 def test_only_regular_files_are_pictures(tmp_path, odd):
     make_folder(tmp_path, ['cat/a.png', 'dog/b.png'])
     path = tmp_path / 'cat' / 'x.png'
     if odd == 'pipe':
         os.mkfifo(path)
     else:
-        path.symlink_to('/dev/zero' if odd == 'device' else 'absent')
+        path.symlink_to({'device': '/dev/zero', 'broken link': 'absent', 'circle': 'x.png'}[odd])
     files = ImageFiles(tmp_path)
     assert files.image_names == ['cat/a.png', 'dog/b.png'] and reasons(files) == {'cat/x.png': 'not a regular file'}
 

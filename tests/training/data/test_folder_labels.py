@@ -59,6 +59,11 @@ def test_folders_with_the_same_folders_in_them_are_noted():
     assert not from_folders(['cat/a/1.png', 'cat/b/1.png', 'dog/a/1.png']).notes
 
 
+def test_names_that_differ_only_by_capitals_or_spaces_are_noted():
+    labels = from_folders(['Cat/1.png', 'cat /1.png', 'cat/1.png', 'dog/1.png'])
+    assert len(labels.class_names) == 4 and 'Cat, cat, cat  differ' in labels.notes[0]
+
+
 def test_stray_images_are_named_and_told_apart_if_they_are_few():
     few = from_folders(['cat/1.png', 'cat/2.png', 'dog/1.png', 'dog/2.png', 'preview.png'])
     assert few.values is None and few.strays == ['preview.png'] and few.why_none.startswith('preview.png is in no class folder')
