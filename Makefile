@@ -3,6 +3,7 @@
 #   make demo    the main job on built-in data: letters -> ten digits
 #   make test    the tests
 #   make lint    style and types
+#   make docs    the pages under docs/ as a site, into site/; broken links fail
 #   make bench   speed against the straightforward composition, into benchmarks/results/speed; 15 minutes on 2 cores
 #   make bench-check   3 minutes of it, which fail if a ratio is 25 % worse than the committed one
 #   make smoke   source, transfer and pictures at a tiny size, under a minute on a CPU
@@ -25,7 +26,7 @@ SMOKE := smoke-out
 BENCH_OUT := training-runs/bench-check
 TINY_RUN := --kimg=1 --batch=8 --tick=0.5 --device=cpu
 
-.PHONY: bench bench-check demo test lint smoke clean
+.PHONY: bench bench-check demo docs test lint smoke clean
 .DELETE_ON_ERROR:
 
 demo: $(READY)
@@ -49,6 +50,9 @@ lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
 
+docs: $(READY)
+	$(VENV_PYTHON) -m mkdocs build --strict --quiet
+
 # The whole job at a tiny size: source data and model, labelled data, transfer, pictures of every class.
 smoke: $(READY)
 	rm -rf $(SMOKE)
@@ -61,7 +65,7 @@ smoke: $(READY)
 	$(VENV_PYTHON) generate.py --network="$$(ls $(SMOKE)/transfer/*/network-snapshot-*.pkl)" --grid --seeds=0-7 --outdir=$(SMOKE)
 
 clean:
-	rm -rf $(VENV) $(SMOKE) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(SMOKE) site build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch goes first, by itself: its index may be another one, and no other package may then choose a build of it.
