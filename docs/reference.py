@@ -47,4 +47,4 @@ def _epilog(text: str) -> str:
 def _escape(text: str) -> str:
     """Text without Markdown in it; options become code."""
     text = re.sub(r'([*_\[\]`])', r'\\\1', html.escape(text, quote=False))
-    return re.sub(r'(?<![\w-])--[a-z][a-z-]*[a-z]', r'`\g<0>`', text)
+    return re.sub(r'(?<![\w-])--[a-z][a-z-]*[a-z](=[A-Za-z0-9]+)?', r'`\g<0>`', text)
