@@ -35,7 +35,7 @@ demo: $(READY)
 bench: $(READY)
 	$(VENV_PYTHON) -m benchmarks.speed
 	$(VENV_PYTHON) -m benchmarks.speed.scale
-	$(VENV_PYTHON) -m benchmarks.speed --readme
+	$(VENV_PYTHON) -m benchmarks.speed --page
 
 bench-check: $(READY)
 	$(VENV_PYTHON) -m benchmarks.speed --quick --check --outdir=$(BENCH_OUT)
