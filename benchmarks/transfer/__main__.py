@@ -36,9 +36,9 @@ class Names(click.ParamType):
         if isinstance(value, list):
             return value
         names = self.table if value == 'all' else list(dict.fromkeys(value.split(',')))
-        unknown = [name for name in names if name not in self.table]
-        if unknown:
-            self.fail(f'{", ".join(map(repr, unknown))}: expected all, or some of {", ".join(self.table)}, with commas', param, ctx)
+        strange = [name for name in names if name not in self.table]
+        if strange:
+            self.fail(f'{", ".join(strange)}: expected all, or names of {", ".join(self.table)}, with commas', param, ctx)
         return names
 
 
