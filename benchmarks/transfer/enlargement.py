@@ -22,8 +22,8 @@ from metrics.labelled_images import LabelledImages, folder_kwargs, load_labelled
 SIZES = (32, 64, 96, 128, 160, 224)
 SIGMAS = (0.4, 0.6)  # of the blur, in pixels
 BLUR_REACH = 3  # pixels, five times the larger one
-MOST_TRAIN, MOST_TEST = 50, 80  # images of a class
-NUM_DRAWN, NUM_DRAWS = 40, 20  # held-out images of a class that are compared at a time, and how often they are drawn
+MOST_TRAIN, MOST_TEST = 30, 40  # images of a class
+NUM_DRAWN, NUM_DRAWS = 20, 20  # held-out images of a class that are compared at a time, and how often they are drawn
 BATCH = 50
 
 
