@@ -2,7 +2,8 @@
 
     python -m benchmarks.transfer [--transfers=NAMES] [--methods=NAMES] [--seeds=0,1,2] [--kimg=N] [--jobs=N]
 
-Every run trains by the commands that a user types, in a folder of its own under --workdir, and keeps four snapshots. A run that
+Every run trains by the commands that a user types, in a folder of its own under --workdir, and keeps four snapshots, which are
+then measured: a line of results.jsonl each. Training and measuring are apart: what has a line is not measured again, a run that
 ended is not repeated, one that was cut off starts anew: stop the study with Ctrl-C whenever you like.
 """
 import multiprocessing
@@ -16,8 +17,10 @@ import click
 from tqdm import tqdm
 
 from benchmarks.digits_task import ROOT
+from benchmarks.transfer.judging import Judge
 from benchmarks.transfer.methods import FIRST, METHODS
-from benchmarks.transfer.trained_run import Cell, finished_run, settings_of, train
+from benchmarks.transfer.run_cell import run_cell
+from benchmarks.transfer.trained_run import Cell, settings_of
 from benchmarks.transfer.transfers import TRANSFERS, Files, find_files
 
 QUICK = dict(transfers=['letters-digits'], methods=['hyper', 'splice', 'scratch'], seeds=[0], kimg=1)
@@ -67,32 +70,29 @@ def found_transfers(names: Sequence[str], shared: Path, workdir: Path) -> dict[s
     return found
 
 
-def train_cells(cells: Sequence[Cell], files: dict[str, Files], workdir: Path, jobs: int) -> None:
-    """Trains what is not finished, jobs at a time, in the order given. A run that fails does not stop the others.
+def run_all(calls: Sequence[tuple[Any, ...]], jobs: int) -> None:
+    """run_cell() with each of these arguments, in their order, jobs at a time. A run that fails does not stop the others.
 
     ClickException (exit code 1) at the end if any failed.
     """
-    settings = {cell: settings_of(cell, files[cell.transfer]) for cell in cells}
-    todo = [cell for cell in cells if not finished_run(cell.folder(workdir), settings[cell])]
-    click.echo(f'{len(cells) - len(todo)} runs were finished before, {len(todo)} to do', err=True)
     num_failed = 0
     # Processes and not threads: each counts the CPU time of its own children.
     executor = ProcessPoolExecutor(jobs, multiprocessing.get_context('spawn'))
     try:
-        with tqdm(total=len(todo), desc='Runs', unit='run') as bar:
-            calls = {executor.submit(train, cell.folder(workdir), settings[cell], files[cell.transfer]): cell for cell in todo}
-            for future in as_completed(calls):
+        with tqdm(total=len(calls), desc='Runs', unit='run') as bar:
+            folders = {executor.submit(run_cell, *call): call[0] for call in calls}
+            for future in as_completed(folders):
                 try:
-                    minutes = future.result()['minutes']
-                    bar.write(f'{calls[future].folder(workdir)}: {minutes:.1f} minutes', file=sys.stderr)
-                except click.ClickException as error:
+                    found = future.result()
+                except (click.ClickException, OSError, ValueError) as error:
                     num_failed += 1
-                    bar.write(error.format_message(), file=sys.stderr)
+                    found = str(error)
+                bar.write(f'{folders[future]}: {found}', file=sys.stderr)
                 bar.update()
     finally:
         executor.shutdown(cancel_futures=True)
     if num_failed:
-        raise click.ClickException(f'{num_failed} of {len(todo)} runs failed; the same command tries them again')
+        raise click.ClickException(f'{num_failed} of {len(calls)} runs failed; the same command tries them again')
 
 
 @click.command()
@@ -103,21 +103,27 @@ def train_cells(cells: Sequence[Cell], files: dict[str, Files], workdir: Path, j
 @click.option('--kimg', type=click.IntRange(min=1), default=16, show_default=True, help='Thousands of images of each run.')
 @click.option('--jobs', type=click.IntRange(min=1), default=1, show_default=True, help='Runs at a time, one thread each.')
 @click.option('--quick', is_flag=True, help='Three methods on built-in data, one seed, 1,000 images: does everything work?')
+@click.option('--judge/--no-judge', 'judged', default=True, show_default=True, help='Measure the snapshots, or train only.')
+@click.option('--num-gen', type=click.IntRange(min=4), default=200, show_default=True, help='Images of each class to measure.')
 @click.option('--workdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
               show_default=True, help='Where runs and built-in data are kept.')
 @click.option('--shared', type=click.Path(file_okay=False, path_type=Path), default=ROOT.parent / 'shared',
               show_default='../shared', help='Folder of the sources and data sets that are not built in.')
-def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, jobs: int, quick: bool, workdir: Path,
-         shared: Path) -> None:
-    """Train every method on every transfer with every seed.
+@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'transfer',
+              show_default='benchmarks/results/transfer', help='Where results.jsonl is.')
+def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, jobs: int, quick: bool, judged: bool,
+         num_gen: int, workdir: Path, shared: Path, outdir: Path) -> None:
+    """Train every method on every transfer with every seed, and measure its snapshots.
 
     Example: python -m benchmarks.transfer --transfers=letters-digits --methods=hyper,splice --seeds=0
     """
     if quick:
         transfers, methods, seeds, kimg = QUICK.values()  # type: ignore[assignment]
     files = found_transfers(transfers, shared, workdir)
+    judge, results = Judge(num_gen=num_gen) if judged else None, outdir / 'results.jsonl'
     cells = [Cell(name, method, seed, kimg) for name in files for seed in seeds for method in methods]
-    train_cells(cells, files, workdir, jobs)
+    run_all([(cell.folder(workdir), settings_of(cell, files[cell.transfer]), files[cell.transfer], judge, results)
+             for cell in cells], jobs)
 
 
 if __name__ == '__main__':

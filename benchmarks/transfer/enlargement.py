@@ -1,6 +1,6 @@
 """To which size must small images be enlarged before the ImageNet detector judges them?
 
-    python -m benchmarks.transfer.enlargement --train=train.zip --test=test.zip [--train=... --test=...]
+    python -m benchmarks.transfer.enlargement --train=train.zip --test=test.zip [--train=... --test=...] [--sizes=64,128]
 
 The kernel distance of held-out images to the training images, class by class, ought to rise when the held-out images are
 blurred a little. At every size: the distance without blur and with it, and how many standard deviations (over draws of the
@@ -22,8 +22,8 @@ from metrics.labelled_images import LabelledImages, folder_kwargs, load_labelled
 SIZES = (32, 64, 96, 128, 160, 224)
 SIGMAS = (0.4, 0.6)  # of the blur, in pixels
 BLUR_REACH = 3  # pixels, five times the larger one
-MOST_TRAIN, MOST_TEST = 30, 40  # images of a class
-NUM_DRAWN, NUM_DRAWS = 20, 20  # held-out images of a class that are compared at a time, and how often they are drawn
+MOST_TRAIN, MOST_TEST = 50, 80  # images of a class
+NUM_DRAWN, NUM_DRAWS = 40, 20  # held-out images of a class that are compared at a time, and how often they are drawn
 BATCH = 50
 
 
@@ -53,7 +53,8 @@ def distances(train: list[np.ndarray], test: list[np.ndarray]) -> np.ndarray:
 @click.command()
 @click.option('--train', 'train_paths', multiple=True, required=True, metavar='PATH', help='Labelled training images.')
 @click.option('--test', 'test_paths', multiple=True, required=True, metavar='PATH', help='Held-out images of the same classes.')
-def main(train_paths: tuple[str, ...], test_paths: tuple[str, ...]) -> None:
+@click.option('--sizes', default=','.join(map(str, SIZES)), show_default=True, help='Sizes to compare, in pixels.')
+def main(train_paths: tuple[str, ...], test_paths: tuple[str, ...], sizes: str) -> None:
     """Measure what sizes of the ImageNet detector's input see a slight blur."""
     network = load_efficientnet_lite(find_weights())
 
@@ -64,7 +65,7 @@ def main(train_paths: tuple[str, ...], test_paths: tuple[str, ...]) -> None:
     for train_path, test_path in zip(train_paths, test_paths, strict=True):
         train = first_of_each_class(load_labelled(folder_kwargs(train_path)), MOST_TRAIN)
         test = first_of_each_class(load_labelled(folder_kwargs(test_path)), MOST_TEST)
-        for size in tqdm(SIZES, desc=Path(train_path).stem, unit='size'):
+        for size in tqdm(list(map(int, sizes.split(','))), desc=Path(train_path).stem, unit='size'):
             known = features(train, size)
             sharp = distances(known, features(test, size))
             line = dict(data=Path(train_path).stem, size=size, real=sharp.mean(), real_std=sharp.std(ddof=1))
