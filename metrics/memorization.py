@@ -14,6 +14,7 @@ Shapes: N images, D features, K classes.
 
 import dataclasses
 from pathlib import Path
+
 import numpy as np
 import torch
 from PIL import Image

@@ -103,7 +103,7 @@ def run_all(calls: Sequence[tuple[Any, ...]], jobs: int) -> None:
 @click.option('--kimg', type=click.IntRange(min=1), default=16, show_default=True, help='Thousands of images of each run.')
 @click.option('--jobs', type=click.IntRange(min=1), default=1, show_default=True, help='Runs at a time, one thread each.')
 @click.option('--quick', is_flag=True, help='Three methods on built-in data, one seed, 1,000 images: does everything work?')
-@click.option('--judge/--no-judge', 'judged', default=True, show_default=True, help='Measure the snapshots, or train only.')
+@click.option('--only', type=click.Choice(['train', 'judge']), help='Train without measuring, or measure the runs that have ended.')
 @click.option('--num-gen', type=click.IntRange(min=4), default=200, show_default=True, help='Images of each class to measure.')
 @click.option('--workdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
               show_default=True, help='Where runs and built-in data are kept.')
@@ -111,7 +111,7 @@ def run_all(calls: Sequence[tuple[Any, ...]], jobs: int) -> None:
               show_default='../shared', help='Folder of the sources and data sets that are not built in.')
 @click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'transfer',
               show_default='benchmarks/results/transfer', help='Where results.jsonl is.')
-def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, jobs: int, quick: bool, judged: bool,
+def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, jobs: int, quick: bool, only: str | None,
          num_gen: int, workdir: Path, shared: Path, outdir: Path) -> None:
     """Train every method on every transfer with every seed, and measure its snapshots.
 
@@ -120,9 +120,9 @@ def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, 
     if quick:
         transfers, methods, seeds, kimg = QUICK.values()  # type: ignore[assignment]
     files = found_transfers(transfers, shared, workdir)
-    judge, results = Judge(num_gen=num_gen) if judged else None, outdir / 'results.jsonl'
+    judge, results = Judge(num_gen=num_gen), outdir / 'results.jsonl'
     cells = [Cell(name, method, seed, kimg) for name in files for seed in seeds for method in methods]
-    run_all([(cell.folder(workdir), settings_of(cell, files[cell.transfer]), files[cell.transfer], judge, results)
+    run_all([(cell.folder(workdir), settings_of(cell, files[cell.transfer]), files[cell.transfer], judge, results, only)
              for cell in cells], jobs)
 
 
