@@ -24,6 +24,9 @@ class Transfer:
 TRANSFERS = {
     'omniglot-digits': Transfer('pickles/omniglot32.pkl', 'data/digits-train.zip', 'data/digits-test.zip'),
     'letters-digits': Transfer('models/letters32.pkl', 'builtin:digits', 'builtin:digits-test'),
+    'letters-mnist20': Transfer('models/letters32.pkl', 'builtin:mnist20', 'builtin:mnist-test'),
+    'letters-mnist50': Transfer('models/letters32.pkl', 'builtin:mnist50', 'builtin:mnist-test'),
+    'letters-mnist200': Transfer('models/letters32.pkl', 'builtin:mnist200', 'builtin:mnist-test'),
     'omniglot-fashion': Transfer('pickles/omniglot32.pkl', 'data/fashion-train.zip', 'data/fashion-test.zip'),
 }
 
