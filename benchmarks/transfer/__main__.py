@@ -102,7 +102,7 @@ def run_all(calls: Sequence[tuple[Any, ...]], jobs: int) -> None:
 @click.option('--seeds', type=Seeds(), default='0,1,2', show_default=True, help='Seeds of the training.')
 @click.option('--kimg', type=click.IntRange(min=1), default=16, show_default=True, help='Thousands of images of each run.')
 @click.option('--jobs', type=click.IntRange(min=1), default=1, show_default=True, help='Runs at a time, one thread each.')
-@click.option('--quick', is_flag=True, help='Three methods on built-in data, one seed, 1,000 images: does everything work?')
+@click.option('--quick', is_flag=True, help='Three methods on built-in data, one seed, 1,000 images; results go under --workdir.')
 @click.option('--only', type=click.Choice(['train', 'judge']), help='Only train, or only measure the runs that have ended.')
 @click.option('--num-gen', type=click.IntRange(min=4), default=200, show_default=True, help='Images of each class to measure.')
 @click.option('--workdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
@@ -118,7 +118,7 @@ def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, 
     Example: python -m benchmarks.transfer --transfers=letters-digits --methods=hyper,splice --seeds=0
     """
     if quick:
-        transfers, methods, seeds, kimg = QUICK.values()  # type: ignore[assignment]
+        transfers, methods, seeds, kimg, outdir = *QUICK.values(), workdir / 'quick'  # type: ignore[assignment]
     files = found_transfers(transfers, shared, workdir)
     judge, results = Judge(num_gen=num_gen), outdir / 'results.jsonl'
     cells = [Cell(name, method, seed, kimg) for name in files for seed in seeds for method in methods]

@@ -41,9 +41,9 @@ class Judge:
 
 
 def unjudged(record: dict[str, Any], judge: dict[str, Any], lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The snapshots of a run that have no line by this judge yet; that of before training is not judged."""
+    """The snapshots of a run that have no line by this judge yet, the last one first; that of before training is not judged."""
     done = [line['kimg'] for line in lines if line['settings'] == record['settings'] and line['judge'] == judge]
-    return [snapshot for snapshot in record['snapshots'] if snapshot['kimg'] and snapshot['kimg'] not in done]
+    return [snapshot for snapshot in reversed(record['snapshots']) if snapshot['kimg'] and snapshot['kimg'] not in done]
 
 
 def judged_line(folder: Path, record: dict[str, Any], snapshot: dict[str, Any], judge: Judge, files: Files) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def test_judging_is_apart_from_training(tmp_path, files, commands, monkeypatch):
     assert cells.run_cell(*call, Judge(), results) == '2 snapshots judged'
     assert cells.run_cell(*call, Judge(), results) == '0 snapshots judged'
     assert cells.run_cell(*call, Judge(num_gen=9), results, 'judge') == '2 snapshots judged'
-    assert judged == [(4, 200), (8, 200), (4, 9), (8, 9)] and len(commands) == 1 and len(read_lines(results)) == 4
+    assert judged == [(8, 200), (4, 200), (8, 9), (4, 9)] and len(commands) == 1 and len(read_lines(results)) == 4
 
 
 def test_lines_of_other_settings_do_not_count():
