@@ -2,7 +2,7 @@
 #
 #   make demo    the main job on built-in data: letters -> ten digits
 #   make test    the tests
-#   make lint    style and types
+#   make lint    style, types, and what may import what
 #   make bench   speed against the straightforward composition, into benchmarks/results/speed; 15 minutes on 2 cores
 #   make bench-check   3 minutes of it, which fail if a ratio is 25 % worse than the committed one
 #   make transfer-study   hyper-modulation against what people do today, hours; goes on where it was stopped
@@ -32,15 +32,15 @@ TINY_RUN := --kimg=1 --batch=8 --tick=0.5 --device=cpu
 .DELETE_ON_ERROR:
 
 demo: $(READY)
-	$(VENV_PYTHON) benchmarks/demo.py
+	$(VENV_PYTHON) -m benchmarks.demo
 
 bench: $(READY)
-	$(VENV_PYTHON) benchmarks/speed.py
-	$(VENV_PYTHON) benchmarks/scale.py
-	$(VENV_PYTHON) benchmarks/speed.py --readme
+	$(VENV_PYTHON) -m benchmarks.speed
+	$(VENV_PYTHON) -m benchmarks.speed.scale
+	$(VENV_PYTHON) -m benchmarks.speed --readme
 
 bench-check: $(READY)
-	$(VENV_PYTHON) benchmarks/speed.py --quick --check --outdir=$(BENCH_OUT)
+	$(VENV_PYTHON) -m benchmarks.speed --quick --check --outdir=$(BENCH_OUT)
 
 transfer-study: $(READY)
 	$(VENV_PYTHON) -m benchmarks.transfer $(STUDY)
@@ -54,6 +54,7 @@ test: $(READY)
 lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .
 	$(VENV_PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
 
 # The whole job at a tiny size: source data and model, labelled data, transfer, pictures of every class.
 smoke: $(READY)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from training.cli import command_errors, verbose_option
-from training.dataset_maker import Pictures, Recipe, convert, is_resolution, load_pictures, plan
-from training.dataset_writer import DatasetWriter, check_destination
-from training.image_convert import RESIZE_FILTERS
+from commands.cli import command_errors, verbose_option
+from training.data.dataset_maker import Pictures, Recipe, convert, is_resolution, load_pictures, plan
+from training.data.dataset_writer import DatasetWriter, check_destination
+from training.data.image_convert import RESIZE_FILTERS
 
 MAX_CLASSES_SHOWN = 12
 COLOR_MODES = {'gray': 'L', 'rgb': 'RGB'}

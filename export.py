@@ -1,24 +1,16 @@
 """Ways out: one class as a plain unconditional network, weights without a pickle, ONNX; each with a model card."""
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 from tqdm import tqdm
 
-import dnnlib
-import legacy
-from exporting import onnx_file
-from exporting.baked import bake_snapshot, baked_in
-from exporting.file_names import file_names
-from exporting.model_card import card_path, last_part, write_card
-from torch_utils import weights_file
-from training.class_labels import NetworkLabels, list_names
-from training.cli import DEFAULT_RUNS_DIR, check_outdir, command_errors, newest_snapshot, verbose_option
-
-SUFFIXES = {'pkl': '.pkl', 'safetensors': weights_file.SUFFIX, 'onnx': onnx_file.SUFFIX}
+from commands.cli import check_outdir, command_errors, named_or_newest, verbose_option
+from exporting.model_card import card_path
+from exporting.targets import SUFFIXES, choose_format, find_targets, write_target
+from training.data.class_labels import NetworkLabels
+from training.run.run_dir import DEFAULT_RUNS_DIR
+from training.snapshot.reading import open_snapshot
 
 EXAMPLES = """\b
 Examples:
@@ -30,56 +22,6 @@ Examples:
 """
 
 
-@dataclass
-class Target:
-    """A file to write. label: what to bake in, float32 [K], and what it is, as in bake_snapshot; None: the network as it is."""
-
-    path: Path
-    label: np.ndarray | None = None
-    kind: str = ''
-    text: str = ''
-
-
-def load_snapshot(network: str) -> dict[str, Any]:
-    """The snapshot at a path or URL. Errors: OSError, ValueError."""
-    with dnnlib.util.open_url(network) as file:
-        return legacy.load_network_pkl(file)
-
-
-def choose_format(name: str | None, out: Path, is_directory: bool) -> str:
-    """The format that is asked for, else the one that the ending of `out` says. ValueError if the two differ."""
-    by_ending = {suffix: known for known, suffix in SUFFIXES.items()}.get(out.suffix.lower())
-    if is_directory:
-        return name or 'pkl'
-    if by_ending is None:
-        raise ValueError(f'--out={out}: expected a file that ends in {", ".join(SUFFIXES.values())}; --all takes a directory')
-    if name is not None and name != by_ending:
-        raise ValueError(f'--out={out} ends as {by_ending} files do, --format={name} asks for another: write '
-                         f'--out={out.with_suffix(SUFFIXES[name])}')
-    return by_ending
-
-
-def find_targets(labels: NetworkLabels, class_text: str | None, vector: str | None, every_class: bool, out: Path,
-                 file_format: str) -> list[Target]:
-    """What is to be written of a network that takes these labels. ValueError for classes that it does not have."""
-    names = labels.class_names
-    if every_class:
-        labels.check_classes('classes for --all')
-        return [Target(out / f'{file}{SUFFIXES[file_format]}', one_hot, 'class', name)
-                for file, name, one_hot in zip(file_names(names), names, np.eye(len(names), dtype=np.float32), strict=True)]
-    if class_text is not None:
-        label = labels.of_class(class_text)
-        is_mix = np.count_nonzero(label) > 1
-        return [Target(out, label, *(('mix', class_text) if is_mix else ('class', names[int(label.argmax())])))]
-    if vector is not None:
-        return [Target(out, labels.of_vector(vector), 'label', vector)]
-    if file_format == 'onnx' and names:
-        raise ValueError(f'an ONNX file holds one class: add --class=NAME ({list_names(names)}), or --all')
-    if file_format == 'onnx' and labels.num_dims:
-        raise ValueError(f'an ONNX file holds one label: add --label, {labels.num_dims} numbers with commas')
-    return [Target(out)]
-
-
 def check_places(paths: list[Path], force: bool) -> None:
     """ValueError unless all the files can be written; OSError if that is the disk's fault."""
     for path in paths:
@@ -89,22 +31,6 @@ def check_places(paths: list[Path], force: bool) -> None:
             raise ValueError(f'--out: {path} exists; give another name, or --force to overwrite it')
     check_outdir(paths[0].parent, option='--out')
     paths[0].parent.mkdir(parents=True, exist_ok=True)
-
-
-def write_target(target: Target, file_format: str, snapshot: dict[str, Any], network: str, card: bool) -> None:
-    """Bake, write, describe."""
-    if target.label is not None:
-        snapshot = bake_snapshot(snapshot, target.label, target.kind, target.text)
-    if file_format == 'onnx':
-        difference = onnx_file.write_onnx(target.path, snapshot['G_ema'], baked_in(snapshot) | dict(made_from=last_part(network)))
-        if difference is None:
-            tqdm.write(f'{target.path} was not compared with PyTorch: pip install onnxruntime')
-    elif file_format == 'safetensors':
-        weights_file.write_fields(target.path, snapshot)
-    else:
-        legacy.save_network_pkl(target.path, snapshot)
-    if card:
-        write_card(target.path, snapshot, network)
 
 
 @click.command(epilog=EXAMPLES)
@@ -134,10 +60,8 @@ def main(network: str | None, class_text: str | None, vector: str | None, every_
         raise click.UsageError('--class, --label and --all exclude each other: give one of them')
     with command_errors(verbose):
         file_format = choose_format(file_format, out, every_class)
-        if network is None:
-            network = str(newest_snapshot())
-            click.echo(f'Network: {network}')
-        snapshot = load_snapshot(network)
+        network = named_or_newest(network)
+        snapshot = open_snapshot(network)
         targets = find_targets(NetworkLabels.of(snapshot), class_text, vector, every_class, out, file_format)
         paths = [target.path for target in targets]
         check_places(paths + [card_path(path) for path in paths if card], force)

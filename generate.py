@@ -1,34 +1,13 @@
 """Pictures from a snapshot: one file for each seed, a grid of all classes, or a path from one class to another."""
 
-import functools
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
-import torch
-from PIL import Image
-from tqdm import tqdm
 
-import dnnlib
-import legacy
-from exporting.file_names import MAX_LENGTH, file_name
-from torch_utils.allocator import keep_freed_memory
-from training.class_labels import NetworkLabels, class_index, interpolate_labels, list_names
-from training.cli import (
-    DEFAULT_RUNS_DIR,
-    command_errors,
-    device_option,
-    newest_snapshot,
-    parse_seeds,
-    resolve_device,
-    verbose_option,
-)
-from training.graphed_generator import GraphedGenerator, check_device
-from training.image_grid import images_to_uint8, make_grid, save_image, to_picture
+from commands.cli import command_errors, device_option, named_or_newest, parse_seeds, resolve_device, verbose_option
+from generating.pictures import save_class_grid, save_each, save_path
+from generating.sampler import load_sampler
+from training.run.run_dir import DEFAULT_RUNS_DIR
 
 EXAMPLES = """\b
 Examples:
@@ -37,125 +16,6 @@ Examples:
   python generate.py --grid --seeds=0-7 --outdir=grids
   python generate.py --interpolate=cat,dog --seeds=3
 """
-
-
-@dataclass
-class Sampler:
-    """A generator with how to draw from it.
-
-    G: a Generator or HyperGenerator, or whatever a trusted snapshot brings. psi: truncation, 1 = none, 0 = the mean image.
-    batch: images at a time; pictures do not depend on it. graph: record a pass as a CUDA graph, and replay it.
-    """
-
-    G: Any
-    labels: NetworkLabels
-    device: torch.device
-    psi: float
-    noise_mode: str
-    batch: int
-    graph: bool = False
-
-    def images(self, seeds: list[int], labels: np.ndarray) -> Iterator[np.ndarray]:
-        """seeds: N of them, labels: float32 [N, K] -> N times uint8 [H, W, C], with a progress bar after 2 seconds."""
-        options = dict(truncation_psi=self.psi, noise_mode=self.noise_mode, force_fp32=self.device.type == 'cpu')
-        draw = GraphedGenerator(self.G, self.batch, **options) if self.graph else functools.partial(self.G, **options)
-        with tqdm(total=len(seeds), unit='img', delay=2) as progress:
-            for start in range(0, len(seeds), self.batch):
-                chunk = slice(start, start + self.batch)
-                z = torch.from_numpy(np.concatenate([latent(seed, self.G.z_dim) for seed in seeds[chunk]]))
-                c = torch.from_numpy(labels[chunk])
-                with torch.inference_mode():
-                    images = draw(z.to(self.device), c.to(self.device))
-                yield from images_to_uint8(images)
-                progress.update(len(images))
-
-
-def latent(seed: int, z_dim: int) -> np.ndarray:
-    """float32 [1, z_dim]: the latent code that every tool of this family gives to the seed."""
-    return np.random.RandomState(seed).randn(1, z_dim).astype(np.float32)
-
-
-def load_sampler(network: str | None, trust: bool, device: torch.device, psi: float, noise_mode: str, batch: int,
-                 graph: bool = False) -> Sampler:
-    """The averaged generator of the snapshot, ready to draw. Errors: OSError, ValueError."""
-    if not math.isfinite(psi):
-        raise ValueError(f'--trunc={psi}: expected a finite number, as a rule between 0 and 1')
-    if graph:
-        check_device(device)
-    if network is None:
-        network = str(newest_snapshot())
-        click.echo(f'Network: {network}')
-    with dnnlib.util.open_url(network) as file:
-        snapshot = legacy.load_network_pkl(file, trust=trust)
-    G = snapshot['G_ema'].eval().requires_grad_(False).to(device)
-    if device.type == 'cpu':
-        keep_freed_memory()
-    return Sampler(G, NetworkLabels.of(snapshot), device, psi, noise_mode, batch, graph)
-
-
-def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, vector: str | None, outdir: Path) -> None:
-    """outdir/seed0000.png, or with a class outdir/cat-seed0000.png, with a label vector outdir/label_0.2_1-seed0000.png."""
-    if vector is not None:
-        label = sampler.labels.of_vector(vector)
-        prefix = file_name(f'label_{vector.replace(" ", "")}') + '-'
-    elif class_text is not None:
-        label = sampler.labels.of_class(class_text)
-        prefix = f'{_as_file_name(class_text, sampler.labels.class_names)}-'
-    else:
-        label, prefix = _no_label(sampler.labels), ''
-    outdir.mkdir(parents=True, exist_ok=True)
-    images = sampler.images(seeds, np.tile(label, [len(seeds), 1]))
-    for seed, image in zip(seeds, images, strict=True):
-        save_image(to_picture(image), outdir / f'{prefix}seed{seed:04d}.png')
-    click.echo(f'Saved {len(seeds)} picture{"s" if len(seeds) > 1 else ""} in {outdir}')
-
-
-def save_class_grid(sampler: Sampler, seeds: list[int], outdir: Path) -> None:
-    """outdir/grid.png: a row for each class, a column for each seed; without classes as square as the seeds allow."""
-    num_seeds, num_classes = len(seeds), len(sampler.labels.class_names)
-    if sampler.labels.num_dims:
-        sampler.labels.check_classes('rows for --grid')
-        num_columns, labels = num_seeds, np.repeat(np.eye(num_classes, dtype=np.float32), num_seeds, axis=0)
-    else:
-        num_columns = next(k for k in range(math.isqrt(num_seeds - 1) + 1, num_seeds + 1) if num_seeds % k == 0)
-        labels = np.zeros([num_seeds, 0], dtype=np.float32)
-    images = np.stack(list(sampler.images(seeds * max(num_classes, 1), labels)))
-    _save_picture(make_grid(images, num_columns, sampler.labels.class_names or None), outdir / 'grid.png')
-
-
-def save_path(sampler: Sampler, seeds: list[int], ends: str, num_steps: int, outdir: Path) -> None:
-    """outdir/cat-to-dog.png: a row for each seed, from the one class on the left to the other on the right."""
-    first, comma, last = (part.strip() for part in ends.partition(','))
-    if not comma:
-        raise ValueError(f'--interpolate={ends}: expected two classes, for example --interpolate=cat,dog')
-    path = interpolate_labels(sampler.labels.of_class(first), sampler.labels.of_class(last), num_steps)
-    all_seeds = [seed for seed in seeds for _ in range(num_steps)]
-    images = np.stack(list(sampler.images(all_seeds, np.tile(path, [len(seeds), 1]))))
-    name = '-to-'.join(_as_file_name(end, sampler.labels.class_names, MAX_LENGTH // 2) for end in (first, last)) + '.png'
-    _save_picture(make_grid(images, num_steps, [f'seed {seed}' for seed in seeds]), outdir / name)
-
-
-def _save_picture(picture: Image.Image, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_image(picture, path)
-    click.echo(f'Saved {path}')
-
-
-def _no_label(labels: NetworkLabels) -> np.ndarray:
-    """float32 [0]; ValueError for networks that need a label."""
-    if labels.num_dims == 0:
-        return np.zeros(0, np.float32)
-    if not labels.class_names:
-        raise ValueError(f'the network takes label vectors: add --label, {labels.num_dims} numbers with commas, as the labels of '
-                         'its training data have')
-    raise ValueError(f'the network is class-conditional: add --class=NAME ({list_names(labels.class_names)}), --grid for all '
-                     'classes, or --label=NUMBERS')
-
-
-def _as_file_name(class_text: str, names: list[str], max_length: int = MAX_LENGTH) -> str:
-    """The class's name, also when it was given by number; a mix as it was written."""
-    text = class_text if class_text in names or ':' in class_text else names[class_index(class_text, names)]
-    return file_name(text, max_length)
 
 
 @click.command(epilog=EXAMPLES)
@@ -195,13 +55,14 @@ def main(network: str | None, seeds: str, class_text: str | None, vector: str | 
         raise click.UsageError('--class, --label, --grid and --interpolate exclude each other: give one of them')
     with command_errors(verbose):
         seed_list = parse_seeds(seeds)
-        sampler = load_sampler(network, trust_pickle, resolve_device(device), psi, noise_mode, batch, cuda_graph)
+        sampler = load_sampler(named_or_newest(network), trust_pickle, resolve_device(device), psi, noise_mode, batch, cuda_graph)
         if grid:
-            save_class_grid(sampler, seed_list, outdir)
+            saved = save_class_grid(sampler, seed_list, outdir)
         elif interpolate is not None:
-            save_path(sampler, seed_list, interpolate, steps, outdir)
+            saved = save_path(sampler, seed_list, interpolate, steps, outdir)
         else:
-            save_each(sampler, seed_list, class_text, vector, outdir)
+            saved = save_each(sampler, seed_list, class_text, vector, outdir)
+        click.echo(f'Saved {saved}')
 
 
 if __name__ == '__main__':

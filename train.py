@@ -4,15 +4,15 @@ from typing import Any
 
 import click
 
-from training.cli import check_precision, command_errors
-from training.config import build_config, run_description
-from training.data_facts import inspect_data
-from training.going_on import plan_to_go_on, run_and_options
-from training.launch import Plan, follow, launch, process_count
-from training.processes import watched_member
-from training.resume import check_source
-from training.source_sizes import use_source_sizes
-from training.train_options import options_of, training_options
+from commands.cli import check_precision, command_errors
+from commands.config import build_config, run_description
+from commands.data_facts import inspect_data
+from commands.going_on import plan_to_go_on, run_and_options
+from commands.launch import Plan, follow, launch, process_count
+from commands.options import options_of, training_options
+from commands.source_sizes import use_source_sizes
+from training.parallel.processes import watched_member
+from training.snapshot.resume import check_source
 
 COMMAND = 'train.py'
 EPILOG = """\b

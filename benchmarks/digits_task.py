@@ -54,8 +54,8 @@ def make_data(outdir: Path) -> dict[str, Path]:
 
 def judge_command(network: Path, data: dict[str, Path], num_gen: int, seed: int, report: Path) -> list[str]:
     """Prints the table of classes of a snapshot and writes the numbers to report."""
-    return ['-m', 'metrics.class_recognition', f'--network={network}', f'--train={data["train"]}', f'--test={data["test"]}',
-            f'--num-gen={num_gen}', f'--seed={seed}', f'--json={report}']
+    return ['-m', 'metrics.classes', f'--network={network}', f'--train={data["train"]}',
+            f'--test={data["test"]}', f'--num-gen={num_gen}', f'--seed={seed}', f'--json={report}']
 
 
 def write_text(path: Path, text: str) -> None:

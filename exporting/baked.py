@@ -18,7 +18,7 @@ import torch
 from hyper_plugin.bake import bake_discriminator, bake_generator
 from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
 from training.networks import Discriminator, Generator, normalize_2nd_moment
-from training.resume import copy_weights
+from training.snapshot.resume import copy_weights
 
 KINDS = ('class', 'mix', 'label')  # baked_class, baked_mix or baked_label: the snapshot's key of what is baked in
 

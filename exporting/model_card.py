@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import dnnlib
-import legacy
 from dnnlib.files import whole_file
-from exporting.baked import baked_in
 from torch_utils import misc
-from training.class_labels import NetworkLabels, list_names
-from training.cli import SNAPSHOT_PATTERN
-from training.report_data import Run, flatten, read_run
-from training.run_dir import OPTIONS
+from training.data.class_labels import NetworkLabels, list_names
+from training.run.run_dir import OPTIONS, SNAPSHOT_PATTERN
+from training.run.run_record import Run, flatten, read_run
+from training.snapshot.source_names import RESUME_NAMES
+
+from .baked import baked_in
 
 _BAKED = {'class': 'one class,', 'mix': 'a mix of classes,', 'label': 'one label,'}
 _NVIDIA = re.compile(r'nvlabs|nvidia', re.IGNORECASE)
@@ -154,7 +154,7 @@ def _licence(source: str | None) -> str:
             'that training started from and of the images it learnt from: state them here.')
     if source is not None:
         hint += f' Training started from {_plain(last_part(source))}.'
-        if source in legacy.RESUME_NAMES or _NVIDIA.search(source):
+        if source in RESUME_NAMES or _NVIDIA.search(source):
             hint += ' That network was published by NVIDIA, as a rule for non-commercial use only: read its licence.'
     return hint
 

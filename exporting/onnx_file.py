@@ -12,7 +12,8 @@ import numpy as np
 import torch
 
 from dnnlib.files import whole_file
-from exporting.onnx_graph import IR_VERSION, OPSET, Graph, write_mapping, write_synthesis
+
+from .onnx_graph import IR_VERSION, OPSET, Graph, write_mapping, write_synthesis
 
 SUFFIX = '.onnx'
 TOLERANCE = 1e-3  # of an image value, between ONNX Runtime and PyTorch

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from hyper_plugin.networks import HyperDiscriminator, HyperGenerator, HyperSynthesisLayer, host
 from torch_utils import misc
+
+from .networks import HyperDiscriminator, HyperGenerator, HyperSynthesisLayer, host
 
 
 @torch.no_grad()

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from hyper_plugin.class_growth import ClassGrowth
-from hyper_plugin.nearest_class import nearest_classes
-from hyper_plugin.networks import HyperModulation
+from .class_growth import ClassGrowth
+from .nearest_class import nearest_classes
+from .networks import HyperModulation
 
 
 def grow_source(source: dict[str, Any], growth: ClassGrowth, dataset: Any, init: str, seed: int,

@@ -10,9 +10,10 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from hyper_plugin import contrastive
 from torch_utils import misc, training_stats
 from torch_utils.ops import conv2d_gradfix
+
+from . import contrastive
 
 
 class HyperTransferLoss:

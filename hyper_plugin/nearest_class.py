@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hyper_plugin.class_growth import ClassGrowth
+from .class_growth import ClassGrowth
 
 NUM_IMAGES = 64
 SIDE = 32  # pixels

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from metrics import metric_utils
-from metrics.detectors import INCEPTION_URL
-from metrics.metric_options import MetricOptions
-from metrics.neighbours import TIE, check_points, count_within, kth_neighbour_distances, nearest, placed
-from metrics.registry import register_metric
+from metrics.features.detectors import INCEPTION_URL
+from metrics.features.neighbours import TIE, check_points, count_within, kth_neighbour_distances, nearest, placed
+
+from . import metric_utils
+from .metric_options import MetricOptions
+from .registry import register_metric
 
 WANTED: dict[str, Any] = dict(detector_url=INCEPTION_URL, detector_kwargs=dict(return_features=True), capture_all=True)
 NEAREST_K = 5

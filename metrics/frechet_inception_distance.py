@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from metrics import metric_utils
-from metrics.detectors import INCEPTION_URL
-from metrics.metric_options import MetricOptions
+from metrics.features.detectors import INCEPTION_URL
+
+from . import metric_utils
+from .metric_options import MetricOptions
 
 NEEDED = 2048  # images, of each kind; Inception has as many features
 

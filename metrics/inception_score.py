@@ -8,9 +8,10 @@ import itertools
 
 import numpy as np
 
-from metrics import metric_utils
-from metrics.detectors import INCEPTION_URL
-from metrics.metric_options import MetricOptions
+from metrics.features.detectors import INCEPTION_URL
+
+from . import metric_utils
+from .metric_options import MetricOptions
 
 
 def compute_is(opts: MetricOptions, num_gen: int, num_splits: int) -> tuple[float, float]:

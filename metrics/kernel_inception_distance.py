@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from metrics import metric_utils
-from metrics.detectors import INCEPTION_URL
-from metrics.metric_options import MetricOptions
+from metrics.features.detectors import INCEPTION_URL
+
+from . import metric_utils
+from .metric_options import MetricOptions
 
 
 def compute_kid(opts: MetricOptions, max_real: int | None, num_gen: int, num_subsets: int, max_subset_size: int) -> float:

@@ -15,10 +15,12 @@ import torch
 
 import dnnlib
 from dnnlib.files import is_disk_full
-from metrics import density_coverage, gan_test, gan_train, memorization, per_class, registry, standard_metrics
-from metrics.metric_needs import check_images
-from metrics.metric_options import MetricOptions, ProgressMonitor
-from metrics.registry import find_metric, register_metric
+
+from . import density_coverage, registry, standard_metrics
+from .classes import gan_test, gan_train, memorization, per_class
+from .metric_needs import check_images
+from .metric_options import MetricOptions, ProgressMonitor
+from .registry import find_metric, register_metric
 
 __all__ = [
     'calc_metric', 'compute_metrics', 'find_metric', 'is_valid_metric', 'list_valid_metrics', 'register_metric', 'report_metric',

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import dnnlib
-from metrics.detectors import check_detector
-from metrics.labelled_images import open_labelled
-from metrics.registry import Metric
+from metrics.features.detectors import check_detector
+from metrics.features.labelled_images import open_labelled
+
+from .registry import Metric
 
 
 def check_metric(

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 import dnnlib
-from metrics import feature_cache
-from metrics.detectors import Detector, get_detector
-from metrics.feature_stats import FeatureStats, gather_rows
-from metrics.labelled_images import class_labels
-from metrics.metric_options import MetricOptions, ProgressMonitor
-from metrics.sampling import Sampler, generate_images, generation_batch, prepare_generator, seeded_noise
+from metrics.features.detectors import Detector, get_detector
+from metrics.features.feature_stats import FeatureStats, gather_rows
+from metrics.features.labelled_images import class_labels
+from metrics.features.sampling import Sampler, generate_images, generation_batch, prepare_generator, seeded_noise
+
+from .features import feature_cache
+from .metric_options import MetricOptions, ProgressMonitor
 
 __all__ = [
     'FeatureStats', 'MetricOptions', 'ProgressMonitor', 'Sampler', 'compute_feature_stats_for_dataset',

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from metrics import metric_utils
-from metrics.detectors import VGG16_URL
-from metrics.metric_options import MetricOptions
+from metrics.features.detectors import VGG16_URL
+
+from . import metric_utils
+from .metric_options import MetricOptions
 
 EMBEDDED_SIZE = 256  # pixels: larger images are averaged down to it
 TRIMMED_PERCENT = 1  # at each end

@@ -7,10 +7,11 @@ from typing import Any
 
 import torch
 
-from metrics import metric_utils
-from metrics.detectors import VGG16_URL
-from metrics.metric_options import MetricOptions
-from metrics.neighbours import BLOCK, count_within, kth_neighbour_distances
+from metrics.features.detectors import VGG16_URL
+from metrics.features.neighbours import BLOCK, count_within, kth_neighbour_distances
+
+from . import metric_utils
+from .metric_options import MetricOptions
 
 NEAREST_K = 3
 

@@ -14,14 +14,14 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from metrics import metric_utils
-from metrics.frechet_inception_distance import compute_fid
-from metrics.inception_score import compute_is
-from metrics.kernel_inception_distance import compute_kid
-from metrics.metric_options import MetricOptions
-from metrics.perceptual_path_length import LPIPS, compute_ppl
-from metrics.precision_recall import compute_pr
-from metrics.registry import Metric, add_metric
+from . import metric_utils
+from .frechet_inception_distance import compute_fid
+from .inception_score import compute_is
+from .kernel_inception_distance import compute_kid
+from .metric_options import MetricOptions
+from .perceptual_path_length import LPIPS, compute_ppl
+from .precision_recall import compute_pr
+from .registry import Metric, add_metric
 
 NUM_GEN = 50_000
 PPL_EPSILON = 1e-4

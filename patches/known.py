@@ -3,7 +3,8 @@ import contextlib
 from collections.abc import Iterator
 from types import ModuleType
 
-from . import (
+from .checkout import Checkout
+from .mends import (
     adam_betas,
     cuda_only,
     custom_ops,
@@ -14,7 +15,6 @@ from . import (
     sampler,
     scipy_sqrtm,
 )
-from .checkout import Checkout
 
 # pkg_resources first: others import the checkout's operations.
 PATCHES = (pkg_resources_gone, sampler, adam_betas, gradient_fix, custom_ops, cuda_only, pil_mode, pil_antialias, scipy_sqrtm)

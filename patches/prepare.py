@@ -10,11 +10,12 @@ import click
 import torch
 
 import train_hyper
-from training.cli import check_outdir, command_errors
-from training.config import check_finite
-from training.launch import launch
-from training.run_dir import OPTIONS, find_run, read_json, save_json
-from training.train_options import options_of
+from commands.cli import check_outdir, command_errors, given_options
+from commands.config import check_finite
+from commands.launch import launch
+from commands.options import options_of
+from commands.transfer import COMMAND, plan_transfer
+from training.run.run_dir import OPTIONS, find_run, read_json, save_json
 
 
 def prepare(args: list[str]) -> Path | None:
@@ -32,13 +33,13 @@ def prepare(args: list[str]) -> Path | None:
             if values['gpus'] != 1:
                 raise ValueError(f'--gpus={values["gpus"]} found; in a checkout one process trains: leave it out, or run '
                                  'train_hyper.py directly')
-            if find_run(values['resume'], outdir, train_hyper.COMMAND) is not None:
+            if find_run(values['resume'], outdir, COMMAND) is not None:
                 raise ValueError('stock training loops cannot go on exactly with a run: give a snapshot (--resume=FILE.pkl), or '
                                  'run train_hyper.py directly')
             check_outdir(outdir)
             # Stock loops know CUDA only; on a machine without it they get the CPU in its place.
             options = options_of(values, device='cuda' if torch.cuda.is_available() else 'cpu', cond=True)
-            plan = train_hyper.plan_transfer(options, values, outdir, None)
+            plan = plan_transfer(options, values, outdir, None, given_options())
             # The checkout computes its own metrics: nothing is looked for here that these would need.
             run_dir = launch(dataclasses.replace(plan, config=plan.config | dict(metrics=None), then='hand over'), dry_run)
             if run_dir is not None:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.commands import REPO, end_started
+from tests.support.commands import REPO, end_started
 
 if not torch.cuda.is_available():
     os.environ['TRITON_INTERPRET'] = '1'    # read when Triton is imported: its kernels run on the CPU, where tests ask for them

@@ -7,7 +7,6 @@ training state goes on from it exactly.
 
 import contextlib
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,11 @@ import torch
 
 import dnnlib
 from torch_utils import training_stats
-
-from .averaging import ema_beta, next_augment_p, update_ema
-from .cond_ramp import fade_labels, mean_label, ramp_strength
-from .diversity import DiversityAlarm
-from .optimizer_phases import Phase, begin_phase, finish_phase, make_phases
-from .preparation import (
+from training.loop.averaging import ema_beta, next_augment_p, update_ema
+from training.loop.cond_ramp import fade_labels, mean_label, ramp_strength
+from training.loop.diversity import DiversityAlarm
+from training.loop.optimizer_phases import Phase, begin_phase, finish_phase, make_phases
+from training.loop.preparation import (
     build_augment_pipe,
     build_networks,
     fill_networks,
@@ -30,13 +28,13 @@ from .preparation import (
     real_batches,
     set_up_torch,
 )
-from .processes import any_process, average_buffers, copy_from_first_process
-from .progress import Progress
-from .run_output import RunOutput
-from .sample_grid import choose_samples
-from .snapshot_metrics import SnapshotMetrics
-from .stop_signals import StopSignals
-from .training_state import TrainingState
+from training.loop.run_output import RefreshReport, RunOutput
+from training.loop.sample_grid import choose_samples
+from training.loop.snapshot_metrics import SnapshotMetrics
+from training.loop.training_state import TrainingState
+from training.parallel.processes import any_process, average_buffers, copy_from_first_process
+from training.parallel.stop_signals import StopSignals
+from training.run.progress import Progress
 
 NUM_SEEDS = 2 ** 32  # that NumPy takes
 
@@ -77,8 +75,7 @@ def training_loop(
     keep_snapshots: int | None = None,  # None: all
     metrics: dict[str, Any] | None = None,  # what SnapshotMetrics takes; None: no metrics
     rank: int = 0,
-    abort_fn: Callable[[], bool] | None = None,  # asked at every tick
-    progress_fn: Callable[[float, float], None] | None = None,  # told thousands of images: done, total
+    refresh_report: RefreshReport = lambda run_dir, say: None,  # called when files of the run have changed
 ) -> bool:
     """Train and write everything into run_dir: pictures, statistics, network-snapshot-*.pkl and training-state-*.pt.
 
@@ -113,7 +110,7 @@ def training_loop(
 
         output = RunOutput(run_dir, state, dataset, choose_samples(dataset, G.z_dim, random_seed, torch_device),
                            lambda z, c, **kwargs: G_ema(z, faded(c), **kwargs), batch_gpu, training_set_kwargs, keep_snapshots,
-                           SnapshotMetrics(**metrics) if metrics else None, rank, num_gpus, stop)
+                           SnapshotMetrics(**metrics) if metrics else None, rank, num_gpus, stop, refresh_report)
         if saved is None:
             if rank == 0:
                 print_summaries(networks, batch_gpu, torch_device)
@@ -146,10 +143,7 @@ def training_loop(
             done = state.images_done >= total_images
             stopping = any_process(stop.asked, torch_device)
             if done or progress.tick_is_over(state.images_done, kimg_per_tick):
-                done = done or (abort_fn is not None and abort_fn())
                 output.end_tick(image_snapshot_ticks, network_snapshot_ticks, done, stopping)
-                if progress_fn is not None:
-                    progress_fn(state.images_done / 1000, total_kimg)
             elif stopping:
                 output.save_networks(last=True)
     return done

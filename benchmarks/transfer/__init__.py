@@ -1,0 +1,1 @@
+"""How good the transfer is: ways to start, methods, amounts of data."""

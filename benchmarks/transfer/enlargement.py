@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from metrics.detectors import three_channels
+from metrics.features.detectors import three_channels
 from metrics.features.efficientnet_lite import find_weights, load_efficientnet_lite, resize
+from metrics.features.labelled_images import LabelledImages, folder_kwargs, load_labelled
 from metrics.kernel_inception_distance import kernel_distance
-from metrics.labelled_images import LabelledImages, folder_kwargs, load_labelled
 
 SIZES = (32, 64, 96, 128, 160, 224)
 SIGMAS = (0.4, 0.6)  # of the blur, in pixels

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-import legacy
 from benchmarks.transfer.transfers import Files
-from metrics.class_features import class_names_of, generated_images
-from metrics.class_judge import MAX_RESOLUTION
-from metrics.class_recognition import relative_spreads
-from metrics.detectors import get_detector
-from metrics.labelled_images import LabelledImages, folder_kwargs, load_labelled
+from metrics.classes.class_features import class_names_of, generated_images
+from metrics.classes.class_recognition import relative_spreads
+from metrics.features.class_judge import MAX_RESOLUTION
+from metrics.features.detectors import get_detector
+from metrics.features.labelled_images import LabelledImages, folder_kwargs, load_labelled
 from metrics.metric_main import calc_metric
 from metrics.metric_options import MetricOptions
-from training.image_grid import make_grid, save_image
+from training.data.image_grid import make_grid, save_image
+from training.snapshot.reading import load_network_pkl
 
 AGAINST_TEST = ('kid_per_class', 'pr_per_class')
 AGAINST_BOTH = ('gan_test',)
@@ -50,7 +50,7 @@ def judged_line(folder: Path, record: dict[str, Any], snapshot: dict[str, Any], 
     """Measures a snapshot of a run. The last one's pictures are left in the run's folder as grid.png."""
     torch.set_num_threads(1)
     last = snapshot is record['snapshots'][-1]
-    G = legacy.load_network_pkl(folder / snapshot['path'])['G_ema']
+    G = load_network_pkl(folder / snapshot['path'])['G_ema']
     train, test = folder_kwargs(files.train), folder_kwargs(files.test)
     names = class_names_of(train)
     common: dict[str, Any] = dict(G=G, device='cpu', detector=judge.detector, seed=judge.seed, num_gen=judge.num_gen * len(names),

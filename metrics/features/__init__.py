@@ -1,0 +1,1 @@
+"""Features of images: detectors, collection, cache, nearest neighbours."""

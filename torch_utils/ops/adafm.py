@@ -63,7 +63,7 @@ def _forms(form: str) -> Any:
     """(forward, backward) of a form."""
     if form == 'native':
         return _native_forward, _native_backward
-    from . import triton_adafm  # needs a package that only some have
+    from .triton import adafm as triton_adafm  # needs a package that only some have
     return triton_adafm.forward, triton_adafm.backward
 
 

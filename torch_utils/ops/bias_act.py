@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from . import cpu_act
+from .cpu import act as cpu_act
 from .implementation import choose
 
 
@@ -65,7 +65,7 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None = None, dim: int = 1, act: 
         check_bias(x, b, dim)
         return cpu_act.ScaledAct.apply(x, None, b, None, None, alpha if act == 'lrelu' else 1.0, gain, clamp)
     if form == 'triton':
-        from . import triton_bias_act  # needs a package that only some have
+        from .triton import bias_act as triton_bias_act  # needs a package that only some have
         check_bias(x, b, dim)
         return triton_bias_act.bias_act(x, b, dim, act, alpha, gain, clamp)
     if chosen.homogeneous and gain > 0:

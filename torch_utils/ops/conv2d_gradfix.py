@@ -2,8 +2,8 @@
 
 A penalty differentiates a gradient with respect to images or latents; gradients with respect to weights are not wanted in
 that first pass. PyTorch's own convolutions serve well: they are differentiable any number of times, and
-`torch.autograd.grad(y, [x])` tells the kernel to leave the weight gradients out (tests/test_conv2d_gradfix.py looks at
-the calls). On a CPU, large 3x3 convolutions take a form with fewer multiplications (cpu_winograd.py), which is told so here.
+`torch.autograd.grad(y, [x])` tells the kernel to leave the weight gradients out (a test looks at the calls). On a CPU,
+large 3x3 convolutions take a form with fewer multiplications (cpu/winograd.py), which is told so here.
 """
 
 import contextlib
@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 
 try:
-    from . import cpu_winograd
-except ImportError:  # this file by itself mends other codebases (patches/gradient_fix.py)
+    from .cpu import winograd as cpu_winograd
+except ImportError:  # this file by itself mends other codebases (patches/mends/gradient_fix.py)
     cpu_winograd = None  # type: ignore[assignment]
 
 # Part of the interface: training loops set it to True. Both values give the same convolutions.

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.weak import WeakIdKeyDictionary
 
-from . import cpu_winograd
+from .cpu import winograd as cpu_winograd
 
 FORMS_BYTES = 1 << 29  # of kernels that stay, in the form that convolutions read: 200 of 128 x 128 channels and more
 _forms = WeakIdKeyDictionary()  # kernel -> its forms, by what makes them

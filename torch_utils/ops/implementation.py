@@ -6,7 +6,7 @@ import torch
 
 from torch_utils import custom_ops
 
-from . import triton_support
+from .triton import support as triton_support
 
 NAMES = ('ref', 'auto', 'cuda', 'native', 'triton')
 

@@ -7,7 +7,8 @@ What follows a modulated convolution (StyleGAN2, Figure 2d: demodulation, noise,
 
 import torch
 
-from . import bias_act, cpu_act, fma
+from . import bias_act, fma
+from .cpu import act as cpu_act
 from .implementation import choose
 from .reorder import reorder
 
@@ -25,7 +26,7 @@ def scaled_act(x: torch.Tensor, scale: torch.Tensor | None = None, offset: torch
     _check(x, scale, offset, noise, order)
     form = choose(impl, x)
     if form == 'triton' and act in cpu_act.SLOPES and (scale is not None or offset is not None or noise is not None):
-        from . import triton_scaled_act  # needs a package that only some have
+        from .triton import scaled_act as triton_scaled_act  # needs a package that only some have
         return triton_scaled_act.scaled_act(x, scale, offset, noise, order, act, cpu_act.SLOPES[act], gain, clamp)
     if form == 'native' and act in cpu_act.SLOPES and gain > 0 and cpu_act.fits(x, scale, offset, noise):
         return cpu_act.ScaledAct.apply(x, scale, offset, noise, order, cpu_act.SLOPES[act], float(gain), clamp)

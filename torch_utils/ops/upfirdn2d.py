@@ -20,7 +20,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from . import native_upfirdn2d
+from .cpu import upfirdn2d as native_upfirdn2d
 from .implementation import choose
 
 Scaling = int | Sequence[int]       # one factor or (x, y)
@@ -72,7 +72,7 @@ def upfirdn2d(x: torch.Tensor, f: torch.Tensor | None, up: Scaling = 1, down: Sc
         raise ValueError(f'a filter has 1 or 2 dimensions: got shape {list(f.shape)}')
     size = _size_of_result(x, f, ups, downs, borders)
     if form == 'triton':
-        from . import triton_upfirdn2d  # the package triton need not be there
+        from .triton import upfirdn2d as triton_upfirdn2d  # the package triton need not be there
         return triton_upfirdn2d.upfirdn2d(x, f, ups, downs, borders, flip_filter, gain)
     if form == 'native':
         taps = native_upfirdn2d.split_filter(f, flip_filter, gain)

@@ -1,0 +1,1 @@
+"""The main job on built-in data, judged."""

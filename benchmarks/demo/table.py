@@ -1,0 +1,57 @@
+"""What the demo measured, as markdown: a table by class, a line about all images, and what the columns mean."""
+
+COLUMNS = {  # what is shown of a class, and its format
+    'recognised': '.1%', 'spread': '.2f', 'kid_per_class': '.3f', 'memorization': '.2f', 'gan_train': '.1%',
+    'real_recognised': '.1%', 'real_spread': '.2f', 'kid_per_class_reference': '.3f',
+}
+HEAD = """\
+| class | recognised | spread | KID | memorization | GAN-train | real: recognised | real: spread | real: KID |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|
+"""
+NOTE = """
+All images together, and in brackets real ones: GAN-test {gan_test:.1%} ({gan_test_reference:.1%}), GAN-train {gan_train:.1%} \
+({gan_train_reference:.1%}), density {dc5k5_full_density:.2f} ({dc5k5_full_density_reference:.2f}),
+coverage {dc5k5_full_coverage:.2f} ({dc5k5_full_coverage_reference:.2f}), nearly copied {memorization_copies:.1%} (1.0%).
+
+The generator learnt from {num_train} training images. It was asked for {num_gen_per_class} images of each class (seed {seed}). \
+"Real" are
+{num_test:,} test images, which it never saw, in place of the generated ones.
+
+- recognised: share that a classifier of real images puts into the class asked for. It learnt from {num_judge_train:,} of them;
+  *real: recognised* is its share of the {num_held_out} others.
+- spread: mean distance between two images of the class, reduced to 8x8, over that of the training images. 1 is as varied as
+  these.
+- KID: kernel distance to the training images of the class. 0 is best.
+- memorization: distance to the nearest training image, over that of the test images (medians). Near 0 are copies.
+- GAN-train: share of the test images recognised by a classifier that learnt from the generated images alone. In brackets:
+  from the training images.
+- GAN-test: as recognised, of other generated images. Density: do these lie among the training images? Coverage: share of
+  the training images that have one near. Nearly copied: share nearer to a training image than 99% of the test images.
+
+Features of KID, memorization, density and coverage are of `{detector}`,
+a classifier that learnt from the training images.
+"""
+
+
+def results_table(results: dict) -> str:
+    """results: the report of metrics.classes, and under 'metrics' what calc_metrics.py printed, by metric."""
+    values = {}
+    for metric, result in results['metrics'].items():
+        values.update(plain_values(metric, result))
+    rows = [table_row(row['name'], row, values, f'/{row["name"]}') for row in results['classes']]
+    rows.append(table_row('**all**', results, values))
+    detector = results['metrics']['kid_per_class']['detector']
+    totals = {name: value for name, value in values.items() if '/' not in name}
+    return HEAD + ''.join(rows) + NOTE.format(**results, **totals, detector=detector)
+
+
+def table_row(label: str, recognition: dict, metrics: dict[str, float], suffix: str = '') -> str:
+    """A line of the table. suffix: what the class adds to the names of the metrics."""
+    values = {**recognition, **{name.removesuffix(suffix): value for name, value in metrics.items() if name.endswith(suffix)}}
+    shown = [format(values[name], spec) for name, spec in COLUMNS.items()]
+    return f'| {label} | {" | ".join(shown)} |\n'
+
+
+def plain_values(metric: str, result: dict) -> dict[str, float]:
+    """The values by names without the counts: kid_per_class_2k/cat -> kid_per_class/cat."""
+    return {name.replace(result['metric'], metric, 1): value for name, value in result['results'].items()}

@@ -1,0 +1,1 @@
+"""How fast training and sampling are, against the straightforward composition of the networks."""

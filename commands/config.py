@@ -1,0 +1,279 @@
+"""From options and facts about the data to the training configuration: pure, JSON-ready, needs no device and no file."""
+
+import dataclasses
+import math
+from typing import Any
+
+from metrics.metric_main import find_metric
+from training.augment import augpipe_specs
+from training.loop.cond_ramp import parse_ramp
+
+from .data_facts import DataFacts
+from .presets import PRESET_NAMES, PRESETS, Preset, auto_preset
+
+
+@dataclasses.dataclass
+class TrainingOptions:
+    """What a user may choose; None leaves it to the preset. The one place of the defaults; train_options.py has the help."""
+
+    data: str | None = None
+    cond: bool = False
+    cond_ramp: str | None = None
+    subset: int | None = None
+    mirror: bool = False
+    cfg: str = 'auto'
+    gamma: float | None = None
+    kimg: float = 25000
+    batch: int | None = None
+    batch_gpu: int | None = None
+    gpus: int = 1
+    aug: str = 'ada'
+    p: float | None = None
+    target: float | None = None
+    augpipe: str = 'bgc'
+    resume: str | None = None
+    freezed: int = 0
+    z_dim: int = 512
+    w_dim: int = 512
+    map_depth: int | None = None
+    mapping_lr_mult: float = 0.01
+    cbase: int | None = None
+    cmax: int = 512
+    glr: float | None = None
+    dlr: float | None = None
+    ema_kimg: float | None = None
+    mixing_prob: float | None = None
+    pl_weight: float | None = None
+    mbstd_group: int | None = None
+    fp32: bool = False
+    half: str = 'fp16'
+    seed: int = 0
+    snap: int = 50
+    keep_snapshots: int | None = None
+    metrics: str | None = None
+    metrics_ticks: int | None = None
+    metrics_detector: str = 'inception'
+    metrics_num_gen: int | None = None
+    tick: float = 4
+    workers: int | None = None
+    device: str = 'cpu'
+    threads: int | None = None
+    nobench: bool = False
+    allow_tf32: bool = False
+    desc: str | None = None
+
+
+def build_config(options: TrainingOptions, data: DataFacts) -> dict[str, Any]:
+    """The keyword arguments of training_loop(), besides run_dir and rank, as plain JSON-ready values.
+
+    options.device is 'cpu', 'cuda' or 'mps'. ValueError for values that cannot train together.
+    """
+    _check_options(options)
+    preset = auto_preset(data.resolution, options.gpus, options.batch) if options.cfg == 'auto' else PRESETS[options.cfg]
+    preset = _override(preset, options)
+    batch_gpu = share_batch(preset.batch, options.gpus, options.batch_gpu, preset.mbstd_group)
+    half_precision = options.device == 'cuda' and not options.fp32
+    return dict(
+        training_set_kwargs=data.dataset_kwargs(),
+        data_loader_kwargs=_loader_kwargs(options),
+        G_kwargs=_generator_kwargs(preset, options, half_precision),
+        D_kwargs=_discriminator_kwargs(preset, options, half_precision),
+        G_opt_kwargs=_adam_kwargs(_given(options.glr, preset.learning_rate)),
+        D_opt_kwargs=_adam_kwargs(_given(options.dlr, preset.learning_rate)),
+        loss_kwargs=dict(
+            class_name='training.loss.StyleGAN2Loss',
+            r1_gamma=preset.gamma,
+            style_mixing_prob=preset.mixing_prob,
+            pl_weight=preset.pl_weight,
+        ),
+        **_augmentation(options),
+        random_seed=options.seed,
+        num_gpus=options.gpus,
+        batch_size=preset.batch,
+        batch_gpu=batch_gpu,
+        ema_kimg=preset.ema_kimg,
+        ema_rampup=None if options.resume else preset.ema_ramp,  # a source model's average needs no warm-up
+        G_reg_interval=4,
+        D_reg_interval=16,
+        total_kimg=_plain(options.kimg),
+        kimg_per_tick=_plain(options.tick),
+        cond_ramp=_label_ramp(options),
+        image_snapshot_ticks=options.snap,
+        network_snapshot_ticks=options.snap,
+        keep_snapshots=options.keep_snapshots,
+        metrics=metrics_config(vars(options)),
+        resume_pkl=options.resume,
+        cudnn_benchmark=not options.nobench,
+        allow_tf32=options.allow_tf32,
+        device=options.device,
+        num_threads=options.threads,
+    )
+
+
+def run_description(options: TrainingOptions, data: DataFacts) -> str:
+    """What the run directory is called after its number: data set, preset, and the choices that most shape a run."""
+    parts = [data.name]
+    parts += ['cond'] if options.cond else []
+    parts += [f'ramp{options.cond_ramp}'] if options.cond_ramp else []
+    parts += ['mirror'] if options.mirror else []
+    parts += [f'{options.cfg}{options.gpus}' if options.gpus > 1 else options.cfg]
+    parts += [f'subset{options.subset}'] if options.subset else []
+    parts += [f'gamma{options.gamma:g}'] if options.gamma is not None else []
+    parts += [f'batch{options.batch}'] if options.batch else []
+    parts += [options.aug] if options.aug != 'ada' else []
+    parts += ['resume'] if options.resume else []
+    parts += [options.desc] if options.desc else []
+    return '-'.join(parts)
+
+
+def _check_options(options: TrainingOptions) -> None:
+    if options.cfg not in PRESET_NAMES:
+        raise ValueError(f'--cfg={options.cfg} is unknown: choose one of {", ".join(PRESET_NAMES)}')
+    if options.augpipe not in augpipe_specs:
+        raise ValueError(f'--augpipe={options.augpipe} is unknown: choose one of {", ".join(augpipe_specs)}')
+    if options.half not in ('fp16', 'bf16'):
+        raise ValueError(f'--half={options.half} is unknown: choose fp16 or bf16')
+    if options.fp32 and options.half == 'bf16':
+        raise ValueError('--half=bf16 names a half precision, and --fp32=1 has none: leave out one of them')
+    if options.aug not in ('noaug', 'ada', 'fixed'):
+        raise ValueError(f'--aug={options.aug} is unknown: choose noaug, ada or fixed')
+    if options.aug == 'fixed' and options.p is None:
+        raise ValueError('--aug=fixed needs the probability of augmentation: add --p, from 0 to 1')
+    if options.p is not None and options.aug != 'fixed':
+        raise ValueError(f'--p={options.p:g} belongs to --aug=fixed, found --aug={options.aug}: add --aug=fixed or leave out --p')
+    if options.target is not None and options.aug != 'ada':
+        raise ValueError(f'--target={options.target:g} belongs to --aug=ada, found --aug={options.aug}: leave out one of the two')
+    check_finite(vars(options))
+
+
+def check_finite(values: dict[str, Any]) -> None:
+    """ValueError if an option is NaN or infinite."""
+    for name, value in values.items():
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f'--{name.replace("_", "-")}={value}: expected a finite number')
+
+
+def _override(preset: Preset, options: TrainingOptions) -> Preset:
+    chosen: dict[str, Any] = dict(
+        batch=options.batch,
+        mbstd_group=options.mbstd_group,
+        channel_base=options.cbase,
+        gamma=options.gamma,
+        ema_kimg=options.ema_kimg,
+        map_depth=options.map_depth,
+        pl_weight=options.pl_weight,
+        mixing_prob=options.mixing_prob,
+    )
+    return dataclasses.replace(preset, **{name: value for name, value in chosen.items() if value is not None})
+
+
+def share_batch(batch: int, gpus: int, batch_gpu: int | None, mbstd_group: int) -> int:
+    """Images per process and pass. ValueError unless the batch splits evenly into processes, passes and deviation groups."""
+    if batch % gpus:
+        raise ValueError(f'--batch must be a multiple of --gpus: found {batch} and {gpus}; '
+                         f'try --batch={math.ceil(batch / gpus) * gpus}')
+    per_process = batch // gpus
+    batch_gpu = batch_gpu or per_process
+    if batch_gpu > per_process or per_process % batch_gpu:
+        raise ValueError(f'--batch-gpu must divide the {per_process} images that each process has of a batch: found {batch_gpu}')
+    group = min(mbstd_group, batch_gpu)
+    if batch_gpu % group:
+        raise ValueError(f'images per pass must be a multiple of the minibatch deviation group: found {batch_gpu} and {group}; '
+                         f'try --mbstd-group={math.gcd(batch_gpu, group)} or another --batch')
+    return batch_gpu
+
+
+def _generator_kwargs(preset: Preset, options: TrainingOptions, half_precision: bool) -> dict[str, Any]:
+    return dict(
+        class_name='training.networks.Generator',
+        z_dim=options.z_dim,
+        w_dim=options.w_dim,
+        mapping_kwargs=dict(num_layers=preset.map_depth, lr_multiplier=options.mapping_lr_mult),
+        synthesis_kwargs=_size_kwargs(preset, options, half_precision) | _half_type(options, half_precision),
+    )
+
+
+def _discriminator_kwargs(preset: Preset, options: TrainingOptions, half_precision: bool) -> dict[str, Any]:
+    return dict(
+        class_name='training.networks.Discriminator',
+        architecture=preset.d_architecture,
+        **_size_kwargs(preset, options, half_precision),
+        block_kwargs=(dict(freeze_layers=options.freezed) if options.freezed else {}) | _half_type(options, half_precision),
+        mapping_kwargs={},
+        epilogue_kwargs=dict(mbstd_group_size=preset.mbstd_group),
+    )
+
+
+def _size_kwargs(preset: Preset, options: TrainingOptions, half_precision: bool) -> dict[str, Any]:
+    """Half precision in the 4 largest resolutions, where activations are limited to 256 against overflow (appendix D.1)."""
+    return dict(
+        channel_base=preset.channel_base,
+        channel_max=options.cmax,
+        num_fp16_res=4 if half_precision else 0,
+        conv_clamp=256 if half_precision else None,
+    )
+
+
+def _half_type(options: TrainingOptions, half_precision: bool) -> dict[str, Any]:
+    """The argument of blocks that asks for bfloat16: in the same layers, with the same limit of activations as float16."""
+    return dict(half_type='bfloat16') if half_precision and options.half == 'bf16' else {}
+
+
+def _adam_kwargs(learning_rate: float) -> dict[str, Any]:
+    return dict(class_name='torch.optim.Adam', lr=learning_rate, betas=[0.0, 0.99], eps=1e-8)
+
+
+def _augmentation(options: TrainingOptions) -> dict[str, Any]:
+    """augment_kwargs, augment_p, ada_target, ada_interval (batches), ada_kimg (for p to move by 1)."""
+    ada_kimg = 100 if options.resume else 500
+    settings: dict[str, Any] = dict(augment_kwargs=None, augment_p=0, ada_target=None, ada_interval=4, ada_kimg=ada_kimg)
+    if options.aug == 'noaug':
+        return settings
+    settings['augment_kwargs'] = dict(class_name='training.augment.AugmentPipe', **augpipe_specs[options.augpipe])
+    if options.aug == 'ada':
+        settings['ada_target'] = _given(options.target, 0.6)
+    else:
+        settings['augment_p'] = options.p
+    return settings
+
+
+def _label_ramp(options: TrainingOptions) -> list[float] | None:
+    """Thousands of images between which the classes fade in; None: they are there from the start."""
+    if options.cond_ramp is None:
+        return None
+    ramp = parse_ramp(options.cond_ramp)
+    if not options.cond:
+        raise ValueError(f'--cond-ramp={options.cond_ramp} fades classes in, which --cond=0 leaves out: add --cond=1')
+    if ramp[1] > options.kimg:
+        raise ValueError(f'--cond-ramp={options.cond_ramp} ends after the {options.kimg:g} thousand images of --kimg, before '
+                         'which no class would have its full strength: end it earlier, or raise --kimg')
+    return [_plain(kimg) for kimg in ramp]
+
+
+NO_METRICS = 'none'  # for a run that goes on, which would keep the ones that it had
+
+
+def metrics_config(options: dict[str, Any]) -> dict[str, Any] | None:
+    """What training.loop.snapshot_metrics.SnapshotMetrics takes, from the options --metrics...; ValueError for unknown names."""
+    if options['metrics'] in (None, NO_METRICS):
+        return None
+    return dict(
+        names=[find_metric(name.strip()).name for name in options['metrics'].split(',')],
+        ticks=_given(options['metrics_ticks'], options['snap']),
+        options=dict(detector=options['metrics_detector'], num_gen=options['metrics_num_gen'], seed=options['seed']),
+    )
+
+
+def _loader_kwargs(options: TrainingOptions) -> dict[str, Any]:
+    cuda = options.device == 'cuda'
+    workers = _given(options.workers, 3 if cuda else 0)
+    return dict(num_workers=workers, pin_memory=cuda) | (dict(prefetch_factor=2) if workers else {})
+
+
+def _given(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _plain(number: float) -> float:
+    """25000.0 -> 25000, as people write it."""
+    return int(number) if float(number).is_integer() else number

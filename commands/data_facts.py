@@ -1,0 +1,132 @@
+"""What has to be known of a data set before training starts, and the checks that are done then."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from training.data.class_labels import LARGEST_NUMBER, list_names
+from training.data.image_dataset import ImageFolderDataset, check_dataset
+
+LARGE_NUMBER = 10  # of a label vector, from which on there is a note
+
+
+@dataclasses.dataclass(frozen=True)
+class DataFacts:
+    """A data set as training sees it: after --cond, --subset and --mirror.
+
+    resolution in pixels; label_dim 0 without labels; num_images counts mirrored copies too.
+    """
+
+    name: str
+    path: str
+    resolution: int
+    num_channels: int
+    num_images: int
+    label_dim: int = 0
+    class_names: tuple[str, ...] = ()
+    subset: int | None = None
+    mirror: bool = False
+    seed: int = 0
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def has_label_vectors(self) -> bool:
+        """Whether labels are vectors of numbers, not classes."""
+        return self.label_dim > 0 and not self.class_names
+
+    def dataset_kwargs(self) -> dict[str, Any]:
+        """Keyword arguments for construct_class_by_name that open the same data again."""
+        return dict(
+            class_name='training.dataset.ImageFolderDataset',
+            path=self.path,
+            use_labels=self.label_dim > 0,
+            max_size=self.subset,
+            xflip=self.mirror,
+            resolution=self.resolution,
+            random_seed=self.seed,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """What must be the same when a run goes on, as plain values."""
+        return dict(resolution=self.resolution, num_channels=self.num_channels, num_images=self.num_images,
+                    label_dim=self.label_dim, class_names=list(self.class_names))
+
+
+def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror: bool = False, seed: int = 0) -> DataFacts:
+    """Open the data set, check it and its labels, close it.
+
+    ValueError or OSError if it cannot be trained on; what is odd but possible stands in .warnings.
+    """
+    if not path:
+        raise ValueError('--data is missing: give a folder or zip of images, as dataset_tool.py makes them')
+    dataset = ImageFolderDataset(path=path, use_labels=True, max_size=subset, xflip=mirror, random_seed=seed)
+    try:
+        check_dataset(dataset)
+        labelled = dataset.has_labels
+        warnings = _check_labels(dataset, path, mirror) if cond else _say_ignored(dataset) if labelled else []
+        if subset is not None and len(dataset) < subset * (2 if mirror else 1):
+            warnings.append(f'--subset={subset} asks for more than the {len(dataset)} images that {path} has: all are used')
+        return DataFacts(
+            name=dataset.name,
+            path=path,
+            resolution=dataset.resolution,
+            num_channels=dataset.num_channels,
+            num_images=len(dataset),
+            label_dim=dataset.label_dim if cond else 0,
+            class_names=tuple(dataset.class_names) if cond else (),
+            subset=subset,
+            mirror=mirror,
+            seed=seed,
+            warnings=tuple(warnings),
+        )
+    finally:
+        dataset.close()
+
+
+def _check_labels(dataset: ImageFolderDataset, path: str, mirror: bool) -> list[str]:
+    """At least two classes, each with images, or vectors that say something; returns notes."""
+    if not dataset.has_labels:
+        raise ValueError(f'{path} has no labels, which a class-conditional model needs: put a dataset.json with labels into it, '
+                         'or a sub-folder for each of two or more classes')
+    if not dataset.has_onehot_labels:
+        return _check_vectors(np.stack([dataset.get_label(index) for index in range(len(dataset))]), path, mirror)
+    if dataset.label_dim < 2:
+        raise ValueError(f'{path} has one class only: a class-conditional model needs two or more; label the images')
+    counts = dict(zip(dataset.class_names, dataset.class_counts(), strict=True))
+    empty = [name for name, count in counts.items() if count == 0]
+    if empty:
+        raise ValueError(f'{path} has no images of {len(empty)} of its {dataset.label_dim} classes: {list_names(empty)}; '
+                         'add images, number the classes without gaps, or raise --subset')
+    single = [name for name, count in counts.items() if count == (2 if mirror else 1)]
+    if single:
+        return [f'{len(single)} of {dataset.label_dim} classes {"has" if len(single) == 1 else "have"} a single image: '
+                f'{list_names(single)}; what varies within such a class can be neither learnt nor measured: add images']
+    return []
+
+
+def _check_vectors(labels: np.ndarray, path: str, mirror: bool) -> list[str]:
+    """labels: float32 [N, D], finite. ValueError if no image has another label than the rest, or if numbers are huge."""
+    largest = np.abs(labels).max(axis=0)
+    if largest.max() > LARGEST_NUMBER:
+        raise ValueError(f'{path} has label vectors with numbers up to {largest.max():g} (place {largest.argmax()}), expected '
+                         'about -1 to 1: scale them in dataset.json')
+    constant = [str(place) for place in np.flatnonzero((labels == labels[0]).all(axis=0))]
+    if len(constant) == labels.shape[1]:
+        raise ValueError(f'{path} gives all images the same label vector, which tells nothing: give vectors that differ')
+    large = [str(place) for place in np.flatnonzero(largest > LARGE_NUMBER)]
+    notes = []
+    if constant:
+        notes.append(f'the label vectors have the same number in all images in place {list_names(constant)}: what it stands for '
+                     'cannot be learnt')
+    if large:
+        notes.append(f'the label vectors have numbers up to {largest.max():g} in place {list_names(large)}: scaled to about '
+                     '-1 to 1 they are learnt more evenly')
+    if mirror:
+        notes.append('--mirror gives mirrored images the label vectors of the originals: leave it out if a number tells '
+                     'left from right')
+    return notes
+
+
+def _say_ignored(dataset: ImageFolderDataset) -> list[str]:
+    return [f'the labels of the data ({dataset.label_dim} dimensions) are ignored; --cond=1 trains with them']

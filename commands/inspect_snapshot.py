@@ -1,0 +1,30 @@
+"""python -m legacy inspect FILE: what a snapshot holds, without running or building anything of it."""
+
+import json
+
+import click
+
+from training.snapshot.inspection import inspect_snapshot, report
+
+from .cli import command_errors, verbose_option
+
+
+@click.group(context_settings=dict(help_option_names=['-h', '--help']))
+def main() -> None:
+    """Network snapshots."""
+
+
+@main.command('inspect')
+@click.argument('file')
+@click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
+@verbose_option
+def inspect_command(file: str, as_json: bool, verbose: bool) -> None:
+    """Say what a snapshot holds (networks, constructor arguments, sizes, program text) and whether it is safe to open.
+
+    Nothing of it is run or built. Exit code 0: safe; 1: not safe, or not readable; 2: there is no such file.
+    """
+    with command_errors(verbose):
+        facts = inspect_snapshot(file)
+    click.echo(json.dumps(facts, indent=2) if as_json else report(facts))
+    if not facts['safe']:
+        raise click.exceptions.Exit(1)

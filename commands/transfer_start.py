@@ -1,0 +1,96 @@
+"""The start of a transfer: the hyper-modulated networks, filled from the source and self-initialised."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import dnnlib
+from dnnlib.files import is_disk_full
+from hyper_plugin import selfinit, transfer
+from training.loop.training_state import read_state, write_state
+from training.parallel.stop_signals import StopSignals
+from training.run.run_dir import save_json
+from training.run.terminal_bar import open_bar
+from training.snapshot.writing import save_network_pkl
+
+from .data_facts import DataFacts
+
+SELFINIT_STATE = 'selfinit-state.pt'
+
+
+def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any], data: DataFacts,
+                   values: dict[str, Any]) -> dict[str, Any] | None:
+    """Build the networks, transfer the source, self-initialise, save; returns the config that trains from there.
+
+    A self-initialisation that was stopped goes on. None: it was stopped again.
+    """
+    path = run_dir / ('selfinit.pkl' if values['selfinit'] else 'transfer.pkl')
+    trains_from_there = config | dict(resume_pkl=str(path.absolute()))
+    if path.is_file():  # it was written last, so that all of this is done
+        return trains_from_there
+    torch.manual_seed(config['random_seed'])
+    device = torch.device(config['device'])
+    sizes: dict[str, Any] = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
+    G = dnnlib.util.construct_class_by_name(**config['G_kwargs'], **sizes).eval().to(device)
+    D = dnnlib.util.construct_class_by_name(**config['D_kwargs'], **sizes).eval().to(device)
+    if data.has_label_vectors:
+        D.keep_label_scale_()
+    reports = {name: transfer.transfer(source[origin], network)
+               for name, origin, network in (('G', 'G_ema', G), ('D', 'D', D)) if origin in source}
+    for name in ('G', 'D'):
+        print('\n'.join(reports[name].lines(name) if name in reports else [f'{name}   not in the source, starts anew']))
+    found = {name: dataclasses.asdict(report) for name, report in reports.items()}
+    save_json(run_dir / 'transfer.json', dict(options=values, **found))
+    method = values['selfinit']
+    if method:
+        result = self_initialise(method, source['G_ema'].to(device), G, device, values['selfinit_kimg'], config['random_seed'],
+                                 run_dir, label_vectors(data) if data.has_label_vectors else None)
+        if result is None:
+            return None
+        print(f'Self-initialisation ({method}): relative feature error {result.relative_error:.3g} after {result.images} images')
+        save_json(run_dir / 'selfinit.json', result.as_dict())
+    save_network_pkl(path, dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=config['training_set_kwargs'],
+                                class_names=list(data.class_names)))
+    (run_dir / SELFINIT_STATE).unlink(missing_ok=True)
+    return trains_from_there
+
+
+def save_if_space(path: Path, state: dict[str, Any]) -> None:
+    """Write the state of a self-initialisation; a full disk does not end it."""
+    try:
+        write_state(path, state)
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        print(f'Warning: no space left to save in {path.parent}: it goes on, and saving is tried again; make space')
+
+
+def label_vectors(data: DataFacts) -> torch.Tensor:
+    """The labels of all images of the data, float32 [N, K]."""
+    with contextlib.closing(dnnlib.util.construct_class_by_name(**data.dataset_kwargs())) as dataset:
+        return torch.from_numpy(np.stack([dataset.get_label(index) for index in range(len(dataset))]))
+
+
+def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,
+                    seed: int, run_dir: Path, labels: torch.Tensor | None = None) -> selfinit.SelfInitResult | None:
+    """Exact, or distilled with a progress bar, a line per measurement, and a state to go on from; None if it was stopped.
+
+    labels: [M, K] to draw from, where they are vectors.
+    """
+    if method == 'exact':
+        return selfinit.exact(source, G, device, labels)
+    path = run_dir / SELFINIT_STATE
+    saved = read_state(path) if path.is_file() else None
+    with StopSignals() as stop, open_bar(round(kimg * 1000), saved['images'] if saved else 0) as bar:
+        def report(images: int, error: float) -> None:
+            bar.update(images - bar.n)
+            bar.clear()
+            print(f'selfinit   kimg {images / 1000:<8.1f} relative error {error:.4f}')
+
+        return selfinit.distill(source, G, device, kimg, torch.Generator().manual_seed(seed), report=report, saved=saved,
+                                save=lambda state: (write_state if stop.asked else save_if_space)(path, state),
+                                stop=lambda: stop.asked, labels=labels)

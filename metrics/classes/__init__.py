@@ -1,0 +1,1 @@
+"""Metrics that look at one class at a time."""

@@ -1,0 +1,35 @@
+"""Stock options give Adam betas=[0, 0.99]: an int and a float, which current versions of PyTorch refuse."""
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from patches.checkout import Checkout
+from patches.replace import replaced
+
+MENDS = 'torch.optim.Adam refuses betas of mixed types, as [0, 0.99]: training stops with a ValueError'
+DELETE = 'when checkouts give betas=[0.0, 0.99]'
+
+
+def applies(checkout: Checkout) -> bool:
+    """Whether this PyTorch's Adam refuses such betas, and the checkout trains."""
+    try:
+        torch.optim.Adam([torch.zeros(1)], betas=(0, 0.99))
+    except ValueError:
+        return checkout.has('training/training_loop.py')
+    return False
+
+
+@contextlib.contextmanager
+def patched() -> Iterator[None]:
+    """Adam turns numbers into floats."""
+    usual: Any = torch.optim.Adam.__init__
+
+    @functools.wraps(usual)
+    def with_floats(self: Any, *args: Any, betas: Any = (0.9, 0.999), **kwargs: Any) -> None:
+        usual(self, *args, betas=tuple(beta if isinstance(beta, torch.Tensor) else float(beta) for beta in betas), **kwargs)
+
+    with replaced(torch.optim.Adam, '__init__', with_floats):
+        yield

@@ -1,0 +1,23 @@
+"""Pillow 10 dropped PIL.Image.ANTIALIAS, the old name of LANCZOS, which stock data set tools use."""
+import contextlib
+from collections.abc import Iterator
+
+import PIL.Image
+
+from patches.checkout import Checkout
+from patches.replace import replaced
+
+MENDS = 'PIL.Image.ANTIALIAS is called LANCZOS now: images are not resized'
+DELETE = 'when checkouts use the name LANCZOS'
+
+
+def applies(checkout: Checkout) -> bool:
+    """Whether this Pillow lacks the name that the checkout uses."""
+    return not hasattr(PIL.Image, 'ANTIALIAS') and checkout.mentions('dataset_tool.py', 'ANTIALIAS')
+
+
+@contextlib.contextmanager
+def patched() -> Iterator[None]:
+    """The old name is there again."""
+    with replaced(PIL.Image, 'ANTIALIAS', PIL.Image.Resampling.LANCZOS):
+        yield

@@ -1,0 +1,27 @@
+"""PyTorch's Sampler took the data set once, did nothing with it, and takes nothing now. Stock samplers still hand it over."""
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import Sampler
+
+from patches.checkout import Checkout
+from patches.replace import replaced
+
+MENDS = 'torch.utils.data.Sampler takes no data set any more: training stops with a TypeError'
+DELETE = 'when checkouts call Sampler.__init__() without arguments'
+
+
+def applies(checkout: Checkout) -> bool:
+    """Whether this PyTorch's Sampler has no constructor of its own, and the checkout has a sampler."""
+    return '__init__' not in vars(Sampler) and checkout.mentions('torch_utils/misc.py', 'Sampler')
+
+
+@contextlib.contextmanager
+def patched() -> Iterator[None]:
+    """Samplers take a data set, and forget it."""
+    def forget(self: Any, data_source: Any = None) -> None:
+        pass
+
+    with replaced(Sampler, '__init__', forget):
+        yield

@@ -1,0 +1,69 @@
+"""What hyper-modulation costs at other sizes: the numbers against closed forms, and a run."""
+import json
+
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+
+from benchmarks.speed import scale
+from benchmarks.speed.networks import Setup, build
+
+TINY = dict(channel_base=64, channel_max=8, code=8)
+
+
+@pytest.mark.parametrize('rank', [0, 1, 3])
+def test_sizes_are_those_of_the_closed_form(rank):
+    size = scale.size_of(Setup('hyper', 8, 5, rank, **TINY))
+    # Three layers of 8 to 8 channels. Of a code of 64 numbers, with a bias each: gamma and beta, full or as two factors; bias.
+    outputs = 2 * (64 if rank == 0 else 2 * 8 * rank) + 8
+    code = 5 * 64 + 4 * (64 * 64 + 64)  # table, four layers
+    assert size.learned == 3 * outputs * (64 + 1) + code
+    assert size.state == 12 * size.learned
+    G, D = build(Setup('hyper', 8, 5, rank, **TINY))
+    in_file = 2 * sum(len(tensor.numpy(force=True).tobytes()) for tensor in G.state_dict().values())
+    assert size.snapshot == in_file + sum(len(tensor.numpy(force=True).tobytes()) for tensor in D.state_dict().values())
+
+
+def test_nothing_is_filled():
+    size = scale.size_of(Setup('hyper', 1024, 1000, channel_base=32768, channel_max=512))  # gigabytes, if it were
+    assert size.learned > 200 * scale.MILLION
+    assert torch.zeros(1).device.type == 'cpu'
+
+
+def test_a_run_writes_numbers_tables_and_a_picture(tmp_path, monkeypatch):
+    monkeypatch.setattr(scale, 'RESOLUTIONS', (32, 64))
+    monkeypatch.setattr(scale, 'CLASSES', (2, 3))
+    monkeypatch.setattr(scale, 'BATCHES', (1, 4))
+    monkeypatch.setattr(scale, 'seconds_per_image', lambda setup, batch: batch / 100)
+    monkeypatch.setattr(scale, 'seconds_at_random', lambda setup, batch: setup.classes / 100)
+    args = ['--largest=32', f'--outdir={tmp_path}', f'--picture={tmp_path / "scale.png"}']
+    done = CliRunner().invoke(scale.main, args, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / 'scale.json').read_text())
+    first, second = found['resolutions']
+    assert first['seconds'] == 0.04 and first['is_measured'] and not second['is_measured']
+    assert second['seconds'] == pytest.approx(0.04 * second['gflop_per_image'] / first['gflop_per_image'])
+    text = (tmp_path / 'scale.md').read_text()
+    assert [entry['seconds'] for entry in found['classes']] == [0.02, 0.03]
+    assert '| full |' in text and f'{1000 * second["seconds"]:,.1f}*' in text
+    with Image.open(tmp_path / 'scale.png') as picture:
+        assert picture.width > 1000
+
+
+def test_measures_a_picture():
+    assert 0 < scale.seconds_per_image(Setup('hyper', 8, 3, **TINY), 2) < 10
+
+
+def test_random_classes_change_from_batch_to_batch(monkeypatch):
+    seen = []
+    monkeypatch.setattr(scale, 'seconds', lambda way, part, calls, device: seen.append(way.run(part)) or float(len(seen)))
+    monkeypatch.setattr(scale, 'build', lambda setup: [Labels()])
+    assert scale.seconds_at_random(Setup('hyper', 8, 50, **TINY), 4, repeats=3) == (scale.WARM_UP + 2) / 4
+    assert len({tuple(labels.argmax(dim=1).tolist()) for labels in seen}) > scale.WARM_UP / 2
+    assert {tuple(labels.shape) for labels in seen} == {(4, 50)}
+
+
+class Labels(torch.nn.Module):
+    def forward(self, z, c):
+        return c

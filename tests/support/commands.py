@@ -1,0 +1,79 @@
+"""The training commands as processes of their own, which no test leaves behind."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+# Options of a network that trains in milliseconds.
+COMMAND = ['--z-dim=8', '--w-dim=8', '--map-depth=2', '--cbase=64', '--cmax=8', '--batch=4', '--mbstd-group=2', '--gamma=1',
+           '--device=cpu', '--threads=1']
+_started = []
+
+
+def start_command(script, *args):
+    return start([script, *args])
+
+
+def start_torchrun(script, *args, nodes=1, node=0, port=0, processes=2):
+    where = ['--standalone'] if nodes == 1 else [f'--nnodes={nodes}', f'--node-rank={node}', '--master-addr=127.0.0.1',
+                                                  f'--master-port={port}']
+    return start(['-m', 'torch.distributed.run', f'--nproc-per-node={processes}', *where, script, *args])
+
+
+def start(words, **environment):
+    """A Python process in a group of its own."""
+    process = subprocess.Popen([sys.executable, *map(str, words)], cwd=REPO, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, start_new_session=True,
+                               env=os.environ | dict(OMP_NUM_THREADS='1') | environment)
+    _started.append(process)
+    return process
+
+
+def end_started():
+    """Kill what is left of all that was started: a test that failed must not slow the others down."""
+    while _started:
+        process = _started.pop()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+
+
+def finish(process, code=0):
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == code, output
+    return output
+
+
+def wait_for(condition, process, seconds=300):
+    end = time.monotonic() + seconds
+    while not condition():
+        if process.poll() is not None or time.monotonic() > end:
+            process.kill()
+            raise AssertionError(f'ended with {process.returncode} (None: too late) before its time: {process.communicate()[0]}')
+        time.sleep(0.002)
+
+
+def wait_for_line(text, process):
+    """Read what the process says up to a line with the text; returns the lines."""
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if text in line:
+            return lines
+    raise AssertionError(f'ended with {process.wait()} without saying {text!r}: {"".join(lines)}')
+
+
+def only_run(outdir):
+    run_dir, = outdir.glob('[!.]*')
+    return run_dir
+
+
+def ticks_told(outdir):
+    """By the one run in the folder, which may not have begun."""
+    return sum(len(path.read_text().splitlines()) for path in outdir.glob('*/stats.jsonl'))

@@ -1,0 +1,66 @@
+"""The state file: always a whole one, whatever fails."""
+
+import errno
+
+import numpy as np
+import pytest
+import torch
+
+from training.loop import training_state
+from training.loop.random_state import random_state, seed_random, set_random_state
+from training.loop.training_state import find_state, read_state, save_state
+
+CPU = torch.device('cpu')
+
+
+def test_a_new_state_takes_the_place_of_the_old_one(tmp_path):
+    for images in (4, 8, 1_000_000_004):
+        save_state(tmp_path, dict(images_done=images))
+        path, = tmp_path.iterdir()
+        assert find_state(tmp_path) == path and read_state(path)['images_done'] == images
+
+
+def test_the_old_state_stays_until_the_new_one_is_whole(tmp_path, monkeypatch):
+    save_state(tmp_path, dict(images_done=4))
+
+    def fail_half_way(value, file):
+        file.write(b'some bytes')
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(training_state.torch, 'save', fail_half_way)
+    with pytest.raises(OSError, match='No space left'):
+        save_state(tmp_path, dict(images_done=8))
+    assert [path.name for path in tmp_path.iterdir()] == ['training-state-000000004.pt']
+    assert read_state(find_state(tmp_path))['images_done'] == 4
+
+
+def test_the_newest_is_the_one_with_most_images(tmp_path):
+    for images in ('000000900', '000001000', '1000000000', 'x'):
+        (tmp_path / f'training-state-{images}.pt').touch()
+    assert find_state(tmp_path).name == 'training-state-1000000000.pt'
+    assert find_state(tmp_path / 'missing') is None
+
+
+def draws():
+    import random
+    from_torch = [torch.rand([]).item(), torch.randn([]).item()]
+    return [random.random(), random.gauss(0, 1), np.random.rand(), np.random.randn(), *from_torch]
+
+
+def test_random_numbers_go_on(tmp_path):
+    draws()  # Gaussian numbers come in pairs: the second is kept
+    torch.save(random_state(CPU), tmp_path / 'state.pt')
+    want = [draws() for _ in range(3)]
+    seed_random([1])
+    set_random_state(torch.load(tmp_path / 'state.pt', weights_only=True), CPU)
+    assert [draws() for _ in range(3)] == want
+
+
+def test_seeds_of_several_numbers():
+    found = []
+    for seeds in ([1, 2, 0], [1, 2, 1], [2, 1, 0], [1, 2, 0]):
+        seed_random(seeds)
+        found.append(draws())
+    assert found[0] == found[3] and len({tuple(numbers) for numbers in found}) == 3
+    for kind in range(6):
+        assert len({numbers[kind] for numbers in found}) == 3

@@ -1,0 +1,121 @@
+"""Whole trainings of two processes, started by --gpus and by torchrun: one set of files, exact stops, another number."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+import legacy
+from tests.conftest import REPO
+from tests.support.commands import COMMAND, finish, only_run, start_command, start_torchrun, ticks_told, wait_for
+from tests.whole_runs.test_exact_resume import assert_same_end
+from training.loop.training_state import find_state, read_state
+
+ARGS = ['--cond=1', '--tick=0.012', '--snap=2', *COMMAND]
+
+
+def free_port():
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        return sock.getsockname()[1]
+
+
+def check_run(run_dir, images):
+    """One file of each kind, every tick told once, snapshot and state whole."""
+    assert len(list(run_dir.parent.iterdir())) == 1
+    stats = [json.loads(line) for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
+    assert [line['Progress/tick']['mean'] for line in stats] == list(range(len(stats)))
+    assert all(line['Loss/scores/real']['num'] % 4 == 0 for line in stats)  # of both processes
+    log = (run_dir / 'log.txt').read_text().splitlines()
+    assert sum(line.startswith('tick 1 ') for line in log) == 1
+    state = read_state(find_state(run_dir))
+    assert state['images_done'] == images
+    snapshot = legacy.load_network_pkl(max(run_dir.glob('network-snapshot-*.pkl')))
+    for name in ('G', 'D', 'G_ema'):
+        assert all(torch.equal(tensor, snapshot[name].state_dict()[key]) for key, tensor in state['networks'][name].items())
+
+
+def test_two_processes_stop_and_go_on_exactly(tmp_path, rgb_zip):
+    args = ['--data', rgb_zip, '--gpus=2', '--kimg=0.24', *ARGS]
+    finish(start_command('train.py', '--outdir', tmp_path / 'whole', *args))
+    check_run(only_run(tmp_path / 'whole'), 240)
+    process = start_command('train.py', '--outdir', tmp_path / 'parts', *args)
+    wait_for(lambda: ticks_told(tmp_path / 'parts') >= 3, process)
+    os.kill(process.pid, signal.SIGTERM)
+    output = finish(process)
+    run_dir = only_run(tmp_path / 'parts')
+    assert f'To go on: python train.py --resume={run_dir}' in output
+    first, second = read_state(find_state(run_dir))['random']
+    assert not torch.equal(first['torch'], second['torch'])
+    finish(start_command('train.py', '--resume', run_dir))
+    check_run(run_dir, 240)
+    assert_same_end(only_run(tmp_path / 'whole'), run_dir)
+
+
+def test_another_number_of_processes_goes_on(tmp_path, rgb_zip, source_pkl):
+    args = ['--data', rgb_zip, '--resume', source_pkl, '--selfinit', '--code-dim=4', '--batch=4', '--kimg=0.024', '--tick=0.012',
+            '--gamma=0.1', '--device=cpu', '--threads=1', '--gpus=2']
+    finish(start_command('train_hyper.py', '--outdir', tmp_path, *args))
+    run_dir = only_run(tmp_path)
+    check_run(run_dir, 24)
+    finish(start_command('train_hyper.py', '--resume', run_dir, '--gpus=1', '--kimg=0.048'))
+    check_run(run_dir, 48)
+    assert len(read_state(find_state(run_dir))['random']) == 1
+    finish(start_torchrun('train_hyper.py', '--resume', run_dir, '--kimg=0.072'))
+    check_run(run_dir, 72)
+    assert len(read_state(find_state(run_dir))['random']) == 2
+
+
+def test_torchrun_is_the_same_as_gpus(tmp_path, rgb_zip):
+    args = ['--data', rgb_zip, '--kimg=0.048', *ARGS]
+    finish(start_torchrun('train.py', '--outdir', tmp_path / 'launched', *args))
+    finish(start_command('train.py', '--outdir', tmp_path / 'spawned', '--gpus=2', *args))
+    check_run(only_run(tmp_path / 'launched'), 48)
+    assert_same_end(only_run(tmp_path / 'launched'), only_run(tmp_path / 'spawned'))
+
+
+def test_two_machines(tmp_path, rgb_zip):
+    """Two launchers with a process each, that share no directory but the first one's data path."""
+    port, args = free_port(), ['--data', rgb_zip, '--kimg=0.024', *ARGS]
+    nodes = [start_torchrun('train.py', '--outdir', tmp_path / str(node), *args, nodes=2, node=node, port=port, processes=1)
+             for node in range(2)]
+    for process in nodes:
+        finish(process)
+    check_run(only_run(tmp_path / '0'), 24)
+    assert not (tmp_path / '1').exists()  # only the first process writes
+
+
+def test_torchrun_that_is_told_to_stop(tmp_path, rgb_zip):
+    process = start_torchrun('train.py', '--outdir', tmp_path, '--data', rgb_zip, '--kimg=100', *ARGS)
+    wait_for(lambda: ticks_told(tmp_path) >= 3, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=300)
+    run_dir = only_run(tmp_path)
+    last_line = (run_dir / 'log.txt').read_text().rstrip().splitlines()[-1]
+    assert 'To go on' in output and last_line.startswith('Stopped, with everything saved')
+    check_run(run_dir, read_state(find_state(run_dir))['images_done'])
+
+
+def test_wrong_input_ends_every_process_with_one_line(tmp_path):
+    process = start_torchrun('train.py', '--outdir', tmp_path / 'runs', '--data', tmp_path / 'missing.zip', *ARGS)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0 and 'missing.zip' in output and not (tmp_path / 'runs').exists()
+
+
+def test_gpus_and_the_launcher_must_agree(tmp_path, rgb_zip):
+    process = start_torchrun('train.py', '--outdir', tmp_path / 'runs', '--data', rgb_zip, '--gpus=4', *ARGS)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode != 0 and 'the launcher started 2 processes' in output
+
+
+@pytest.mark.parametrize('script', ['train.py', 'train_hyper.py'])
+def test_half_an_environment(script, tmp_path):
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'WORLD_SIZE': '2'}
+    command = [sys.executable, script, '--outdir', str(tmp_path)]
+    result = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True)
+    assert result.returncode == 2 and 'RANK' in result.stderr and 'Traceback' not in result.stderr

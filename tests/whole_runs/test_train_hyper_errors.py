@@ -1,0 +1,259 @@
+"""The train_hyper.py command given wrong, broken or hostile input: one line, exit code 2, nothing run and nothing left."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+
+import pytest
+from PIL import Image
+
+import legacy
+from tests.conftest import CLASS_NAMES, write_dataset
+from tests.support.hyper_sources import make_hyper, make_hyper_D, make_source_D
+from tests.whole_runs.test_train_hyper import TINY, call
+from torch_utils import persistence
+
+SIX = [0, 1, 2, 0, 1, 2]
+
+
+def write_zip(path, labels, class_names=None, sizes=None, mode='RGB', extra=()):
+    """Six images; labels None: no dataset.json. sizes: (width, height) of each. extra: labelled names without an image."""
+    with zipfile.ZipFile(path, 'w') as archive:
+        for index, size in enumerate(sizes or [(16, 16)] * 6):
+            stream = io.BytesIO()
+            Image.new(mode, size, index).save(stream, format='PNG')
+            archive.writestr(f'{index}.png', stream.getvalue())
+        if labels is not None:
+            rows = [[f'{index}.png', label] for index, label in enumerate(labels)] + [[name, 0] for name in extra]
+            names = dict(class_names=class_names) if class_names else {}
+            archive.writestr('dataset.json', json.dumps(dict(labels=rows) | names))
+    return path
+
+
+@pytest.fixture(scope='module')
+def data(tmp_path_factory):
+    """Data sets by name: what is wrong with each."""
+    folder = tmp_path_factory.mktemp('wrong')
+
+    def path(name):
+        return folder / f'{name}.zip'
+
+    (folder / 'damaged.zip').write_bytes(write_zip(path('whole'), SIX).read_bytes()[:-100])
+    (folder / 'empty').mkdir()
+    return dict(
+        large=write_dataset(path('large'), 'RGB', resolution=32),
+        unlabelled=write_zip(path('unlabelled'), None),
+        one=write_zip(path('one'), [0] * 6),
+        gap=write_zip(path('gap'), [0, 2] * 3, CLASS_NAMES),
+        hole=write_zip(path('hole'), [0, 3] * 3),
+        negative=write_zip(path('negative'), [0, 1, 2, 0, 1, -1]),
+        beyond=write_zip(path('beyond'), [0, 1, 2, 0, 1, 7], CLASS_NAMES),
+        missing=write_zip(path('missing'), SIX, extra=['7.png']),
+        partly=write_zip(path('partly'), SIX[:5]),
+        words=write_zip(path('words'), ['cat', 'dog'] * 3),
+        oblong=write_zip(path('oblong'), SIX, sizes=[(16, 24)] * 6),
+        odd=write_zip(path('odd'), SIX, sizes=[(18, 18)] * 6),
+        mixed=write_zip(path('mixed'), SIX, sizes=[(16, 16)] * 5 + [(32, 32)]),
+        two=write_zip(path('two'), [0, 1] * 3),
+        vectors=write_zip(path('vectors'), [[0, 0.5], [1, -0.5]] * 3),
+        same=write_zip(path('same'), [[1, 0.5]] * 6),
+        huge=write_zip(path('huge'), [[0, 1], [1, 5000]] * 3),
+        endless=write_zip(path('endless'), [[0, 1], [1, 1e39]] * 3),
+        ragged=write_zip(path('ragged'), [[0, 1], [1]] * 3),
+        undefined=write_zip(path('undefined'), [[0, 1], [1, float('nan')]] * 3),
+        damaged=path('damaged'), empty=folder / 'empty', absent=folder / 'no-such.zip',
+    )
+
+
+class Evil:
+    """Runs a command when it is unpickled the plain way."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f'touch {self.path}',)
+
+
+class Saved:
+    """A network as a snapshot holds it, of any class name and program text."""
+
+    def __init__(self, class_name, module_src):
+        self.meta = dict(type='class', version=6, module_src=module_src, class_name=class_name, state={})
+
+    def __reduce__(self):
+        return persistence._reconstruct_persistent_obj, (self.meta,)
+
+
+@pytest.fixture
+def canary(tmp_path):
+    return tmp_path / 'canary'
+
+
+@pytest.fixture
+def networks(canary, tmp_path, source_pkl, conditional_pkl):
+    """Snapshots by name: what is wrong with each."""
+    content = source_pkl.read_bytes()
+    written = dict(
+        truncated=content[:len(content) // 2],
+        empty=b'',
+        system=pickle.dumps(dict(G=None, D=None, G_ema=Evil(canary))),
+        hidden=pickle.dumps({**pickle.loads(content), 'class_names': [Evil(canary)]}),
+        unknown=pickle.dumps(dict(G=None, D=None, G_ema=Saved('FancyGenerator', f'open({str(canary)!r}, "w")'))),
+        tensorflow=b'\x80\x02cdnnlib.tflib.network\nNetwork\n)\x81}b.',
+        picture=b'\x89PNG\r\n\x1a\n' + bytes(100),
+        listed=pickle.dumps([1, 2, 3]),
+        swapped=pickle.dumps(dict(G_ema=pickle.loads(content)['D'])),
+        part=pickle.dumps(dict(G_ema=pickle.loads(content)['G'].mapping)),
+        doubled=pickle.dumps(dict(G_ema=pickle.loads(content)['G'], D=pickle.loads(content)['G'])),
+    )
+    for name, text in written.items():
+        (tmp_path / f'{name}.pkl').write_bytes(text)
+    return {name: tmp_path / f'{name}.pkl' for name in written} | dict(source=source_pkl, conditional=conditional_pkl)
+
+
+def check_refused(outdir, args, texts):
+    result = call('--outdir', outdir, *TINY, *args)
+    assert result.exit_code == 2, result.output
+    assert 'Traceback' not in result.output
+    error, = (line for line in result.stderr.splitlines() if line.startswith('Error: '))
+    assert result.stderr.rstrip().endswith(error)
+    for text in texts:
+        assert text in error, error
+    assert not outdir.exists()
+
+
+@pytest.mark.parametrize('network, texts', [
+    ('truncated', ['truncated or damaged', 'get the file again']),
+    ('empty', ['the file is empty']),
+    ('system', ['system', '--trust-pickle']),
+    ('hidden', ['system', '--trust-pickle']),
+    ('unknown', ['FancyGenerator', 'not known']),
+    ('tensorflow', ['TensorFlow', 'convert', 'legacy.py']),
+    ('picture', ['a PNG image', 'expected a network pickle']),
+    ('listed', ['a pickled list']),
+    ('swapped', ['a Discriminator as G_ema', 'expected a Generator']),
+    ('part', ['a MappingNetwork as G_ema', 'expected a Generator']),
+    ('doubled', ['a Generator as D', 'expected a Discriminator']),
+    ('conditional', ['conditional already', '3 label dimensions', 'train.py']),
+])
+def test_sources_that_are_refused(network, texts, networks, canary, rgb_zip, tmp_path):
+    check_refused(tmp_path / 'runs', ['--resume', networks[network], '--data', rgb_zip, '--selfinit'], texts)
+    assert not canary.exists()
+
+
+def test_the_canary_sings(networks, canary):
+    """What the tests above rule out does happen when the same file is opened the plain way."""
+    pickle.loads(networks['system'].read_bytes())
+    assert canary.exists()
+
+
+@pytest.mark.parametrize('name, texts', [
+    ('large', ['16x16 pixels', '32x32', 'dataset_tool.py']),
+    ('gray', ['3 channels', 'the data has 1']),
+    ('unlabelled', ['no labels', 'dataset.json']),
+    ('one', ['one class only']),
+    ('gap', ['no images of 1 of its 3 classes', 'dog']),
+    ('hole', ['no images of 2 of its 4 classes']),
+    ('negative', ['-1']),
+    ('beyond', ['7']),
+    ('missing', ['7.png']),
+    ('partly', ['5.png']),
+    ('words', ['dataset.json']),
+    ('same', ['same label vector', 'tells nothing']),
+    ('huge', ['up to 5000', 'place 1', 'scale']),
+    ('endless', ['1.png', '1e+39', '2 finite numbers']),
+    ('ragged', ['1.png', '[1]', '2 finite numbers']),
+    ('undefined', ['1.png', 'NaN', '2 finite numbers']),
+    ('oblong', ['16', '24']),
+    ('odd', ['18']),
+    ('mixed', ['5.png', '32']),
+    ('damaged', ['damaged.zip']),
+    ('empty', ['empty']),
+    ('absent', ['no-such.zip']),
+])
+def test_data_that_is_refused(name, texts, data, gray_zip, source_pkl, tmp_path):
+    path = gray_zip if name == 'gray' else data[name]
+    check_refused(tmp_path / 'runs', ['--resume', source_pkl, '--data', path, '--selfinit'], texts)
+
+
+@pytest.mark.parametrize('args, texts', [
+    (['--data={rgb}'], ['--resume is missing']),
+    (['--resume={source}'], ['--data is missing']),
+    (['--resume={source}', '--classes=3'], ['--data is missing']),
+    (['--resume={source}', '--no-cond-transfer'], ['--data', '--classes']),
+    (['--resume={source}', '--data={rgb}', '--classes=a,b,c'], ['--classes=a,b,c', 'leave out']),
+    (['--resume={source}', '--no-cond-transfer', '--classes=1'], ['--classes=1', '2 or more']),
+    (['--resume={source}', '--no-cond-transfer', '--classes=0'], ['--classes=0']),
+    (['--resume={source}', '--no-cond-transfer', '--classes=cat'], ['--classes=cat']),
+    (['--resume={source}', '--no-cond-transfer', '--classes=a,b,a'], ['different names']),
+    (['--resume={source}', '--no-cond-transfer', '--classes=a,,b'], ['--classes=a,,b']),
+    (['--resume={source}', '--no-cond-transfer', '--classes=-3'], ['--classes=-3']),
+    (['--resume={source}', '--data={rgb}', '--selfinit=magic'], ['--selfinit', 'exact', 'distill']),
+    (['--resume={source}', '--data={rgb}', '--selfinit=distill', '--selfinit-kimg=0'], ['--selfinit-kimg']),
+    (['--resume={source}', '--data={rgb}', '--hyper-rank=-1'], ['--hyper-rank']),
+    (['--resume={source}', '--data={rgb}', '--hyper-rank=4000'], ['--hyper-rank']),
+    (['--resume={source}', '--data={rgb}', '--batch-gpu=1', '--mbstd-group=1'],
+     ['passes of 1', '--batch-gpu', '--contrastive=none']),
+    (['--resume=http://no.such.host.invalid/source.pkl', '--data=no-such.zip'], ['no-such.zip']),  # before the download
+    (['--resume={source}', '--data={rgb}', '--hyper-scale=nan'], ['--hyper-scale=nan', 'finite']),
+    (['--resume={source}', '--data={rgb}', '--contrastive-weight=inf'], ['--contrastive-weight=inf', 'finite']),
+    (['--resume={source}', '--no-cond-transfer', '--classes=2', '--selfinit=distill', '--selfinit-kimg=inf'],
+     ['--selfinit-kimg=inf', 'finite']),
+    (['--resume={source}', '--data={rgb}', '--code-dim=0'], ['--code-dim']),
+    (['--resume={source}', '--data={rgb}', '--d-cond=none'], ['--d-cond', 'heads', 'projection']),
+    (['--resume=no-such-source', '--data={rgb}'], ['no-such-source', 'ffhq256']),
+    (['--resume={rgb}', '--data={rgb}'], ['rgb.zip', 'zip archive']),
+])
+def test_options_that_are_refused(args, texts, rgb_zip, source_pkl, tmp_path):
+    paths = dict(rgb=rgb_zip, source=source_pkl)
+    check_refused(tmp_path / 'runs', [arg.format(**paths) for arg in args], texts)
+
+
+@pytest.fixture(scope='module')
+def hyper_pkl(tmp_path_factory, source_pkl):
+    """A hyper-modulated snapshot of three classes."""
+    G = make_hyper(legacy.load_network_pkl(source_pkl)['G_ema'])
+    path = tmp_path_factory.mktemp('hyper') / 'network-snapshot-000000.pkl'
+    legacy.save_network_pkl(path, dict(G=G, D=make_hyper_D(make_source_D()), G_ema=G, augment_pipe=None, training_set_kwargs=None,
+                                       class_names=CLASS_NAMES))
+    return path
+
+
+@pytest.mark.parametrize('args, texts', [
+    (['--data={two}'], ['has 3 classes', 'the data has 2 without names', 'class_names']),
+    (['--data={vectors}'], ['has 3 classes', 'label vectors of 2 numbers', 'same kind and number']),
+    (['--data={rgb}', '--freeze-old-classes'], ['nothing to learn']),
+    (['--data={rgb}', '--selfinit'], ['hyper-modulated already', '--selfinit']),
+    (['--data={rgb}', '--no-cond-transfer'], ['hyper-modulated already', '--no-cond-transfer']),
+    (['--no-cond-transfer', '--classes=3'], ['hyper-modulated already']),
+    (['--data={large}'], ['16x16 pixels', '32x32']),
+    (['--data={rgb}', '--hyper-rank=3'], ['--hyper-rank=3', 'has 0']),
+    (['--data={rgb}', '--code-dim=5'], ['--code-dim=5', 'has 4']),
+])
+def test_hyper_snapshots_that_cannot_go_on_so(args, texts, hyper_pkl, rgb_zip, data, tmp_path):
+    check_refused(tmp_path / 'runs', ['--resume', hyper_pkl, *(arg.format(rgb=rgb_zip, **data) for arg in args)], texts)
+
+
+def test_a_run_that_fails_ends_with_1(tmp_path, rgb_zip, source_pkl, monkeypatch):
+    def fail(*args, **kwargs):
+        raise FloatingPointError('self-initialisation diverged')
+
+    monkeypatch.setattr('hyper_plugin.selfinit.distill', fail)
+    result = call('--resume', source_pkl, '--data', rgb_zip, '--outdir', tmp_path / 'runs', *TINY, '--selfinit=distill')
+    assert result.exit_code == 1 and 'self-initialisation diverged' in result.stderr and 'Traceback' not in result.output
+    left = {path.name for path in next((tmp_path / 'runs').iterdir()).iterdir()}
+    assert left == {'run.json', 'transfer.json', 'log.txt'}
+
+
+def test_a_failed_write_leaves_no_part_of_a_file(tmp_path, rgb_zip, source_pkl, monkeypatch):
+    def fail(*args, **kwargs):
+        raise OSError(28, 'No space left on device')
+
+    monkeypatch.setattr('legacy.pickle.dump', fail)
+    result = call('--resume', source_pkl, '--data', rgb_zip, '--outdir', tmp_path / 'runs', *TINY, '--selfinit')
+    assert result.exit_code == 1 and 'No space left' in result.stderr
+    left = {path.name for path in next((tmp_path / 'runs').iterdir()).iterdir()}
+    assert not any(name.startswith(('selfinit.pkl', 'network-snapshot')) for name in left)

@@ -1,0 +1,1 @@
+"""Operators in Triton, for CUDA."""

@@ -1,0 +1,1 @@
+"""Pickles and weight files, read without running them."""

@@ -1,0 +1,1 @@
+"""From pictures to data sets and back: files, labels, conversion, grids."""

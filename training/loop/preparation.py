@@ -1,0 +1,119 @@
+"""What is built before the first step: torch's settings, networks, augmentation, and the stream of real images."""
+
+import copy
+import random
+import signal
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import dnnlib
+from dnnlib.files import remove_parts
+from torch_utils import misc
+from torch_utils.allocator import keep_freed_memory
+from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
+from training.parallel.exchange import from_first_process
+from training.run.progress import Progress
+from training.run.run_dir import SNAPSHOT_PATTERN
+from training.run.run_lock import leave_run_to_parent
+from training.snapshot.resume import resume_networks
+
+from .training_state import STATE_PATTERN, find_state, read_state
+
+Networks = dict[str, Any]  # 'G', 'D', 'G_ema': modules with the attributes of training.networks
+
+
+def set_up_torch(device: torch.device, seed: int, cudnn_benchmark: bool, allow_tf32: bool, num_threads: int | None) -> None:
+    """Seed the global generators and set what torch keeps per process."""
+    if device.type == 'cuda':
+        torch.cuda.set_device(device)
+    if num_threads is not None:
+        torch.set_num_threads(num_threads)
+    if device.type == 'cpu':
+        keep_freed_memory()
+    conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allow_tf32
+    torch.backends.cudnn.benchmark = cudnn_benchmark
+    torch.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
+
+
+def build_networks(dataset: Any, G_kwargs: dict[str, Any], D_kwargs: dict[str, Any], device: torch.device) -> Networks:
+    """-> {'G', 'D', 'G_ema'} on the device, for the data set's image size and labels."""
+    sizes = dict(c_dim=dataset.label_dim, img_resolution=dataset.resolution, img_channels=dataset.num_channels)
+    G = dnnlib.util.construct_class_by_name(**G_kwargs, **sizes).train().to(device)
+    D = dnnlib.util.construct_class_by_name(**D_kwargs, **sizes).train().to(device)
+    return dict(G=G, D=D, G_ema=copy.deepcopy(G).eval().requires_grad_(False))
+
+
+def fill_networks(networks: Networks, resume_pkl: str, progress: Progress) -> None:
+    """Start from a snapshot's weights, and say what came of it."""
+    reports = resume_networks(resume_pkl, networks)
+    for name in networks:
+        progress.say(f'{name} from {resume_pkl}: {reports.get(name, "not in the file, starts anew")}')
+
+
+def print_summaries(networks: Networks, num_images: int, device: torch.device) -> None:
+    """Tables of the layers of G and D, from a pass of num_images images. G_ema stands for G, whose w_avg must not move."""
+    G, D = networks['G_ema'], networks['D']
+    z = torch.zeros([num_images, G.z_dim], device=device)
+    c = torch.zeros([num_images, G.c_dim], device=device)
+    with torch.no_grad():
+        images = misc.print_module_summary(G, [z, c])
+        misc.print_module_summary(D, [images, c])
+
+
+def build_augment_pipe(augment_kwargs: dict[str, Any] | None, augment_p: float, device: torch.device) -> Any:
+    """The augmentation module with its probability set, or None."""
+    if augment_kwargs is None:
+        return None
+    pipe = dnnlib.util.construct_class_by_name(**augment_kwargs).train().requires_grad_(False).to(device)
+    pipe.p.copy_(torch.as_tensor(augment_p))
+    return pipe
+
+
+def real_batches(
+    dataset: Any, batch: int, seed: int, rank: int, num_gpus: int, start: int, loader_kwargs: dict[str, Any], device: torch.device
+) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
+    """Endless batches of one process: images float [N, C, H, W] in [-1, 1], labels float [N, label_dim].
+
+    start: images that all processes together have had before. To be closed, which ends the processes that read.
+    """
+    sampler = misc.InfiniteSampler(dataset, rank=rank, num_replicas=num_gpus, seed=seed, start=start)
+    # With a generator of its own the loader leaves the global one, from which training draws, alone.
+    loader = torch.utils.data.DataLoader(dataset, batch_size=batch, sampler=sampler, worker_init_fn=leave_to_parent,
+                                         generator=torch.Generator(), **loader_kwargs)
+    batches = iter(loader)
+    try:
+        for images, labels in batches:
+            yield images.to(device).to(torch.float32) / 127.5 - 1, labels.to(device)
+    finally:
+        # Without this the traceback of an error keeps the iterator, and the interpreter waits at its end for processes that
+        # leave signals to their parent. PyTorch has no public way.
+        getattr(batches, '_shutdown_workers', lambda: None)()
+
+
+def leave_to_parent(_worker: int) -> None:
+    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved. Nor do they
+    hold the run directory, should training die before them."""
+    leave_run_to_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def read_start(run_dir: Path, rank: int, num_gpus: int) -> dict[str, Any] | None:
+    """The training state to go on from, None for a fresh start. What processes that died left half-written goes."""
+    saved = None
+    if rank == 0:
+        remove_parts(run_dir)
+        path = find_state(run_dir)
+        saved = None if path is None else read_state(path)
+        snapshots = sorted(run_dir.glob(SNAPSHOT_PATTERN))
+        if saved is None and len(snapshots) > 1:  # one is there if a process died between its snapshot and its state
+            raise ValueError(f'{run_dir} has snapshots and no {STATE_PATTERN}: restore that file, or start a new run with '
+                             f'--resume={snapshots[-1]}')
+    return from_first_process(saved, num_gpus)

@@ -1,0 +1,160 @@
+"""What a run leaves in its directory as it goes: pictures, snapshots, training states, the report.
+
+A full disk does not end a training: what could not be written is said, and tried again at the next tick.
+"""
+
+import shlex
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dnnlib.files import is_disk_full
+from torch_utils import misc, training_stats
+from training.parallel.processes import any_process
+from training.parallel.stop_signals import StopSignals
+from training.run.run_dir import prune_snapshots
+from training.snapshot.writing import save_network_pkl
+
+from .diversity import statistic_of
+from .optimizer_phases import check_phases
+from .sample_grid import SampleGrid, save_fakes, save_reals
+from .snapshot_metrics import SnapshotMetrics
+from .training_state import TrainingState, save_state
+
+RETRY_SEC = 10
+RefreshReport = Callable[[Path, Callable[[str], None]], None]
+
+
+class RunOutput:
+    """Every process has one, since they agree on what is saved; only the first one writes.
+
+    generator: what draws pictures, a function of z, c and noise_mode. refresh_report: called with the run directory, and with
+    where to tell of problems, whenever the files there have changed.
+    """
+
+    def __init__(self, run_dir: Path, state: TrainingState, dataset: Any, samples: SampleGrid, generator: Any, batch_gpu: int,
+                 training_set_kwargs: dict[str, Any], keep_snapshots: int | None, metrics: SnapshotMetrics | None, rank: int,
+                 num_gpus: int, stop: StopSignals, refresh_report: RefreshReport):
+        self.run_dir = run_dir
+        self.state = state
+        self.dataset = dataset
+        self.samples = samples
+        self.generator = generator
+        self.batch_gpu = batch_gpu
+        self.training_set_kwargs = training_set_kwargs
+        self.keep_snapshots = keep_snapshots
+        self.metrics = metrics
+        self.rank = rank
+        self.is_first = rank == 0
+        self.num_gpus = num_gpus
+        self.stop = stop
+        self.refresh_report = refresh_report
+        self.is_behind = False  # the last attempt to save failed
+
+    def save_start(self) -> None:
+        """Real images, and generated ones before the first step."""
+        if self.is_first:
+            save_reals(self.samples, self.dataset, self.run_dir / 'reals.png')
+            self._save_fakes('fakes_init.png')
+            self._free_generator()
+
+    def end_tick(self, image_ticks: int | None, network_ticks: int | None, done: bool, stopping: bool) -> None:
+        """Report the tick, and save what is due; everything if the loop ends with it.
+
+        FloatingPointError if a loss stays non-finite; OSError if the last state cannot be written.
+        """
+        state, tick, last = self.state, self.state.progress.tick, done or stopping
+        warnings = self._measure_diversity(tick) if self.is_first else []
+        means = state.progress.end_tick(state.images_done, state.augment_p)
+        check_phases(state.phases, state.batch_index, state.images_done, last=done, losses=means)
+        for warning in warnings:
+            state.progress.say(f'Warning: {warning}')
+        with state.progress.paused():
+            self._save_due(tick, image_ticks, network_ticks, done, last)
+        self._free_generator()
+
+    def _save_due(self, tick: int, image_ticks: int | None, network_ticks: int | None, done: bool, last: bool) -> None:
+        state = self.state
+        if self.is_first and is_due(tick, image_ticks, last):
+            self._try(lambda: self._save_fakes(f'fakes{state.images_done // 1000:06d}.png'), last=False)
+        measures = self.metrics is not None and is_due(tick, self.metrics.ticks, done)
+        if measures or is_due(tick, network_ticks, last) or self.is_behind:
+            self.save_networks(last)
+        if measures and self.metrics is not None and not self.is_behind:
+            self.metrics.measure(state.networks['G_ema'], self.snapshot, self.training_set_kwargs, self.num_gpus, self.rank,
+                                 state.device)
+            if self.is_first:
+                self.refresh_report(self.run_dir, state.progress.say)
+
+    def save_networks(self, last: bool) -> None:
+        """Write snapshot and training state, then what follows from them. OSError if they are the last and cannot be written."""
+        if self.num_gpus > 1:
+            for name in ('G', 'D'):
+                misc.check_ddp_consistency(self.state.networks[name])
+        saved = self.state.state_dict(self.num_gpus)
+        failed = self.is_first and not self._try(lambda: self._write_networks(saved), last)
+        self.is_behind = any_process(failed, self.state.device)
+
+    @property
+    def snapshot(self) -> Path:
+        """Where the snapshot of now goes."""
+        return self.run_dir / f'network-snapshot-{self.state.images_done // 1000:06d}.pkl'
+
+    def _write_networks(self, saved: dict[str, Any]) -> None:
+        save_network_pkl(self.snapshot, dict(
+            **self.state.networks, augment_pipe=self.state.augment_pipe, training_set_kwargs=dict(self.training_set_kwargs),
+            class_names=list(self.dataset.class_names)))
+        save_state(self.run_dir, saved)
+        prune_snapshots(self.run_dir, self.keep_snapshots)
+        self.refresh_report(self.run_dir, self.state.progress.say)
+
+    def _measure_diversity(self, tick: int) -> list[str]:
+        """Report the spread of every class; returns warnings."""
+        ratios = self.state.alarm.measure(self.generator, tick, self.batch_gpu)
+        for name, ratio in ratios.items():
+            training_stats.report0(statistic_of(name), ratio)
+        if ratios:
+            training_stats.report0('Diversity/min', min(ratios.values()))
+            training_stats.report0('Diversity/mean', sum(ratios.values()) / len(ratios))
+        return self.state.alarm.warnings(ratios)
+
+    def _free_generator(self) -> None:
+        """Free what it has kept for drawing, which the next step makes useless."""
+        self.state.networks['G_ema'].eval()
+
+    def _save_fakes(self, name: str) -> None:
+        save_fakes(self.samples, self.generator, self.batch_gpu, self.run_dir / name)
+        self.state.progress.images('fakes', self.run_dir / name)
+
+    def _try(self, write: Callable[[], None], last: bool) -> bool:
+        """Whether write() found the space that it needs. The last state waits for space; OSError if the run is to stop."""
+        said = False
+        while True:
+            try:
+                write()
+                return True
+            except OSError as error:
+                if not is_disk_full(error):
+                    raise
+                if last and self.stop.asked:
+                    text = (f'no space left to save the state after {self.state.images_done / 1000:g} thousand images; make '
+                            f'space and go on from the last good one with --resume={shlex.quote(str(self.run_dir))}')
+                    raise OSError(error.errno, text, str(self.run_dir)) from error
+            if not said:
+                self._say_full('the run waits to end' if last else 'training goes on, and saving is tried again at every tick')
+            if not last:
+                return False
+            said = True
+            time.sleep(RETRY_SEC)
+
+    def _say_full(self, then: str) -> None:
+        free_mib = shutil.disk_usage(self.run_dir).free / 2**20
+        self.state.progress.say(f'Warning: no space left to save in {self.run_dir} ({free_mib:.1f} MiB free), where the last '
+                                f'good state stays: {then}; make space')
+
+
+def is_due(tick: int, every: int | None, last: bool) -> bool:
+    """Pictures and snapshots: every so many ticks, not before the first whole one, and always at the end."""
+    return last or (every is not None and tick > 0 and tick % every == 0)

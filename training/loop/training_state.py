@@ -1,0 +1,141 @@
+"""Everything that changes while training, and the file that a run goes on from exactly.
+
+A state file, training-state-IMAGES.pt in the run directory, holds networks, average, optimisers, what augmentation and
+path length regularisation have measured, the statistics of the unfinished tick, the place in the data's order, and the
+random generators of every process: tensors and plain values, read with weights_only=True. It needs no snapshot beside it.
+"""
+
+import dataclasses
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dnnlib.files import whole_file
+from torch_utils import misc, training_stats
+from training.parallel.exchange import gather_from_processes
+from training.run.progress import Progress
+
+from .diversity import DiversityAlarm
+from .optimizer_phases import Phase
+from .random_state import random_state, seed_random, set_random_state
+
+FORMAT = 1
+STATE_PATTERN = 'training-state-*.pt'
+
+
+@dataclasses.dataclass
+class TrainingState:
+    """The living parts of one process's training. networks: 'G', 'D', 'G_ema'."""
+
+    networks: dict[str, Any]
+    phases: list[Phase]
+    augment_pipe: Any  # a module with .p, or None
+    loss: Any
+    real_signs: training_stats.Collector
+    progress: Progress
+    alarm: DiversityAlarm
+    device: torch.device
+    images_done: int = 0
+    batch_index: int = 0
+
+    @property
+    def augment_p(self) -> float:
+        """Probability of augmentation; 0 without it."""
+        return 0.0 if self.augment_pipe is None else float(self.augment_pipe.p)
+
+    def state_dict(self, num_gpus: int) -> dict[str, Any]:
+        """What a file holds. With several processes all of them have to call it."""
+        return dict(
+            images_done=self.images_done,
+            batch_index=self.batch_index,
+            augment_p=self.augment_p,
+            networks={name: _tensors(network) for name, network in self.networks.items()},
+            optimizers={name: opt.state_dict() for name, opt in self._optimizers().items()},
+            phases={phase.name: phase.state_dict() for phase in self.phases},
+            loss={name: value for name, value in vars(self.loss).items() if isinstance(value, torch.Tensor)},
+            real_signs=self.real_signs.state_dict(),
+            progress=self.progress.state_dict(),
+            alarm=self.alarm.state_dict(),
+            random=gather_from_processes(random_state(self.device), num_gpus),
+        )
+
+    def load_state_dict(self, saved: dict[str, Any], rank: int, num_gpus: int) -> None:
+        """Go on from a state; ValueError if it is of other networks.
+
+        With as many processes as then, every one has its random numbers back; with another number it draws new ones.
+        """
+        for name, network in self.networks.items():
+            _fill(network, saved['networks'][name], name)
+        for name, opt in self._optimizers().items():
+            opt.load_state_dict(saved['optimizers'][name])
+        for phase in self.phases:
+            phase.load_state_dict(saved['phases'][phase.name])
+        for name, value in saved['loss'].items():
+            getattr(self.loss, name).copy_(value)
+        if self.augment_pipe is not None:
+            self.augment_pipe.p.fill_(saved['augment_p'])
+        self.real_signs.load_state_dict(saved['real_signs'])
+        self.progress.load_state_dict(saved['progress'])
+        self.alarm.load_state_dict(saved['alarm'])
+        self.images_done, self.batch_index = saved['images_done'], saved['batch_index']
+        if len(saved['random']) == num_gpus:
+            set_random_state(saved['random'][rank], self.device)
+        else:
+            seed_random([saved['images_done'], num_gpus, rank])
+
+    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {phase.name[0]: phase.opt for phase in self.phases}  # both phases of a network share one
+
+
+def save_state(run_dir: Path, state: dict[str, Any]) -> None:
+    """Write the state as the run's newest, whole or not at all, and remove the older ones."""
+    older = list(run_dir.glob(STATE_PATTERN))
+    path = run_dir / f'training-state-{state["images_done"]:09d}.pt'
+    write_state(path, state)
+    for old in older:
+        if old != path:
+            old.unlink(missing_ok=True)
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """A state file, whole or not at all. OSError, as for a full disk."""
+    with whole_file(path) as part, open(part, 'wb') as file:  # torch tells a full disk only through an opened file
+        torch.save(dict(state, format=FORMAT), file)
+
+
+def find_state(run_dir: Path) -> Path | None:
+    """The newest state file of a run, or None."""
+    numbered = [(int(match[1]), path) for path in run_dir.glob(STATE_PATTERN) if (match := re.search(r'-(\d+)\.pt$', path.name))]
+    return max(numbered)[1] if numbered else None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The content of a state file, on the CPU. ValueError if it is damaged or of another program version."""
+    advice = 'remove it to start the run anew, or start another run from its newest network-snapshot-*.pkl with --resume'
+    try:
+        state = torch.load(path, map_location='cpu', weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # torch raises many kinds for a damaged file
+        reason = ' '.join(str(error).split())[:100] or type(error).__name__
+        raise ValueError(f'{path} is not a readable training state ({reason}); {advice}') from error
+    found = state.get('format') if isinstance(state, dict) else None
+    if found != FORMAT:
+        raise ValueError(f'{path} has format {found}, this program reads {FORMAT}; {advice}')
+    return state
+
+
+def _tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach() for name, tensor in misc.named_params_and_buffers(network)}
+
+
+@torch.no_grad()
+def _fill(network: torch.nn.Module, saved: dict[str, torch.Tensor], name: str) -> None:
+    ours = _tensors(network)
+    if {key: tensor.shape for key, tensor in ours.items()} != {key: tensor.shape for key, tensor in saved.items()}:
+        raise ValueError(f'the training state is of another {name} than training_options.json describes: restore that file, or '
+                         'start another run from the newest network-snapshot-*.pkl with --resume')
+    for key, tensor in ours.items():
+        tensor.copy_(saved[key])

@@ -1,0 +1,78 @@
+"""The pictures of a report: few enough, small enough, and inside the page as data URIs.
+
+A page that is written again takes the pictures that it already holds from its former self, so that every picture is read and
+coded once. Which frames are shown is chosen so that later choices are subsets of earlier ones, but for the newest frame.
+"""
+
+import base64
+import io
+import re
+import warnings
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image, features
+
+from training.data.image_files import DECODING_ERRORS
+
+MAX_FRAMES = 24
+MAX_WIDTH, MAX_HEIGHT = 1280, 4096  # pixels; taller grids have many rows of classes
+Item = TypeVar('Item')
+Pictures = dict[str, str]  # key of a picture file -> data URI
+IN_PAGE = re.compile(r'data-file="([^"<>]+)" src="(data:image/(?:webp|jpeg);base64,[A-Za-z0-9+/=]+)"')
+
+
+def choose_frames(frames: Sequence[Item], most: int = MAX_FRAMES) -> list[Item]:
+    """At most `most` of the frames, evenly spread: the first, every 2^k-th and the last."""
+    if most < 2:
+        return list(frames[-1:])
+    step = 1
+    while (len(frames) + step - 1) // step > most - 1 and len(frames) > most:
+        step *= 2
+    return list(frames[::step]) + ([frames[-1]] if (len(frames) - 1) % step else [])
+
+
+def file_key(path: Path) -> str:
+    """Name, size and time of a file: the same key, the same picture."""
+    status = path.stat()
+    return f'{path.name}:{status.st_size}:{status.st_mtime_ns}'
+
+
+def pictures_in(page: Path) -> Pictures:
+    """The pictures that a written page holds; none if it is missing or unreadable."""
+    try:
+        return dict(IN_PAGE.findall(page.read_text(encoding='utf-8', errors='replace')))
+    except OSError:
+        return {}
+
+
+def image_tag(path: Path, alt: str, known: Pictures, more: str = '') -> str:
+    """An <img> that holds the picture. ValueError, one line, if the file is no picture or damaged.
+
+    known: pictures coded before. more: attributes, already escaped.
+    """
+    try:
+        key = escape(file_key(path))
+        source = known.get(key) or encode(path)
+    except DECODING_ERRORS as error:
+        raise ValueError(f'{path.name} could not be read: {" ".join(str(error).split())}') from error
+    return f'<img alt="{escape(alt)}" data-file="{key}" src="{source}"{more}>'
+
+
+def encode(path: Path) -> str:
+    """A picture file as data URI, no larger than MAX_WIDTH x MAX_HEIGHT, as WebP where Pillow has it, else JPEG."""
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # a grid of large images is large
+        with Image.open(path) as file:
+            picture = file.convert('RGB')
+    picture.thumbnail((MAX_WIDTH, MAX_HEIGHT), Image.Resampling.BOX, reducing_gap=None)
+    buffer = io.BytesIO()
+    if features.check('webp'):
+        picture.save(buffer, format='WEBP', quality=80, method=1)  # methods above cost twice the time for 5 % fewer bytes
+        kind = 'webp'
+    else:
+        picture.save(buffer, format='JPEG', quality=85)
+        kind = 'jpeg'
+    return f'data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode("ascii")}'

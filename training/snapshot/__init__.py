@@ -1,0 +1,1 @@
+"""Network snapshots: reading them safely, writing them, and starting from their weights."""

@@ -1,0 +1,34 @@
+"""What a file is that somebody takes for a snapshot, from its first bytes."""
+
+import pickletools
+
+TENSORFLOW = 'dnnlib.tflib.'    # how names in pickles of the TensorFlow versions begin
+_FOREIGN = {    # how files begin that are taken for snapshots by mistake
+    b'PK\x03\x04': 'a zip archive', b'\x1f\x8b': 'a gzip file (unpack it first)', b'\x89PNG': 'a PNG image',
+    b'\xff\xd8': 'a JPEG image', b'<': 'a web page (a failed download?)',
+    b'version https://git-lfs': 'a Git LFS pointer (run "git lfs pull")', b'\x08': 'an ONNX file, as it seems',
+}
+_OPCODES = {ord(opcode.code) for opcode in pickletools.opcodes}  # what a pickle may begin with
+
+
+def tensorflow_era() -> ValueError:
+    """What to do with a pickle of the TensorFlow versions."""
+    return ValueError('a pickle of the TensorFlow versions of StyleGAN; convert it first with the script legacy.py of '
+                      'stylegan2-ada-pytorch (--source=OLD.pkl --dest=NEW.pkl)')
+
+
+def check_kind_of_file(content: bytes) -> None:
+    """ValueError that says what the file is, if it is plainly none with networks."""
+    if not content:
+        raise ValueError('the file is empty; expected a network pickle')
+    kind = foreign_kind(content)
+    if kind is not None:
+        raise ValueError(f'this is {kind}; expected a network pickle')
+
+
+def foreign_kind(content: bytes) -> str | None:
+    """What a file that is no pickle is, from its beginning; None if it may be one."""
+    for start, kind in _FOREIGN.items():
+        if content[:64].lstrip().startswith(start):
+            return kind
+    return 'no pickle, or a damaged one' if content and content[0] not in _OPCODES else None
