@@ -1,7 +1,7 @@
 """The methods that the transfer study compares: the command of each and what it is asked beyond the common options."""
 import dataclasses
 
-HYPER_RATE = '--glr=0.0005'  # what train_hyper.py takes by itself at 32x32; train.py takes five times as much
+HYPER_RATE, FULL_RATE = '--glr=0.0005', '--glr=0.0025'  # what train_hyper.py and train.py take by themselves at 32x32
 
 # The settings of all methods are equal. By themselves train_hyper.py and train.py differ in the average of the weights, and in
 # path length regularisation, which the hyper-modulated generator lacks.
@@ -41,7 +41,8 @@ METHODS = {
     'splice-ramp-low': _splice('--cond-ramp=4,8', HYPER_RATE),
     'scratch-low': Method('train.py', (HYPER_RATE,), from_source=False),
     # Parts of ours
-    'full-rate': _hyper('--selfinit', '--glr=0.0025'),
+    'full-rate': _hyper('--selfinit', FULL_RATE),
+    'full-rate-no-contrastive': _hyper('--selfinit', FULL_RATE, '--contrastive=none'),
     'random': _hyper('--hyper-scale=0.1'),
     'random-unit': _hyper('--hyper-scale=1'),
     'distill': _hyper('--selfinit=distill', '--selfinit-kimg=20'),
@@ -50,4 +51,4 @@ METHODS = {
     'rank16': _hyper('--selfinit', '--hyper-rank=16'),
     'finetune': _hyper('--selfinit', '--finetune'),
 }
-FIRST = ('hyper', 'no-contrastive', 'splice', 'splice-low', 'splice-freezed', 'scratch')
+FIRST = ('hyper', 'no-contrastive', 'splice', 'full-rate', 'full-rate-no-contrastive', 'splice-low', 'splice-freezed', 'scratch')
