@@ -50,5 +50,11 @@ METHODS = {
     'rank4': _hyper('--selfinit', '--hyper-rank=4'),
     'rank16': _hyper('--selfinit', '--hyper-rank=16'),
     'finetune': _hyper('--selfinit', '--finetune'),
+    # Ours with other settings
+    'half-rate': _hyper('--selfinit', '--glr=0.00125'),
+    'full-rate-rank16': _hyper('--selfinit', FULL_RATE, '--hyper-rank=16'),
+    'full-rate-finetune': _hyper('--selfinit', FULL_RATE, '--finetune'),
+    'full-rate-gamma3': _hyper('--selfinit', FULL_RATE, '--gamma=3'),
+    'full-rate-contrastive-tenth': _hyper('--selfinit', FULL_RATE, '--contrastive-weight=0.001'),
 }
 FIRST = ('hyper', 'no-contrastive', 'splice', 'full-rate', 'full-rate-no-contrastive', 'splice-low', 'splice-freezed', 'scratch')

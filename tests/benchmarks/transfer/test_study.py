@@ -120,6 +120,7 @@ def test_wrong_names_are_refused(option, words):
     assert found.exit_code == 2 and words in found.output
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_does_not_stop_the_others(tmp_path, files, capsys):
     """In processes of their own: the first has no source to start from."""
     call = (tmp_path / 'run', settings_of(CELL, files), files, Judge(), tmp_path / 'results.jsonl', 'train')
