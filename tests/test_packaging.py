@@ -90,7 +90,7 @@ def test_imports_of_the_commands_are_the_declared_ones(project):
     folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks', 'exporting', 'patches']
     code = imported_packages([*REPO.glob('*.py'), *sources(*folders)])
     needed = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=())}
-    optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=('demo', 'export'))}
+    optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=('demo', 'export', 'mnist'))}
     optional.add('triton')      # torch's CUDA builds bring it
     assert needed <= code <= optional, f'undeclared: {sorted(code - optional)}, unused: {sorted(needed - code)}'
 

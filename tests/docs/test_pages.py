@@ -36,7 +36,7 @@ MODULES = {
     'metrics.classes': 'metrics.classes.__main__', 'benchmarks.demo': 'benchmarks.demo.__main__',
     'benchmarks.speed': 'benchmarks.speed.__main__', 'benchmarks.speed.scale': 'benchmarks.speed.scale',
     'benchmarks.speed.hyper_profile': 'benchmarks.speed.hyper_profile',
-    'benchmarks.transfer.selfinit': 'benchmarks.transfer.selfinit',
+    'benchmarks.transfer': 'benchmarks.transfer.__main__', 'benchmarks.transfer.enlargement': 'benchmarks.transfer.enlargement',
 }
 
 
