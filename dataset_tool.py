@@ -37,16 +37,16 @@ class Resolution(click.ParamType):
 @click.command(epilog=f'Example: {EXAMPLE}')
 @click.option('--source', metavar='DIR|ZIP|NAME', required=True, type=UserPath(),
               help='Folder or zip of pictures, or builtin:letters (drawn letters, unlabelled), builtin:digits (handwritten '
-                   'digits, 50 of each, to train on) or builtin:digits-test (the other digits, to judge with). Labels come '
+                   'digits, 50 of each, to train on), builtin:digits-test (the other digits, to judge with), or of MNIST '
+                   'builtin:mnist20, builtin:mnist50, builtin:mnist200 (so many of each) and builtin:mnist-test. Labels come '
                    "from the source's dataset.json, else from its class folders (two or more, also in a folder around them).")
 @click.option('--dest', metavar='DIR|ZIP', required=True, type=UserPath(),
               help='Zip archive to write (an older one is replaced) or folder (empty or absent, outside of the source).')
-@click.option('--split', 'part', metavar='NAME|all', help='Of a source with folders train, val ... above the class folders: '
-              'the one to take, or all of them together.')
-@click.option('--skip-broken', is_flag=True, help='Leave out pictures that cannot be read, and count them. Without it, they are '
-              'an error.')
-@click.option('--name-encoding', metavar='NAME', help='Encoding of names that are not UTF-8, as gbk or cp932 of old zips. '
-              'Default: cp437 in zips, latin-1 in folders, which is said.')
+@click.option('--split', 'part', metavar='NAME|all', help='For a source with folders train, val ... above its class folders: '
+              'which of them to take, or all of them together.')
+@click.option('--skip-broken', is_flag=True, help='Leave out pictures that cannot be read, which otherwise are an error.')
+@click.option('--name-encoding', metavar='NAME', help='Encoding of names that are not UTF-8, such as gbk or cp932 in old '
+              'zips. Default: cp437 in zips, latin-1 in folders, with a note.')
 @click.option('--max-images', type=click.IntRange(min=1),
               help='Keep this many, drawn at random. Default: all; 20000 of builtin:letters, which is without end.')
 @click.option('--resize-filter', type=click.Choice(sorted(RESIZE_FILTERS)), default='lanczos', show_default=True,
