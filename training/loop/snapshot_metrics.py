@@ -1,7 +1,6 @@
 """Metrics of snapshots as training goes, and network-best.pkl, the best snapshot by the first metric."""
 
 import contextlib
-import dataclasses
 import fnmatch
 import json
 import math
@@ -17,6 +16,7 @@ from metrics.features.detectors import get_detector
 from metrics.features.labelled_images import open_labelled
 from metrics.metric_main import compute_metrics, find_metric
 from metrics.metric_needs import check_metric
+from training.config import TrainingConfig
 from training.run.run_dir import SNAPSHOT_PATTERN
 
 from .random_state import random_state, set_random_state
@@ -24,44 +24,36 @@ from .random_state import random_state, set_random_state
 BEST = 'network-best.pkl'
 
 
-@dataclasses.dataclass(frozen=True)
-class SnapshotMetrics:
-    """names: metrics, the first of which says what is best. ticks: between two measurements. options: for compute_metrics()."""
-
-    names: list[str]
-    ticks: int | None
-    options: dict[str, Any]
-
-    def measure(self, G_ema: Any, snapshot: Path, training_set_kwargs: dict[str, Any], num_gpus: int, rank: int,
-                device: torch.device) -> None:
-        """Measure the averaged generator, which `snapshot` holds. All processes call it; training's random numbers are kept."""
-        before = random_state(device)
-        results = compute_metrics(self.names, G_ema, training_set_kwargs, num_gpus=num_gpus, rank=rank, device=device,
-                                  run_dir=snapshot.parent, snapshot_pkl=snapshot, **self.options)
-        set_random_state(before, device)
-        if rank == 0:
-            mark_best(snapshot.parent, results[0]['metric'], find_metric(self.names[0]).higher_is_better)
+def measure_snapshot(G_ema: Any, snapshot: Path, config: TrainingConfig, rank: int, device: torch.device) -> None:
+    """Measure the averaged generator, which `snapshot` holds. All processes call it; training's random numbers are kept."""
+    assert config.metrics is not None
+    before, names = random_state(device), config.metrics.names
+    results = compute_metrics(names, G_ema, vars(config.training_set_kwargs), num_gpus=config.num_gpus, rank=rank, device=device,
+                              run_dir=snapshot.parent, snapshot_pkl=snapshot, **vars(config.metrics.options))
+    set_random_state(before, device)
+    if rank == 0:
+        mark_best(snapshot.parent, results[0]['metric'], find_metric(names[0]).higher_is_better)
 
 
-def check_metrics(config: dict[str, Any]) -> None:
+def check_metrics(config: TrainingConfig) -> None:
     """ValueError or OSError if a training cannot have the metrics of its config. A detector is fetched now, not after hours."""
-    if config['metrics'] is None:
+    if config.metrics is None:
         return
-    detector = config['metrics']['options']['detector']
-    wanted = [find_metric(name) for name in config['metrics']['names']]
+    data, options = vars(config.training_set_kwargs), config.metrics.options
+    wanted = [find_metric(name) for name in config.metrics.names]
     for metric in wanted:
-        if 'classes' in metric.needs and not config['training_set_kwargs']['use_labels']:
+        if 'classes' in metric.needs and not config.training_set_kwargs.use_labels:
             raise ValueError(f'--metrics={metric.name} looks at classes, which this training leaves out: add --cond=1, or choose '
                              'another metric')
         if 'test_data' in metric.needs:
             raise ValueError(f'--metrics={metric.name} needs real images that are held out: measure snapshots with '
                              'calc_metrics.py --test-data')
-        check_metric(metric, config['training_set_kwargs'], detector=detector, num_gen=config['metrics']['options']['num_gen'])
+        check_metric(metric, data, detector=options.detector, num_gen=options.num_gen)
     if any('detector' in metric.needs for metric in wanted):
-        if detector == 'classifier':
-            open_labelled(config['training_set_kwargs']).close()
+        if options.detector == 'classifier':
+            open_labelled(data).close()
         else:
-            get_detector(detector, 'cpu')
+            get_detector(options.detector, 'cpu')
 
 
 def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:

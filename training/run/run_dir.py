@@ -14,6 +14,8 @@ OPTIONS = 'training_options.json'
 LATEST = 'latest'
 DEFAULT_RUNS_DIR = 'training-runs'
 SNAPSHOT_PATTERN = 'network-snapshot-*.pkl'
+ADVICE = 'restore it, or start a new run'
+MAX_JSON_BYTES = 2**26
 NAME_BYTES = 150  # file systems take 255
 
 
@@ -27,10 +29,9 @@ class Run:
     data: dict[str, Any]
 
     @property
-    def config(self) -> dict[str, Any] | None:
-        """What training_loop() was called with; None if the run ended before."""
-        path = self.path / OPTIONS
-        return read_json(path) if path.is_file() else None
+    def has_begun(self) -> bool:
+        """Whether training began, so that its configuration is there."""
+        return (self.path / OPTIONS).is_file()
 
 
 def make_run_dir(outdir: str | Path, description: str) -> Path:
@@ -56,12 +57,14 @@ def save_json(path: Path, value: Any) -> None:
 
 def read_json(path: Path) -> dict[str, Any]:
     """An object from a JSON file. ValueError, one line, if it is none."""
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f'{path} has {path.stat().st_size} bytes, expected {MAX_JSON_BYTES} at most; {ADVICE}')
     try:
         value = json.loads(path.read_text(encoding='utf-8'))
-    except ValueError as error:
-        raise ValueError(f'{path} is not readable as JSON ({error}); restore it, or start a new run') from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f'{path} is not readable as JSON ({error}); {ADVICE}') from error
     if not isinstance(value, dict):
-        raise ValueError(f'{path} holds a {type(value).__name__}, expected an object; restore it, or start a new run')
+        raise ValueError(f'{path} holds a {type(value).__name__}, expected an object; {ADVICE}')
     return value
 
 
@@ -74,7 +77,7 @@ def read_run(path: Path) -> Run:
     """The run of a directory. ValueError, one line, if its record is damaged."""
     record = read_json(path / RECORD)
     if not all(isinstance(record.get(key), kind) for key, kind in dict(command=str, options=dict, data=dict).items()):
-        raise ValueError(f'{path / RECORD} lacks the command, options or data of the run; restore it, or start a new run')
+        raise ValueError(f'{path / RECORD} lacks the command, options or data of the run; {ADVICE}')
     return Run(path, record['command'], record['options'], record['data'])
 
 
