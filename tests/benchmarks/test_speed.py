@@ -19,8 +19,8 @@ from benchmarks.speed import timing as bench_timing
 from benchmarks.speed.networks import OPTIMIZER, Setup, Training, build
 from benchmarks.speed.timing import Case, Way
 from commands.config import build_config
-from commands.options import TrainingOptions
 from commands.data_facts import DataFacts
+from commands.options import TrainingOptions
 from tests.support.flop_counter import FlopCounter
 from torch_utils import allocator
 from training.networks import Discriminator, Generator
