@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 
 from training.config import TrainingConfig
-from training.loop.preparation import build_networks
+from training.loop.preparation import build_loss, build_networks
 from training.loop.state_check import check_state
 from training.loop.training_state import ADVICE, find_start, read_state
 from training.run.run_dir import LATEST, OPTIONS, RECORD, Run, find_run, read_json
@@ -128,17 +128,18 @@ def changed_config(run: Run, config: TrainingConfig, data: DataFacts, options: T
 
 
 def check_start(run: Run, config: TrainingConfig, data: DataFacts) -> None:
-    """ValueError, one line, unless the config's networks can be built, and the run's state is theirs. Builds without memory."""
+    """ValueError, one line, unless what the config describes can be built, and the run's state fits it. Builds without memory."""
     try:
         with torch.device('meta'):
             G, D = (network.to('meta') for network in build_networks(data, config))
+            loss = build_loss(config, G, D, None, torch.device('meta'))
     except Exception as error:  # a constructor may raise anything
-        raise ValueError(f'{run.path / OPTIONS} describes networks that cannot be built ({type(error).__name__}: '
+        raise ValueError(f'{run.path / OPTIONS} describes networks or a loss that cannot be built ({type(error).__name__}: '
                          f'{str(error).partition(chr(10))[0]}): {ADVICE}') from error
     path = find_start(run.path)
     if path is not None:
         content = read_state(path)
         try:
-            check_state(content, G, D, config)
+            check_state(content, G, D, loss, config)
         except ValueError as error:
             raise ValueError(f'{path} does not fit {OPTIONS}, or is damaged ({error}): {ADVICE}') from error

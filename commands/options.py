@@ -84,8 +84,8 @@ class TrainingOptions:
     metrics: str | None = option(str, 'Metrics of snapshots, names with commas, as calc_metrics.py has them, or none; '
                                       'network-best.pkl is the snapshot that is best by the first one.  [default: none]')
     metrics_ticks: int | None = option(COUNT, 'Ticks between measurements, which save a snapshot too.  [default: --snap]')
-    metrics_detector: str = option(str, 'Network that gives the features: inception, dinov2, classifier, or a TorchScript '
-                                        'file.', 'inception')
+    metrics_detector: str = option(str, 'Network that gives the features: inception, dinov2, imagenet, classifier, or '
+                                        'TorchScript.', 'inception')
     metrics_num_gen: int | None = option(click.IntRange(min=2), "Images to generate for a metric.  [default: the metric's, "
                                                                 '50000 for most]')
     tick: float = option(POSITIVE, 'Thousands of images between status lines.', 4)

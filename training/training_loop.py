@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import dnnlib
 from torch_utils import training_stats
 from training.config import TrainingConfig
 from training.loop.averaging import ema_beta, next_augment_p, update_ema
@@ -22,6 +21,7 @@ from training.loop.diversity import DiversityAlarm
 from training.loop.optimizer_phases import Phase, begin_phase, finish_phase, make_phases
 from training.loop.preparation import (
     build_augment_pipe,
+    build_loss,
     fill_networks,
     networks_to_train,
     open_dataset,
@@ -66,8 +66,7 @@ def training_loop(
         if num_gpus > 1:
             copy_from_first_process(list(networks.values()))
         augment_pipe = build_augment_pipe(config.augment_kwargs, config.augment_p, device)
-        loss = dnnlib.util.construct_class_by_name(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D,
-                                                   augment_pipe=augment_pipe, **config.loss_kwargs)
+        loss = build_loss(config, G, D, augment_pipe, device)
         phases = (make_phases('G', G, vars(config.G_opt_kwargs), config.G_reg_interval)
                   + make_phases('D', D, vars(config.D_opt_kwargs), config.D_reg_interval))
         state = TrainingState(networks, phases, augment_pipe, loss, training_stats.Collector(regex='Loss/signs/real'), progress,

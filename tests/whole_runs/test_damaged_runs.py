@@ -131,7 +131,7 @@ TENSORS = [lambda t: t.to(torch.complex64), lambda t: t.double(), lambda t: t[:1
 
 @pytest.mark.parametrize('path, value', CONFIG, ids=str)
 def test_configurations(runs, tmp_path, path, value):
-    assert 'training_options.json' in refused(runs, tmp_path, 'plain', edit_json('training_options.json', path, value)) or True
+    refused(runs, tmp_path, 'plain', edit_json('training_options.json', path, value))
 
 
 @pytest.mark.parametrize('path, value', RECORD, ids=str)

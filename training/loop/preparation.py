@@ -88,6 +88,12 @@ def build_augment_pipe(augment_kwargs: Arguments | None, augment_p: float, devic
     return pipe
 
 
+def build_loss(config: TrainingConfig, G: Any, D: Any, augment_pipe: Any, device: torch.device) -> Any:
+    """The loss of these networks."""
+    return dnnlib.util.construct_class_by_name(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D,
+                                               augment_pipe=augment_pipe, **config.loss_kwargs)
+
+
 def real_batches(
     dataset: Any, batch: int, seed: int, rank: int, num_gpus: int, start: int, loader_kwargs: dict[str, Any], device: torch.device
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:

@@ -12,6 +12,7 @@ from training.config import TrainingConfig
 
 from .optimizer_phases import Phase, make_phases
 from .random_state import check_random_state
+from .training_state import loss_tensors
 
 Count = Annotated[int, Range(0)]
 Seconds = Annotated[float, Range(0)]
@@ -71,7 +72,7 @@ class SavedState:
     random: list[dict[str, Any]]
 
 
-def check_state(content: dict[str, Any], G: torch.nn.Module, D: torch.nn.Module, config: TrainingConfig) -> None:
+def check_state(content: dict[str, Any], G: torch.nn.Module, D: torch.nn.Module, loss: Any, config: TrainingConfig) -> None:
     """ValueError, one line, unless a training of these networks, which may be on the device 'meta', can go on from there."""
     state = read_dataclass(SavedState, content)
     if state.images_done != state.batch_index * config.batch_size:
@@ -81,9 +82,9 @@ def check_state(content: dict[str, Any], G: torch.nn.Module, D: torch.nn.Module,
         raise ValueError(f'progress.tick_start_images is {start}, with {state.images_done} images done')
     _check_names('networks', state.networks, {'G', 'D', 'G_ema'})
     for name, network in dict(G=G, D=D, G_ema=G).items():
-        ours = dict(misc.named_params_and_buffers(network))
-        _check_names(name, state.networks[name], set(ours))
-        for key, tensor in ours.items():
+        tensors = dict(misc.named_params_and_buffers(network))
+        _check_names(name, state.networks[name], set(tensors))
+        for key, tensor in tensors.items():
             check_tensor(f'{name}.{key}', state.networks[name][key], tensor)
     phases = (make_phases('G', G, vars(config.G_opt_kwargs), config.G_reg_interval)
               + make_phases('D', D, vars(config.D_opt_kwargs), config.D_reg_interval))
@@ -91,8 +92,9 @@ def check_state(content: dict[str, Any], G: torch.nn.Module, D: torch.nn.Module,
     _check_names('optimizers', state.optimizers, {'G', 'D'})
     for phase in phases:
         _check_optimizer(phase, state.optimizers[phase.name[0]].get('state'))
-    for name, value in state.loss.items():
-        check_tensor(f'loss.{name}', value, torch.zeros([], device='meta'))
+    _check_names('loss', state.loss, set(loss_tensors(loss)))
+    for name, ours in loss_tensors(loss).items():
+        check_tensor(f'loss.{name}', state.loss[name], ours)
     for statistics in (state.real_signs, state.progress.collector):
         _check_moments(statistics.pending | statistics.visible)
     for generators in state.random:

@@ -57,7 +57,7 @@ class TrainingState:
             networks={name: _tensors(network) for name, network in self.networks.items()},
             optimizers={name: opt.state_dict() for name, opt in self._optimizers().items()},
             phases={phase.name: phase.state_dict() for phase in self.phases},
-            loss=self._loss_tensors(),
+            loss=loss_tensors(self.loss),
             real_signs=self.real_signs.state_dict(),
             progress=self.progress.state_dict(),
             alarm=self.alarm.state_dict(),
@@ -76,7 +76,7 @@ class TrainingState:
             opt.load_state_dict(dict(state=saved['optimizers'][name]['state'], param_groups=settings))
         for phase in self.phases:
             phase.load_state_dict(saved['phases'][phase.name])
-        for name, value in self._loss_tensors().items():
+        for name, value in loss_tensors(self.loss).items():
             value.copy_(saved['loss'][name])
         if self.augment_pipe is not None:
             self.augment_pipe.p.fill_(saved['augment_p'])
@@ -89,11 +89,13 @@ class TrainingState:
         else:
             seed_random([saved['images_done'], num_gpus, rank])
 
-    def _loss_tensors(self) -> dict[str, torch.Tensor]:
-        return {name: value for name, value in vars(self.loss).items() if isinstance(value, torch.Tensor)}
-
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {phase.name[0]: phase.opt for phase in self.phases}  # both phases of a network share one
+
+
+def loss_tensors(loss: Any) -> dict[str, torch.Tensor]:
+    """What a loss has measured, as the mean path length."""
+    return {name: value for name, value in vars(loss).items() if isinstance(value, torch.Tensor)}
 
 
 def save_state(run_dir: Path, state: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import re
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import dnnlib
 from dnnlib.schema import Range, check, show
@@ -34,7 +34,9 @@ CONFIGURED = {
 # Limits of arguments whose annotations have none.
 SIZE = Annotated[int, Range(0, 2**20)]
 LIMITS = dict(num_layers=Annotated[int, Range(1, 100)], rank=Annotated[int, Range(0, 4096)], own_classes=list[SIZE],
-              resample_filter=Sequence[float], pl_batch_shrink=Annotated[int, Range(1, 2**20)])
+              resample_filter=Sequence[float], pl_batch_shrink=Annotated[int, Range(1, 2**20)],
+              mbstd_group_size=Annotated[int, Range(1, 2**20)] | None,
+              activation=Literal['linear', 'relu', 'lrelu', 'tanh', 'sigmoid', 'elu', 'selu', 'softplus', 'swish'])
 MAX_WEIGHT = 1e9
 NOT_CONFIGURED = {'args', 'kwargs', 'return', 'c_dim', 'img_resolution', 'img_channels',  # the data says these,
                   'device', 'G_mapping', 'G_synthesis', 'D', 'augment_pipe'}  # the training these
