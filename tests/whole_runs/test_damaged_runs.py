@@ -81,7 +81,8 @@ CONFIG = [
     (['batch_size'], 10**9), (['batch_size'], 10**400), (['batch_size'], None), (['batch_size'], [4]), (['batch_size'], True),
     (['batch_size'], 8), (['batch_gpu'], 3), (['batch_gpu'], 0), (['colour'], 1), (['G_kwargs'], None), (['G_kwargs'], []),
     (['G_kwargs', 'z_dim'], 10**9), (['G_kwargs', 'z_dim'], -8), (['G_kwargs', 'z_dim'], 16), (['G_kwargs', 'z_dim'], 8.0),
-    (['G_kwargs', 'z_dim'], GONE), (['G_kwargs', 'colour'], 1), (['G_kwargs', 'c_dim'], 3), (['G_kwargs', 'class_name'], 'os.system'),
+    (['G_kwargs', 'z_dim'], GONE), (['G_kwargs', 'colour'], 1), (['G_kwargs', 'c_dim'], 3),
+    (['G_kwargs', 'class_name'], 'os.system'),
     (['G_kwargs', 'class_name'], GONE), (['G_kwargs', 'class_name'], ['x']), (['G_kwargs', 'synthesis_kwargs'], [1]),
     (['G_kwargs', 'synthesis_kwargs', 'conv_clamp'], 'x'), (['G_kwargs', 'synthesis_kwargs', 'conv_clamp'], NAN),
     (['G_kwargs', 'synthesis_kwargs', 'num_fp16_res'], -10**9), (['G_kwargs', 'synthesis_kwargs', 'architecture'], 'round'),
@@ -100,7 +101,8 @@ CONFIG = [
     (['data_loader_kwargs', 'num_workers'], -1), (['metrics'], 'fid50k'), (['device'], None),
 ]
 RECORD = [
-    (['options'], GONE), (['options'], []), (['options', 'kimg'], [200]), (['options', 'batch'], 'four'), (['options', 'batch'], -4),
+    (['options'], GONE), (['options'], []), (['options', 'kimg'], [200]), (['options', 'batch'], 'four'),
+    (['options', 'batch'], -4),
     (['options', 'seed'], NAN), (['options', 'threads'], 10**9), (['options', 'threads'], 0), (['options', 'workers'], 10**9),
     (['options', 'tick'], 0), (['options', 'tick'], INF), (['options', 'snap'], 0), (['options', 'snap'], 1.5),
     (['options', 'gpus'], 0), (['options', 'gpus'], 10**9), (['options', 'gpus'], 3), (['options', 'cond'], 'yes'),
@@ -121,7 +123,8 @@ STATE = [
     (['loss', 'pl_mean'], torch.tensor(NAN)), (['loss', 'other'], torch.tensor(0.0)), (['real_signs'], None),
     (['real_signs', 'visible'], {'x': [1.0]}), (['progress'], GONE), (['progress', 'tick'], 'x'),
     (['progress', 'tick_start_images'], 10**6), (['progress', 'collector'], []),
-    (['progress', 'collector', 'pending'], {'x': ['a', 'b', 'c']}), (['progress', 'tick_seconds'], INF), (['alarm', 'start'], [1]),
+    (['progress', 'collector', 'pending'], {'x': ['a', 'b', 'c']}), (['progress', 'tick_seconds'], INF),
+    (['alarm', 'start'], [1]),
     (['alarm', 'start'], {'cat': NAN}), (['random'], 1), (['random'], [{}]), (['random', 0, 'torch'], torch.zeros(3)),
     (['random', 0, 'numpy', 'position'], 10**9), (['random', 0, 'python', 'numbers'], [1, 2]), (['format'], 99), (['extra'], 1),
 ]
@@ -151,16 +154,18 @@ def test_tensors_of_states(runs, tmp_path, name, value):
 
 
 @pytest.mark.parametrize('path, value', [
-    (['G_kwargs', 'code_dim'], 10**9), (['G_kwargs', 'rank'], -1), (['G_kwargs', 'own_classes'], [0.5]), (['D_kwargs', 'd_cond'], 3),
-    (['D_kwargs', 'd_cond'], 'guess'), (['loss_kwargs', 'contrastive_loss'], 'other'), (['loss_kwargs', 'contrastive_weight'], None),
+    (['G_kwargs', 'code_dim'], 10**9), (['G_kwargs', 'rank'], -1), (['G_kwargs', 'own_classes'], [0.5]),
+    (['D_kwargs', 'd_cond'], 3),
+    (['D_kwargs', 'd_cond'], 'guess'), (['loss_kwargs', 'contrastive_loss'], 'other'),
+    (['loss_kwargs', 'contrastive_weight'], None),
     (['loss_kwargs', 'share_fakes'], 'x'), (['G_reg_interval'], 4),
 ], ids=str)
 def test_configurations_of_a_transfer(runs, tmp_path, path, value):
     refused(runs, tmp_path, 'hyper', edit_json('training_options.json', path, value))
 
 
-@pytest.mark.parametrize('content', ['', '{', '[]', 'null', '3', DEEP, '{"a":' + DEEP, '"text"', '\x00', '{"a": ' + '9' * 5000 + '}'],
-                         ids=lambda content: content[:12])
+@pytest.mark.parametrize('content', ['', '{', '[]', 'null', '3', DEEP, '{"a":' + DEEP, '{"a":' * 900 + '1' + '}' * 900, '"text"',
+                                     '\0', '{"a": ' + '9' * 5000 + '}'], ids=lambda content: content[:12])
 @pytest.mark.parametrize('name', ['run.json', 'training_options.json'])
 def test_files_that_are_no_json(runs, tmp_path, name, content):
     assert name in refused(runs, tmp_path, 'plain', lambda run_dir: (run_dir / name).write_text(content))

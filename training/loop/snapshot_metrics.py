@@ -1,8 +1,8 @@
 """Metrics of snapshots as training goes, and network-best.pkl, the best snapshot by the first metric."""
 
 import contextlib
+import dataclasses
 import fnmatch
-import json
 import math
 import os
 import shutil
@@ -17,11 +17,21 @@ from metrics.features.labelled_images import open_labelled
 from metrics.metric_main import compute_metrics, find_metric
 from metrics.metric_needs import check_metric
 from training.config import TrainingConfig
-from training.run.run_dir import SNAPSHOT_PATTERN
+from training.run.run_dir import SNAPSHOT_PATTERN, parse_json
 
 from .random_state import random_state, set_random_state
 
 BEST = 'network-best.pkl'
+
+
+@dataclasses.dataclass(frozen=True)
+class Measurement:
+    """A line of metric-*.jsonl. value: the headline; timestamp: seconds since the epoch."""
+
+    snapshot: str
+    value: float
+    timestamp: float
+    detector: Any
 
 
 def measure_snapshot(G_ema: Any, snapshot: Path, config: TrainingConfig, rank: int, device: torch.device) -> None:
@@ -62,16 +72,16 @@ def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
     So it stays when the snapshot is pruned, or replaced by one of the same thousand images. Values by another detector than
     the last one, as calc_metrics.py may have added, do not compare with it.
     """
-    lines: list[dict[str, Any]] = []
+    lines: list[Measurement] = []
     for line in (run_dir / f'metric-{metric}.jsonl').read_text(encoding='ascii', errors='replace').splitlines():
-        with contextlib.suppress(ValueError):  # half a line, where a process died
-            lines.append(json.loads(line))
-    measured = [result for result in lines if fnmatch.fnmatchcase(str(result['snapshot_pkl']), SNAPSHOT_PATTERN)
-                and result.get('detector') == lines[-1].get('detector') and math.isfinite(_value(result))]
+        with contextlib.suppress(ValueError):  # half a line, where a process died, or a damaged one
+            lines.append(read_measurement(line))
+    measured = [line for line in lines if fnmatch.fnmatchcase(line.snapshot, SNAPSHOT_PATTERN)
+                and line.detector == lines[-1].detector and math.isfinite(line.value)]
     if measured:
-        best = (max if higher_is_better else min)(measured, key=_value)
-        snapshot = run_dir / best['snapshot_pkl']
-        if snapshot.is_file() and snapshot.stat().st_mtime <= best['timestamp']:  # else it is network-best.pkl already
+        best = (max if higher_is_better else min)(measured, key=lambda line: line.value)
+        snapshot = run_dir / best.snapshot
+        if snapshot.is_file() and snapshot.stat().st_mtime <= best.timestamp:  # else it is network-best.pkl already
             try:
                 with whole_file(run_dir / BEST) as part:
                     _link_or_copy(snapshot, part)
@@ -79,9 +89,14 @@ def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
                 print(f'Warning: {BEST} could not be made from {snapshot.name}: {error}')
 
 
-def _value(result: dict[str, Any]) -> float:
-    """The headline of a line of metric-*.jsonl."""
-    return next(iter(result['results'].values()))
+def read_measurement(line: str) -> Measurement:
+    """ValueError if the line does not hold one."""
+    result = parse_json(line)
+    try:
+        headline = next(iter(result['results'].values()))
+        return Measurement(str(result['snapshot_pkl']), float(headline), float(result['timestamp']), result.get('detector'))
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError) as error:
+        raise ValueError('no line of a metric') from error
 
 
 def _link_or_copy(source: Path, target: Path) -> None:
