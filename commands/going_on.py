@@ -32,7 +32,8 @@ def run_and_options(command: str, outdir: str, options: T) -> tuple[Run | None, 
     run = find_run(options.resume, outdir, command)
     if run is not None:
         options = merged_options(run, options, given_options())
-        find_start(run.path)
+        if find_start(run.path) is not None and not run.has_begun:
+            raise ValueError(f'{run.path} has a training state and no {OPTIONS}, which says how it goes on: {ADVICE}')
     check_finite(options)
     check_outdir(outdir if run is None else run.path)
     # 'auto' may mean another device the next time.

@@ -62,7 +62,7 @@ class TrainingOptions:
     freezed: int = option(click.IntRange(min=0), 'Layers of the discriminator that stay as they are, counted from the image.', 0)
     z_dim: int = option(COUNT, 'Dimensions of the latent z.', 512)
     w_dim: int = option(COUNT, 'Dimensions of the intermediate latent w.', 512)
-    map_depth: int | None = option(COUNT, 'Layers of the mapping network.  [default: by --cfg]')
+    map_depth: int | None = option(click.IntRange(1, 100), 'Layers of the mapping network.  [default: by --cfg]')
     mapping_lr_mult: float = option(POSITIVE, 'Learning rate of the mapping network, as a multiple of --glr; small models '
                                               'learn varied pictures sooner with 0.1.', 0.01)
     cbase: int | None = option(COUNT, 'Channels at resolution r are cbase / r, at most --cmax.  [default: by --cfg, 16384 or '

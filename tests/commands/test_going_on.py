@@ -166,6 +166,13 @@ def test_snapshots_without_a_state_are_not_written_over(run, lost):
         assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
 
 
+def test_a_state_without_its_configuration(run):
+    run_dir, _args = run
+    (run_dir / 'training_options.json').unlink()
+    result = call('--resume', run_dir)
+    assert result.exit_code == 2 and 'has a training state and no training_options.json' in result.stderr
+
+
 def test_a_process_that_dies_between_state_and_snapshot(run):
     """The state is written first; the snapshot that belongs to it comes when the run goes on."""
     run_dir, _args = run

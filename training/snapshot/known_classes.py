@@ -32,7 +32,7 @@ CONFIGURED = {
     'augment_kwargs': (KNOWN_CLASSES['AugmentPipe'],),
 }
 # Limits of arguments whose annotations have none.
-SIZE = Annotated[int, Range(0, 2**20)]
+SIZE = Annotated[int, Range(0, saved_module.MAX_ARGUMENT)]
 LIMITS = dict(num_layers=Annotated[int, Range(1, 100)], rank=Annotated[int, Range(0, 4096)], own_classes=list[SIZE],
               resample_filter=Sequence[float], pl_batch_shrink=Annotated[int, Range(1, 2**20)],
               mbstd_group_size=Annotated[int, Range(1, 2**20)] | None,

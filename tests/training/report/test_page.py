@@ -357,10 +357,10 @@ PLACES = {
     'selfinit.json': ['{"curve":$}', '{"curve":[[0,1],[1000,$],[$,3],[2000,1]]}'],
     'metric-x.jsonl': [
         '$', '{"results":{"x":$,"x/a":$},"metric":$,"snapshot_pkl":$}', '{"results":{"x":1,"warnings":$}}',
-        '{"results":{"x":1},"snapshot_pkl":"network-snapshot-' + '9' * 400 + '.pkl"}\n{"results":{"x":$},"snapshot_pkl":"n1.pkl"}'],
+        '{"results":{"x":1},"snapshot_pkl":"network-' + '9' * 400 + '.pkl"}\n{"results":{"x":$},"snapshot_pkl":"n1.pkl"}'],
     'stats.jsonl': [
-        '$', '{"Progress/kimg":{"num":1,"mean":$},"Loss/G/loss":{"num":1,"mean":1}}', '{"Progress/kimg":{"num":1,"mean":1},"x":$}',
-        '\n'.join(f'{{"Progress/kimg":{{"num":1,"mean":{kimg}}},"Timing/sec_per_tick":{{"num":1,"mean":$}},"x":{{"num":$,"mean":2}},'
+        '$', '{"Progress/kimg":{"num":1,"mean":$},"x":{"num":1,"mean":1}}', '{"Progress/kimg":{"num":1,"mean":1},"x":$}',
+        '\n'.join(f'{{"Progress/kimg":{{"num":1,"mean":{kimg}}},"x":{{"num":$,"mean":2}},"Timing/sec_per_tick":{{"num":1,"mean":$}},'
                   '"Diversity/cat":{"num":1,"mean":$},"Loss/G/loss":{"num":1,"mean":$}}' for kimg in range(4))],
     'log.txt': ['$\nNote: $'],
 }
