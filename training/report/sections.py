@@ -30,18 +30,17 @@ def heading(run: Run, name: str) -> str:
 
 def state(run: Run) -> str:
     """Whether the run is done, as far as its files tell."""
-    total = run.options.get('total_kimg')
+    total = run.total_kimg
     if run.ended.startswith('Stopped'):
         return 'stopped'
-    if run.ended.startswith('Done') or (isinstance(total, (int, float)) and run.kimg >= total * (1 - 1e-6) > 0):
+    if run.ended.startswith('Done') or (total is not None and run.kimg >= total * (1 - 1e-6) > 0):
         return 'done'
     return 'not finished'
 
 
 def progress(run: Run) -> dict[str, str]:
     """How far a run is, how long it took, how fast it is: {label with unit: number}."""
-    total = run.options.get('total_kimg')
-    of_total = f' of {number(total)}' if isinstance(total, (int, float)) else ''
+    of_total = '' if run.total_kimg is None else f' of {number(run.total_kimg)}'
     seconds = sum(value for _, value in run.series.get('Timing/sec_per_tick', []) if math.isfinite(value))
     facts = {'thousand images': number(run.kimg) + of_total, 'minutes of training': number(round(seconds / 60, 1))}
     if 'Timing/images_per_sec' in run.series:

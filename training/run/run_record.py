@@ -5,16 +5,15 @@ writes it or after a crash; what could not be read is said in `Run.problems`.
 """
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .run_dir import OPTIONS, RECORD, read_json
+from .run_dir import OPTIONS, RECORD, parse_json, read_json
 
-MAX_NUMBER = 1e300  # so that no range of a chart overflows
+MAX_NUMBER, MIN_NUMBER = 1e300, 1e-280  # so that no range of a chart overflows or vanishes
 MAX_NOTES = 100
 KIMG = 'Progress/kimg'
 NAN = math.nan
@@ -53,6 +52,11 @@ class Run:
     def kimg(self) -> float:
         """Thousands of images so far."""
         return last(self.series.get(KIMG, []), 0.0)
+
+    @property
+    def total_kimg(self) -> float | None:
+        """Thousands of images that were asked for, if the options say it."""
+        return _number(self.options.get('total_kimg'))
 
     @property
     def reals(self) -> Path | None:
@@ -110,7 +114,7 @@ def metric_line(value: dict[str, Any]) -> MetricLine | None:
     numbers = {str(name): number for name, entry in results.items() if (number := _number(entry)) is not None}
     snapshot = value.get('snapshot_pkl')
     snapshot = Path(snapshot).name if isinstance(snapshot, str) else ''
-    digits = re.search(r'(\d+)\.pkl$', snapshot)
+    digits = re.search(r'(\d{1,12})\.pkl$', snapshot)
     warnings = results.get('warnings', [])
     texts = [text for text in warnings if isinstance(text, str)] if isinstance(warnings, list) else []
     name = str(value.get('metric') or next(iter(numbers), ''))
@@ -120,7 +124,8 @@ def metric_line(value: dict[str, Any]) -> MetricLine | None:
 def find_frames(run_dir: Path) -> list[tuple[float, Path]]:
     """(thousands of images, picture) of fakes_init.png and fakes*.png, in order."""
     start = run_dir / 'fakes_init.png'
-    named = [(float(match[1]), path) for path in run_dir.glob('fakes*.png') if (match := re.fullmatch(r'fakes(\d+)', path.stem))]
+    named = [(float(match[1]), path) for path in run_dir.glob('fakes*.png')
+             if (match := re.fullmatch(r'fakes(\d{1,12})', path.stem))]
     return ([(0.0, start)] if start.is_file() else []) + sorted(named)
 
 
@@ -147,7 +152,9 @@ def _mean(entry: Any) -> float | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if abs(value) < MAX_NUMBER else NAN
+    if not abs(value) < MAX_NUMBER:
+        return NAN
+    return float(value) if abs(value) > MIN_NUMBER else 0.0
 
 
 def _read_object(run: Run, name: str) -> dict[str, Any]:
@@ -166,8 +173,8 @@ def _read_lines(run: Run, path: Path) -> Iterator[dict[str, Any]]:
     num_bad = 0
     for text in path.read_text(encoding='utf-8', errors='replace').splitlines():
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
+            value = parse_json(text)
+        except ValueError:
             value = None
         if isinstance(value, dict):
             yield value

@@ -348,6 +348,40 @@ def test_wrong_input_is_one_line_with_exit_code_2(tmp_path, monkeypatch, args, m
     assert not list(tmp_path.rglob('*.html'))
 
 
+ODD = {'huge': '1' + '0' * 400, 'digits': '9' * 6000, 'nan': 'NaN', 'inf': '-Infinity', 'large': '1e308', 'tiny': '5e-324',
+       'null': 'null', 'text': '"\\u0000\\ud800"', 'deep': '[' * 100_000, 'nested': '[' * 940 + ']' * 940,
+       'objects': '{"a":' * 940 + '1' + '}' * 940, 'list': '[1,[2]]', 'true': 'true', 'negative': '-1'}
+PLACES = {
+    'run.json': ['$', '{"command":$,"options":{"kimg":$,"selfinit":$},"data":{"x":$}}', '{"options":$,"data":$}'],
+    'transfer.json': ['$', '{"options":{"a":$}}'],
+    'selfinit.json': ['{"curve":$}', '{"curve":[[0,1],[1000,$],[$,3],[2000,1]]}'],
+    'metric-x.jsonl': [
+        '$', '{"results":{"x":$,"x/a":$},"metric":$,"snapshot_pkl":$}', '{"results":{"x":1,"warnings":$}}',
+        '{"results":{"x":1},"snapshot_pkl":"network-' + '9' * 400 + '.pkl"}\n{"results":{"x":$},"snapshot_pkl":"n1.pkl"}'],
+    'stats.jsonl': [
+        '$', '{"Progress/kimg":{"num":1,"mean":$},"x":{"num":1,"mean":1}}', '{"Progress/kimg":{"num":1,"mean":1},"x":$}',
+        '\n'.join(f'{{"Progress/kimg":{{"num":1,"mean":{kimg}}},"x":{{"num":$,"mean":2}},"Timing/sec_per_tick":{{"num":1,"mean":$}},'
+                  '"Diversity/cat":{"num":1,"mean":$},"Loss/G/loss":{"num":1,"mean":$}}' for kimg in range(4))],
+    'log.txt': ['$\nNote: $'],
+}
+
+
+@pytest.mark.parametrize('odd', ODD)
+def test_no_odd_value_breaks_the_page(tmp_path, odd):
+    """In files that a report does without."""
+    for number, (name, content) in enumerate((name, content) for name, contents in PLACES.items() for content in contents):
+        run_dir = write_run(tmp_path / f'{number:05d}-x', lines=[stats_line(1), stats_line(2)])
+        (run_dir / name).write_text(content.replace('$', ODD[odd]))
+        report_of(run_dir)
+
+
+@pytest.mark.parametrize('value', ['1' + '0' * 400, 'NaN', '-Infinity', '[1]', 'null', '"x"'])
+def test_odd_lengths_of_training(tmp_path, value):
+    run_dir = write_run(tmp_path / '00000-x', lines=[stats_line(1)])
+    (run_dir / 'training_options.json').write_text(f'{{"total_kimg": {value}, "ada_target": {value}}}')
+    assert 'not finished' in report_of(run_dir).text
+
+
 def test_a_failed_write_leaves_the_former_page(run, monkeypatch):
     page = write_report(run)
     before = page.read_bytes()
