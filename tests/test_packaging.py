@@ -102,6 +102,15 @@ def test_imports_of_the_tests_are_the_declared_ones(project):
     assert not undeclared, f'tests import {sorted(undeclared)}, which pyproject.toml does not name'
 
 
+def test_files_beside_the_modules_are_installed():
+    setuptools = tomllib.loads((REPO / 'pyproject.toml').read_text())['tool']['setuptools']
+    found = {path for pattern in setuptools['packages']['find']['include'] for path in REPO.glob(f'{pattern.rstrip("*")}/**/*')
+             if path.is_file() and path.suffix not in ('.py', '.pyc')}
+    shipped = {path for package, patterns in setuptools['package-data'].items() for pattern in patterns
+               for path in (REPO / package.replace('.', '/')).glob(pattern)}
+    assert found and found <= shipped, f'not installed: {sorted(map(str, found - shipped))}'
+
+
 def test_installed_modules_exist_and_none_is_missing():
     tools = tomllib.loads((REPO / 'pyproject.toml').read_text())['tool']
     listed = tools['setuptools']['py-modules']

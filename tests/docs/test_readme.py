@@ -20,7 +20,7 @@ from training.data.image_files import ImageFiles
 from training.data.image_labels import read_labels
 from training.parallel.environment import VARIABLES, from_environment
 from training.report.curves import CURVES, DIVERSITY, NONFINITE
-from training.run.run_record import KIMG
+from training.run.run_history import KIMG
 
 TEXT = (REPO / 'README.md').read_text(encoding='ascii')
 COMMANDS = ('train_hyper', 'train', 'generate', 'dataset_tool', 'calc_metrics', 'export', 'metrics.classes',
