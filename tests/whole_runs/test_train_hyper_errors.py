@@ -211,7 +211,7 @@ def test_a_run_that_fails_ends_with_1(tmp_path, rgb_zip, source_pkl, monkeypatch
     result = call('--resume', source_pkl, '--data', rgb_zip, '--outdir', tmp_path / 'runs', *TINY, '--selfinit=distill')
     assert result.exit_code == 1 and 'self-initialisation diverged' in result.stderr and 'Traceback' not in result.output
     left = {path.name for path in next((tmp_path / 'runs').iterdir()).iterdir()}
-    assert left == {'run.json', 'transfer.json', 'log.txt'}
+    assert left == {'.lock', 'run.json', 'transfer.json', 'log.txt'}
 
 
 def test_a_failed_write_leaves_no_part_of_a_file(tmp_path, rgb_zip, source_pkl, monkeypatch):
