@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from torch_utils.allocator import keep_freed_memory
 from training.data.class_labels import NetworkLabels
-from training.data.image_grid import images_to_uint8
+from training.data.image_grid import to_pixels
 from training.snapshot.reading import open_snapshot
 
 from .graphed_generator import GraphedGenerator, check_device
@@ -45,7 +45,7 @@ class Sampler:
                 c = torch.from_numpy(labels[chunk])
                 with torch.inference_mode():
                     images = draw(z.to(self.device), c.to(self.device))
-                yield from images_to_uint8(images)
+                yield from to_pixels(images)
                 progress.update(len(images))
 
 

