@@ -14,6 +14,7 @@ import torch
 
 from .checkout import Checkout, identify
 from .known import applied, name_of, needed
+from .spawned import reaching_children
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_SCRIPT = 'train_hyper.py'
@@ -53,7 +54,7 @@ def main(words: tuple[str, ...], verbose: bool) -> None:
         is_own = script == OWN_SCRIPT and not checkout.has(script)
         work = own_work(checkout, args) if is_own else stock_work(checkout, script, args)
         if work is not None:
-            in_checkout(checkout, work)
+            in_checkout(checkout, None if is_own else checkout.path / script, work)
     except (click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
@@ -111,12 +112,12 @@ def prepared_run(args: list[str]) -> Path | None:
     return Path(name) if name else None
 
 
-def in_checkout(checkout: Checkout, work: Callable[[], object]) -> None:
-    """Do the work with the checkout's packages in front of this project's, and what breaks mended."""
+def in_checkout(checkout: Checkout, script: Path | None, work: Callable[[], object]) -> None:
+    """Do the work with the checkout's packages in front of this project's, and what breaks mended, also in its children."""
     sys.path[:0] = [str(checkout.path), str(ROOT)]
     patches = needed(checkout)
     click.echo(f'{checkout.kind} with patches: {", ".join(map(name_of, patches)) or "none"}', err=True)
-    with applied(patches):
+    with reaching_children(checkout, script), applied(patches):
         work()
 
 
