@@ -150,7 +150,7 @@ def cached_judge(
     if net is None:
         net = train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
         try:
-            _save_judge(net, path)
+            save_judge(net, path)
         except OSError as error:
             print(f'Warning: the classifier was not kept for the next time: {error}', file=sys.stderr, flush=True)
     return net.to(device)
@@ -176,7 +176,8 @@ def judge_identity(net: JudgeNet) -> str:
     return f'classifier-{digest.hexdigest()[:32]}'
 
 
-def _save_judge(net: JudgeNet, path: Path) -> None:
+def save_judge(net: JudgeNet, path: Path) -> None:
+    """Keep the weights; OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part, open(part, 'wb') as file:  # torch tells a full disk only through an opened file
         torch.save({name: value.cpu() for name, value in net.state_dict().items()}, file)
