@@ -55,14 +55,22 @@ def test_mends_reach_spawned_processes(host, tmp_path, gpus):
     result = stock_train(host, tmp_path, tmp_path / 'source.pkl', gpus)
     assert result.returncode == 0, result.stderr
     seen = [json.loads((tmp_path / f'seen-{rank}.json').read_text()) for rank in range(gpus)]
-    assert seen == gpus * [dict(shape=[2, 3, 16, 16], is_worker=True, beta=0.0, total=gpus, own='patches_own_conv2d_gradfix')]
+    assert seen == gpus * [dict(shape=[2, 3, 16, 16], is_worker=True, beta=0.0, total=gpus, own='patches_own_conv2d_gradfix',
+                                w_avg=source.mapping.w_avg.tolist())]
+
+
+def test_stock_training_cannot_go_on_from_a_hyper_snapshot(host, tmp_path):
+    G = make_hyper(make_source())
+    legacy.save_network_pkl(tmp_path / 'hyper.pkl', dict(G=G, D=None, G_ema=G))
+    result = stock_train(host, tmp_path, tmp_path / 'hyper.pkl', 1)
+    assert result.returncode == 1 and 'export.py --class' in result.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize('where', ['script', 'data'])
 def test_a_process_that_cannot_begin_ends_its_parent(tmp_path, where):
     """The parent writes more than a pipe holds to a child that reads no further."""
     host = make_host(tmp_path / 'host', LAYOUTS[0])
-    (host / 'ends.py').write_text(f'''import multiprocessing
+    (host / 'ends.py').write_text(f"""import multiprocessing
 
 if __name__ != '__main__' and {where == 'script'}:
     raise KeyError('no second time')
@@ -76,7 +84,7 @@ class Data:
 
 if __name__ == '__main__':
     multiprocessing.get_context('spawn').Process(target=print, args=(Data(), bytes(1 << 20))).start()
-''')
+""")
     result = run(tmp_path, host, 'ends.py', timeout=120)
     assert result.returncode != 0 and "Error: a process of the script cannot begin: KeyError: 'no second time'" in result.stderr
 

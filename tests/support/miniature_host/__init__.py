@@ -20,7 +20,12 @@ COPIED = {'dnnlib': ['__init__', 'util', 'files', 'urls'],
           'training': ['__init__', 'augment', 'dataset'],
           'training/data': ['__init__', 'image_dataset', 'image_files', 'image_labels', 'class_labels']}
 
-GONE = 'import torch\nfrom pkg_resources import parse_version\n\nknown = parse_version(torch.__version__) < parse_version("1.11.0a")\n'
+# The version of PyTorch is asked of a module that is gone.
+GONE = """import torch
+from pkg_resources import parse_version
+
+known = parse_version(torch.__version__) < parse_version('1.11.0a')
+"""
 
 STYLEGAN3 = [
     ('skip_w_avg_update: bool = False', 'update_emas: bool = False'),

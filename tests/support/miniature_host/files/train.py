@@ -12,6 +12,7 @@ import dnnlib
 import legacy
 from torch_utils import misc
 from torch_utils.ops import conv2d_gradfix
+from training import training_loop
 
 try:
     from training import networks
@@ -44,13 +45,14 @@ def subprocess_fn(rank, data, out, resume, gpus):
     G = networks.Generator(6, images.label_dim, 5, images.resolution, images.num_channels, mapping_kwargs=dict(num_layers=2),
                            **(sizes if networks.__name__.endswith('2') else dict(synthesis_kwargs=sizes)))
     misc.copy_params_and_buffers(resumed, G, require_all=False)
+    training_loop.print_summary(G.train(), 2, device)
     loader = torch.utils.data.DataLoader(Seen(images), batch_size=2, num_workers=1, pin_memory=True)
     pixels, pids, betas = next(iter(loader))
     total = torch.ones([], device=device)
     if gpus > 1:
         torch.distributed.all_reduce(total)
     report = dict(shape=list(pixels.shape), is_worker=pids[0].item() != os.getpid(), beta=betas[0].item(), total=total.item(),
-                  own=conv2d_gradfix.conv2d.__module__)
+                  own=conv2d_gradfix.conv2d.__module__, w_avg=G.mapping.w_avg.tolist())
     with open(f'{out}-{rank}.json', 'w') as file:
         json.dump(report, file)
 
