@@ -26,7 +26,7 @@ from torch_utils import persistence
 try:
     from torch_utils.ops import grid_sample_gradfix, upfirdn2d
 except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
-    sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)  # type: ignore[assignment]
+    sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
     from torch_utils.ops import grid_sample_gradfix, upfirdn2d
     del sys.modules['pkg_resources']
 

@@ -24,7 +24,7 @@ from torch_utils import misc, persistence
 try:
     from torch_utils.ops import bias_act, conv2d_resample, fma, upfirdn2d
 except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
-    sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)  # type: ignore[assignment]
+    sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
     from torch_utils.ops import bias_act, conv2d_resample, fma, upfirdn2d
     del sys.modules['pkg_resources']
 

@@ -107,7 +107,7 @@ def test_data_smaller_than_the_batch_is_noted(command, source_pkl, rgb_zip):
 @pytest.mark.parametrize('labels, heads, texts', [
     ([0, 1] * 3, 3, ['has 3 classes (cat, dog, owl)', 'has 2 without names', 'name them', 'unconditional source']),
     ([0, 1, 2, 3], 3, ['has 3 classes (cat, dog, owl)', 'has 4']),
-    ([0, 1, 2], 5, ['has a discriminator of 5 classes beside a generator of 3']),  # put together by hand
+    ([0, 1, 2], 5, ['different label dimensions (G 3, D 5, G_ema 3)']),  # put together by hand
 ])
 def test_a_hyper_snapshot_with_other_classes(labels, heads, texts, source_pkl, tmp_path):
     G, D = make_hyper(legacy.load_network_pkl(source_pkl)['G_ema']), make_hyper_D(make_source_D())
