@@ -1,6 +1,7 @@
 """The state file: always a whole one, whatever fails."""
 
 import errno
+import zipfile
 
 import numpy as np
 import pytest
@@ -71,6 +72,28 @@ def judge_of(content):
     net = class_judge.JudgeNet(3, 16, 2)
     net.out = torch.nn.Linear(290_000, 1)
     return net
+
+
+def test_a_damaged_state_is_refused(tmp_path):
+    """Any byte of the weights: torch itself reads such a file without a word."""
+    path = tmp_path / 'training-state-000000004.pt'
+    write_state(path, dict(images_done=4, weights=torch.zeros(1000)))
+    whole = path.read_bytes()
+    place = whole.index(bytes(4000)) + 2000
+    path.write_bytes(whole[:place] + b'\x01' + whole[place + 1:])
+    with pytest.raises(ValueError, match=r'not a readable training state \(it is damaged \(the checksum'):
+        read_state(path)
+
+
+def test_a_state_that_is_larger_than_its_file(tmp_path):
+    write_state(tmp_path / 'state.pt', dict(images_done=4, weights=torch.zeros(1_000_000)))
+    with (zipfile.ZipFile(tmp_path / 'state.pt') as stored,
+          zipfile.ZipFile(tmp_path / 'packed.pt', 'w', zipfile.ZIP_DEFLATED) as packed):
+        for name in stored.namelist():
+            packed.writestr(name, stored.read(name))
+    assert read_state(tmp_path / 'state.pt')['images_done'] == 4
+    with pytest.raises(ValueError, match='compressed records'):
+        read_state(tmp_path / 'packed.pt')
 
 
 def test_the_newest_is_the_one_with_most_images(tmp_path):
