@@ -120,9 +120,6 @@ def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, options:
         raise ValueError(f'{resume} is hyper-modulated already: leave out --selfinit and --no-cond-transfer to go on with it, '
                          'or give an unconditional source')
     G = source['G_ema']
-    if 'D' in source and source['D'].c_dim != G.c_dim:
-        raise ValueError(f'{resume} has a discriminator of {source["D"].c_dim} classes beside a generator of {G.c_dim}: give the '
-                         'snapshot as a run wrote it, or leave its D out, to train a new one')
     growth = match_classes(resume, G, source['class_names'], data.class_names, data.label_dim, options.freeze_old_classes)
     for option, (network, name) in SHAPING.items():
         if network in source and option in given:

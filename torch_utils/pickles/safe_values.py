@@ -11,6 +11,7 @@ No handler allocates more than a small multiple of the bytes that the file reall
 import io
 import math
 import re
+import sys
 from collections import OrderedDict
 from typing import Any
 
@@ -121,6 +122,8 @@ def _from_bytes(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray[
         raise ValueError('an array without content')
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f'an array of shape {tuple(shape)} and type {dtype}, but {len(content)} bytes are there')
+    if dtype.kind == 'U' and (np.frombuffer(content, np.dtype(np.uint32).newbyteorder(dtype.byteorder)) > sys.maxunicode).any():
+        raise ValueError('an array of text with numbers that are no characters')
     return np.frombuffer(bytearray(content), dtype).reshape(shape, order=order) if content else np.empty(shape, dtype)
 
 

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dnnlib.errors import cut
+
 from .run_dir import OPTIONS, RECORD, parse_json, read_json
+from .text_lines import text_lines
 
 MAX_NUMBER, MIN_NUMBER = 1e300, 1e-280  # so that no range of a chart overflows or vanishes
 MAX_NOTES = 100
@@ -171,7 +174,7 @@ def _read_lines(run: RunHistory, path: Path) -> Iterator[dict[str, Any]]:
     if not path.is_file():
         return
     num_bad = 0
-    for text in path.read_text(encoding='utf-8', errors='replace').splitlines():
+    for text in text_lines(path):
         try:
             value = parse_json(text)
         except ValueError:
@@ -190,11 +193,14 @@ def _read_log(run: RunHistory) -> None:
     if not path.is_file():
         return
     notes: dict[str, None] = {}
-    line = ''
-    for line in filter(str.strip, path.read_text(encoding='utf-8', errors='replace').splitlines()):
+    line, num_left_out = '', 0
+    for line in filter(str.strip, text_lines(path)):
         if line.startswith(('Note:', 'Warning:')):
-            notes[' '.join(line.split())] = None
-    run.notes = list(notes)[-MAX_NOTES:]
-    if len(notes) > MAX_NOTES:
-        run.problems.append(f'log.txt has {len(notes)} notes and warnings; the last {MAX_NOTES} are shown')
-    run.ended = line if line.startswith(('Done', 'Stopped')) else ''
+            notes[cut(' '.join(line.split()))] = None
+            if len(notes) > MAX_NOTES:
+                del notes[next(iter(notes))]
+                num_left_out += 1
+    run.notes = list(notes)
+    if num_left_out:
+        run.problems.append(f'log.txt has {num_left_out + MAX_NOTES} notes and warnings; the last {MAX_NOTES} are shown')
+    run.ended = cut(line.rstrip('\n')) if line.startswith(('Done', 'Stopped')) else ''
