@@ -5,7 +5,6 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from dnnlib.archives import warn_made_anew
@@ -82,7 +81,7 @@ def kept_state(path: Path) -> dict[str, Any] | None:
 def label_vectors(data: DataFacts) -> torch.Tensor:
     """The labels of all images of the data, float32 [N, K]."""
     with contextlib.closing(open_dataset(data.dataset)) as dataset:
-        return torch.from_numpy(np.stack([dataset.get_label(index) for index in range(len(dataset))]))
+        return torch.from_numpy(dataset.labels())
 
 
 def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,

@@ -10,7 +10,6 @@ import torch
 import dnnlib
 from metrics.features.detectors import Detector, get_detector
 from metrics.features.feature_stats import FeatureStats, gather_rows
-from metrics.features.labelled_images import class_labels
 from metrics.features.sampling import LatentSampler, generate_images, generation_batch, prepare_generator, seeded_noise
 
 from .features import feature_cache
@@ -148,7 +147,7 @@ def draw_items(dataset: Any, num_items: int, in_turn: bool = False) -> np.ndarra
         return np.arange(num_items)
     order = np.random.default_rng(SUBSET_SEED).permutation(len(dataset))
     if in_turn:
-        labels = class_labels(dataset).numpy()[order]
+        labels = dataset.classes()[order]
         by_class = np.argsort(labels, kind='stable')
         turn = np.empty_like(by_class)  # images of the same class that stand before
         turn[by_class] = np.arange(len(order)) - np.searchsorted(labels[by_class], labels[by_class])

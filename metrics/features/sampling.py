@@ -35,7 +35,7 @@ class LatentSampler:
             if dataset.label_dim != c_dim:
                 raise ValueError(f'the network has {c_dim} classes, the data set {dataset.name} has {dataset.label_dim}: '
                                  'give the data that the network was trained on')
-            self.labels = np.stack([dataset.get_label(index) for index in range(len(dataset))])
+            self.labels = dataset.labels()
             dataset.close()
 
     def latents(self, num: int, *several: int) -> torch.Tensor:

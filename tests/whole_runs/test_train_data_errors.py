@@ -91,9 +91,9 @@ def test_hostile_and_damaged_data(command, name, source_pkl, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason='Windows has no such names')
-def test_names_that_no_terminal_can_show(command, source_pkl, tmp_path):
+def test_names_that_are_not_utf8(command, source_pkl, tmp_path):
     folder = tmp_path / 'data'
     folder.mkdir()
     (folder / os.fsdecode(b'\xff.png')).write_bytes(b'no picture')
     result = call(command, '--data', folder, '--outdir', tmp_path / 'runs', *conditional(command, source_pkl))
-    check_refused(result, '?.png is not a readable image')
+    check_refused(result, '\u00ff.png is not a readable image')

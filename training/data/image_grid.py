@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from dnnlib.errors import printable
 from dnnlib.files import whole_file
 
 MIN_FONT_PX = 10  # smaller letters cannot be read
@@ -76,6 +77,7 @@ def _font(size_px: int, text: str) -> Any:
 
 
 def _shorten(name: str) -> str:
+    name = printable(name)  # Pillow draws no line breaks, and no halves of characters
     return name if len(name) <= MAX_NAME_CHARS else f'{name[:MAX_NAME_CHARS - 3]}...'
 
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from PIL import Image, features
 
-from training.data.image_files import DECODING_ERRORS
+from training.data.picture_formats import usable_formats
 
 MAX_FRAMES = 24
 MAX_WIDTH, MAX_HEIGHT = 1280, 4096  # pixels; taller grids have many rows of classes
@@ -65,15 +65,17 @@ def read_picture(path: Path, alt: str, kimg: float, coded: Coded) -> Picture:
     try:
         key = file_key(path)
         return Picture(alt, key, coded.get(key) or encode(path), kimg)
-    except DECODING_ERRORS as error:
+    except Exception as error:  # damaged files let Pillow raise almost anything
         raise ValueError(f'{path.name} could not be read: {" ".join(str(error).split())}') from error
 
 
 def encode(path: Path) -> str:
     """A picture file as data URI, no larger than MAX_WIDTH x MAX_HEIGHT, as WebP where Pillow has it, else JPEG."""
+    if not path.is_file():
+        raise ValueError('not a regular file')
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # a grid of large images is large
-        with Image.open(path) as file:
+        with Image.open(path, formats=usable_formats()) as file:
             picture = file.convert('RGB')
     picture.thumbnail((MAX_WIDTH, MAX_HEIGHT), Image.Resampling.BOX, reducing_gap=None)
     buffer = io.BytesIO()

@@ -102,3 +102,10 @@ def test_names_beyond_ascii_are_drawn():
     black = np.zeros([1, 32, 32, 1], np.uint8)
     umlaut, accent = (np.asarray(make_grid(black, 1, [name])) for name in ('gr\u00fcn', 'gr\u00e9n'))
     assert not np.array_equal(umlaut, accent)
+
+
+@pytest.mark.parametrize('name', ['new\nline', 'a\r\nb', '\udce9', '\U0001f436\u200d', '\u732b', '\0', '', '\x1b[31m',
+                                  '\u202eabc'])
+def test_any_name_can_be_drawn(name):
+    grid = np.asarray(make_grid(noise_images(2, 32, 32, 3), 1, [name, 'b']))
+    assert grid.shape[0] == 2 * 32

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -400,3 +401,13 @@ def test_a_failed_write_leaves_the_former_page(run, monkeypatch):
     monkeypatch.setattr(os, 'replace', fail)
     assert run_cli(run).exit_code == 1
     assert page.read_bytes() == before and not list(run.glob('.report*'))
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
+def test_pictures_start_no_program_and_wait_for_no_pipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, 'Popen', lambda *args, **kwargs: pytest.fail('a program was started'))
+    (tmp_path / 'a.png').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n')
+    os.mkfifo(tmp_path / 'b.png')
+    for name in ('a.png', 'b.png'):
+        with pytest.raises(ValueError, match='could not be read'):
+            image_tag(tmp_path / name, name, {})
