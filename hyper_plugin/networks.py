@@ -103,7 +103,9 @@ class BatchCodes:
     """
 
     def __init__(self, v: torch.Tensor):
-        """v: [N, L, S], a code per image and copy of w; L is 1 where all copies have the same."""
+        """v: [N, L, S], a code per image and copy of w; L may be 1: all copies have the same."""
+        if v.shape[1] > 1 and bool((v == v[:, :1]).all()):
+            v = v[:, :1]
         _values, index, counts = torch.unique(v.detach().flatten(1), dim=0, return_inverse=True, return_counts=True)
         is_sorted = bool((index[1:] >= index[:-1]).all())
         self.order = None if is_sorted else stable_order(index)
@@ -438,7 +440,6 @@ class HyperSynthesis(host.SynthesisNetwork):
         if code is None:
             misc.assert_shape(ws, [None, self.num_ws, self.w_dim + self.code_size])
             ws, v = ws.to(torch.float32).split([self.w_dim, self.code_size], dim=2)
-            v = v[:, :1] if bool((v == v[:, :1]).all()) else v
         else:
             v = code[:, None]
         batch = BatchCodes(v)
