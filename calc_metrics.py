@@ -34,8 +34,8 @@ Metrics: {', '.join(list_valid_metrics())}
               'gan_train and memorization. Metrics *_per_class and dc5k5_full also measure them as if they were generated.')
 @click.option('--detector', default='inception', show_default=True, metavar='NAME|PATH|URL',
               help="Network that gives the features: inception (each metric's usual one; fetched once), dinov2 or dinov2:FILE "
-                   '(fetched once, or weights from a file), classifier (learns from the labelled real images, no download), or '
-                   'a TorchScript file.')
+                   '(fetched once, or weights from a file), imagenet (an installed package, no download), classifier (learns '
+                   'from the labelled real images, no download), or a TorchScript file.')
 @click.option('--num-gen', type=click.IntRange(min=2), help='Images to generate; the count becomes part of the name, as in '
               "fid5k_full.  [default: the metric's, 50000 for most]")
 @click.option('--max-real', type=click.IntRange(min=2), help='Most real images, drawn at random, for FID, KID, '

@@ -34,7 +34,8 @@ class Resolution(click.ParamType):
 @click.command(epilog=f'Example: {EXAMPLE}')
 @click.option('--source', metavar='DIR|ZIP|NAME', required=True,
               help='Folder or zip of pictures, or builtin:letters (drawn letters, unlabelled), builtin:digits (handwritten '
-                   'digits, 50 of each, to train on) or builtin:digits-test (the other digits, to judge with). Labels come '
+                   'digits, 50 of each, to train on), builtin:digits-test (the other digits, to judge with), or of MNIST '
+                   'builtin:mnist20, builtin:mnist50, builtin:mnist200 (so many of each) and builtin:mnist-test. Labels come '
                    "from the source's dataset.json, else from its class folders (two or more, every picture in one).")
 @click.option('--dest', metavar='DIR|ZIP', required=True,
               help='Zip archive to write (an older one is replaced) or folder (empty or absent, outside of the source).')

@@ -64,7 +64,7 @@ OPTIONS: tuple[tuple[str, Any, str], ...] = (
     ('--metrics', str, 'Metrics of snapshots, names with commas, as calc_metrics.py has them, or none; network-best.pkl is '
                        'the snapshot that is best by the first one.  [default: none]'),
     ('--metrics-ticks', COUNT, 'Ticks between measurements, which save a snapshot too.  [default: --snap]'),
-    ('--metrics-detector', str, 'Network that gives the features: inception, dinov2, classifier, or a TorchScript file.'),
+    ('--metrics-detector', str, 'Network that gives the features: inception, dinov2, imagenet, classifier, or TorchScript.'),
     ('--metrics-num-gen', click.IntRange(min=2), "Images to generate for a metric.  [default: the metric's, 50000 for most]"),
     ('--tick', POSITIVE, 'Thousands of images between status lines.'),
     ('--workers', click.IntRange(min=0), 'Processes that load images; 0 is the training process.  [default: 3 on CUDA, else 0]'),

@@ -26,7 +26,7 @@ COMMAND = 'train_hyper.py'
 SHAPING = dict(hyper_rank=('G_ema', 'rank'), code_dim=('G_ema', 'code_dim'), finetune=('G_ema', 'finetune'),
                d_cond=('D', 'd_cond'))
 # An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. At the full
-# rate of the preset classes are recognised sooner, but have less variety on the way (benchmarks/transfer/selfinit.py, full-rate).
+# rate of the preset classes are recognised sooner, but have less variety on the way (benchmarks/results/selfinit, full-rate).
 HYPER_RATE = 0.2
 EMA_RAMPUP = 0.05  # at first the average must follow: classes start far from their end
 

@@ -52,10 +52,10 @@ class MetricOptions:
 
     G: the generator, called as G(z, c, **G_kwargs). dataset_kwargs: construct_class_by_name's arguments for the real data;
     test_dataset_kwargs: for held-out real data, where a metric takes them. num_gpus: processes; rank: of this one. cache:
-    keep features of real images on disk. detector: 'inception' (NVLabs' networks), 'dinov2', 'classifier', a TorchScript
-    file, or a metrics.features.detectors.Detector. seed: fixes latents, labels and subsets. num_gen, max_real: counts of images;
-    None is the metric's standard. batch_size: images at a time in the detector. num_workers: processes that read images; None:
-    by device. run_dir: where pictures go; None: nowhere. shared: kept for the next metrics of the same generator, data and
+    keep features of real images on disk. detector: 'inception' (NVLabs' networks), 'dinov2', 'imagenet', 'classifier',
+    TorchScript, or a metrics.features.detectors.Detector. seed: fixes latents, labels, subsets. num_gen, max_real: counts of
+    images; None is the metric's standard. batch_size: images at a time in the detector. num_workers: processes that read images;
+    None: by device. run_dir: where pictures go; None: nowhere. shared: kept for the next metrics of the same generator, data and
     seed. facts: what is worth knowing beside the values, JSON-ready; filled on the way.
     """
 

@@ -13,6 +13,8 @@ from metrics.features.neighbours import BLOCK, count_within, kth_neighbour_dista
 from . import metric_utils
 from .metric_options import MetricOptions
 
+NEAREST_K = 3
+
 
 def compute_pr(
     opts: MetricOptions, max_real: int | None, num_gen: int, nhood_size: int, row_batch_size: int = BLOCK,
@@ -31,6 +33,11 @@ def compute_pr(
     x, y = (stats.get_all_torch().to(torch.float16).to(place) for stats in (real, made))  # NVLabs' precision of features
     block = min(row_batch_size, col_batch_size, BLOCK)
     return covered_share(y, x, nhood_size, block), covered_share(x, y, nhood_size, block)
+
+
+def precision_recall(real: torch.Tensor, made: torch.Tensor, k: int = NEAREST_K) -> dict[str, float]:
+    """real: [N, D], made: [M, D], more than k of each. Returns {'precision': ..., 'recall': ...}."""
+    return dict(precision=covered_share(made, real, k), recall=covered_share(real, made, k))
 
 
 def covered_share(probes: torch.Tensor, points: torch.Tensor, k: int, block: int = BLOCK) -> float:

@@ -26,7 +26,7 @@ def project():
     return tomllib.loads((REPO / 'pyproject.toml').read_text())['project']
 
 
-def ranges(project, extras=('demo', 'export', 'test')):
+def ranges(project, extras=('demo', 'docs', 'export', 'test')):
     lines = [*project['dependencies'], *(line for extra in extras for line in project['optional-dependencies'][extra])]
     return [Requirement(line) for line in lines]
 
@@ -90,7 +90,7 @@ def test_imports_of_the_commands_are_the_declared_ones(project):
     folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks', 'exporting', 'patches']
     code = imported_packages([*REPO.glob('*.py'), *sources(*folders)])
     needed = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=())}
-    optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=('demo', 'export'))}
+    optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=('demo', 'export', 'mnist'))}
     optional.add('triton')      # torch's CUDA builds bring it
     assert needed <= code <= optional, f'undeclared: {sorted(code - optional)}, unused: {sorted(needed - code)}'
 

@@ -19,7 +19,8 @@ The generator learnt from {num_train} training images. It was asked for {num_gen
 
 - recognised: share that a classifier of real images puts into the class asked for. It learnt from {num_judge_train:,} of them;
   *real: recognised* is its share of the {num_held_out} others.
-- spread: per-pixel standard deviation within the class, over that of the training images. 1 is as varied as these.
+- spread: mean distance between two images of the class, reduced to 8x8, over that of the training images. 1 is as varied as
+  these.
 - KID: kernel distance to the training images of the class. 0 is best.
 - memorization: distance to the nearest training image, over that of the test images (medians). Near 0 are copies.
 - GAN-train: share of the test images recognised by a classifier that learnt from the generated images alone. In brackets:

@@ -2,8 +2,8 @@
 
 Two numbers per class:
 - recognised: the share of images generated for the class that a classifier trained on real images assigns to it;
-- spread: per-pixel standard deviation within the class, averaged over pixels and channels, generated over real
-  (1 = as varied as the real images; a generator that collapsed to one image per class has 0, however well recognised).
+- spread: mean distance between two images of the class, reduced to 8x8, generated over real (1 = as varied as the real
+  images; a generator that collapsed to one image per class has 0, however well recognised).
 
 Command: python -m metrics.classes --network=SNAPSHOT.pkl --train=train.zip --test=test.zip
 
@@ -20,6 +20,7 @@ from tqdm import tqdm
 import dnnlib
 from dnnlib.files import whole_file
 from metrics.features.labelled_images import LabelledImages, check_labelled, folder_kwargs, load_labelled
+from metrics.features.spread import spread
 from training.data.class_labels import given_class_names
 from training.data.image_grid import images_to_uint8
 from training.snapshot.reading import open_snapshot
@@ -35,8 +36,8 @@ TABLE_HEAD = """\
 TABLE_NOTE = """
 Recognised: share of {num_gen_per_class} generated images a class (seed {seed}) that a classifier assigns to the class asked
 for. It learnt from {num_judge_train} real images; of {num_held_out} others, held out, it is right on {real_recognised:.1%}
-(mean over classes). Spread: per-pixel standard deviation within a class, over that of the {num_train} training images (1 = as
-varied); the {num_test} test images, which the generator never saw, have {real_spread:.2f}.
+(mean over classes). Spread: mean distance between two images of a class, reduced to 8x8, over that of the {num_train} training
+images (1 = as varied); the {num_test} test images, which the generator never saw, have {real_spread:.2f}.
 """
 
 
@@ -51,28 +52,25 @@ class ConditionalGenerator(Protocol):
     def __call__(self, z: torch.Tensor, c: torch.Tensor, *, noise_mode: str) -> torch.Tensor: ...
 
 
-def class_deviation(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """Standard deviation of every pixel over the images of a class, averaged over pixels and channels. Returns float64 [K].
-
-    The sum of squares is divided by n - 1, so classes with different numbers of images compare; each needs 2 or more.
-    """
+def class_spreads(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """spread() of the images of each class, of which each needs 2 or more: float64 [K]."""
     check_labelled(images, labels, num_classes)
     counts = torch.bincount(labels, minlength=num_classes)
     if counts.min() < 2:
         raise ValueError(f'class {int(counts.argmin())} has a single image: the spread of a class needs at least 2')
-    return torch.stack([images[labels == k].double().std(dim=0).mean() for k in range(num_classes)])
+    return torch.tensor([spread(images[labels == k]) for k in range(num_classes)], dtype=torch.float64)
 
 
-def class_spread(
+def relative_spreads(
     fakes: torch.Tensor, fake_labels: torch.Tensor, reals: torch.Tensor, real_labels: torch.Tensor, num_classes: int
 ) -> torch.Tensor:
-    """class_deviation of the generated images over that of the real ones: float64 [K], 1 = as varied as real."""
+    """class_spreads() of the generated images over those of the real ones: float64 [K], 1 = as varied as real."""
     if fakes.shape[1:] != reals.shape[1:]:
         raise ValueError(f'generated and real images differ in shape: {list(fakes.shape[1:])} and {list(reals.shape[1:])}')
-    real = class_deviation(reals, real_labels, num_classes)
+    real = class_spreads(reals, real_labels, num_classes)
     if not real.all():
         raise ValueError(f'the real images of class {int(real.argmin())} are all the same: no spread to compare with')
-    return class_deviation(fakes, fake_labels, num_classes) / real
+    return class_spreads(fakes, fake_labels, num_classes) / real
 
 
 @torch.no_grad()
@@ -134,8 +132,8 @@ def judge_generator(
     fakes, asked = generate_classes(G, num_gen, seed, device)
     shares, confusion = recognised_share(judge.net, fakes, asked, K)
     real_shares, _ = recognised_share(judge.net, held_out.images, held_out.labels, K)
-    spreads = class_spread(fakes, asked, train.images, train.labels, K)
-    real_spreads = class_spread(test.images, test.labels, train.images, train.labels, K)
+    spreads = relative_spreads(fakes, asked, train.images, train.labels, K)
+    real_spreads = relative_spreads(test.images, test.labels, train.images, train.labels, K)
     columns = zip(train.class_names, shares, spreads, real_shares, real_spreads, strict=True)
     return {
         'classes': [

@@ -14,13 +14,11 @@ Shapes: N images, D features, K classes.
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
-from metrics import metric_utils
 from metrics.features.labelled_images import open_labelled, shrink
 from metrics.features.neighbours import nearest, placed
 from metrics.metric_options import MetricOptions
@@ -28,10 +26,10 @@ from metrics.registry import register_metric
 from training.data.image_grid import make_grid, save_image
 
 from .class_features import (
-    DETECTOR,
     ClassFeatures,
-    check_num_gen,
     checked_class_names,
+    generated_features,
+    generated_images,
     held_out_features,
     named_values,
     real_features,
@@ -51,10 +49,9 @@ def memorization(opts: MetricOptions) -> dict[str, float]:
     if opts.test_dataset_kwargs is None:
         raise ValueError('memorization needs real images that the network has not seen: give them with --test-data')
     names = checked_class_names(opts)
-    detector = metric_utils.get_feature_detector(opts, DETECTOR['detector_url'])
     train = real_features(dataclasses.replace(opts, max_real=None), names)
     held_out = held_out_features(opts, names)
-    generated, images = _features_and_images(opts, names, detector)
+    generated, images = generated_features(opts, names), generated_images(opts, names, PICTURE_RESOLUTION).images
     if opts.rank != 0:
         return {}  # the first process has the values for all
     distances = training_distances(train, held_out, generated, opts.device)
@@ -115,19 +112,6 @@ def closest_pairs(distances: Distances, generated: ClassFeatures, num_pairs: int
     num_pairs = min(num_pairs, int(generated.counts().min()))
     order = np.argsort(distances.generated, kind='stable')
     return np.stack([order[generated.labels[order] == label][:num_pairs] for label in range(len(generated.class_names))])
-
-
-def _features_and_images(opts: MetricOptions, names: list[str], detector: Any) -> tuple[ClassFeatures, torch.Tensor]:
-    """Features of the generated images, and the images themselves, uint8 [N, C, H, W], averaged down."""
-    num_gen = check_num_gen(opts, names)
-    stats = metric_utils.FeatureStats(capture_all=True, capture_labels=True, max_items=num_gen)
-    images = []
-    progress = opts.progress.sub('Features of generated images', num_gen)
-    for made, classes in metric_utils.generate_images(opts, num_gen, balanced_labels=True):
-        stats.append_torch(detector(made, **DETECTOR['detector_kwargs']), opts.num_gpus, opts.rank, classes)
-        images.append(metric_utils.gather(shrink(made, PICTURE_RESOLUTION), opts).cpu())
-        progress.update(stats.num_items)
-    return ClassFeatures(stats.get_all(), stats.get_labels(), names), torch.cat(images)[:num_gen]
 
 
 def _picture_of_pairs(

@@ -1,4 +1,5 @@
-"""FID, KID, density and coverage of every class apart: the mean over classes is the headline, each class has its line.
+"""FID, KID, precision and recall, density and coverage of every class apart: the mean over classes is the headline, each class
+has its line.
 
 Real and generated images of one class are compared with each other; a generator that makes good images of the wrong class
 does badly here, though not in the metrics over all images. With --test-data there are also the values of the held-out real
@@ -11,9 +12,12 @@ distance too large, the more so the fewer they are (Binkowski et al. 2018, arXiv
 import numpy as np
 
 from metrics.density_coverage import NEAREST_K, as_reference, equal_numbers_density_coverage
+from metrics.features.neighbours import placed
 from metrics.frechet_inception_distance import NEEDED, frechet_distance
 from metrics.kernel_inception_distance import kernel_distance
 from metrics.metric_options import MetricOptions
+from metrics.precision_recall import NEAREST_K as BALL_K
+from metrics.precision_recall import precision_recall
 from metrics.registry import register_metric
 
 from .class_features import (
@@ -59,6 +63,18 @@ def dc_per_class(opts: MetricOptions) -> dict[str, float]:
     def measure(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         found = equal_numbers_density_coverage(x, y, NEAREST_K, opts.seed, opts.device)
         return {f'dc_per_class_{name}': value for name, value in found.items()}
+
+    return _values(opts, measure, real, fake)
+
+
+@register_metric(num_gen=NUM_GEN, higher_is_better=True, needs=('detector', 'classes'), least_images=BALL_K + 1)
+def pr_per_class(opts: MetricOptions) -> dict[str, float]:
+    """Precision and recall (k = 3) within each class, and their means."""
+    real, fake = _both(opts)
+
+    def measure(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        found = precision_recall(placed(x, opts.device), placed(y, opts.device))
+        return {f'pr_per_class_{name}': value for name, value in found.items()}
 
     return _values(opts, measure, real, fake)
 

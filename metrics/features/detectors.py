@@ -3,6 +3,7 @@
     inception    the metric's own network as NVLabs publish it: Inception V3 of 2015-12-05, or VGG16; TorchScript
     dinov2       DINOv2 ViT-L/14 (Oquab et al. 2023, arXiv:2304.07193), for Frechet and kernel distances in its space
                  (Stein et al. 2023, arXiv:2306.04675); dinov2:FILE takes the weights from a file, also of ViT-S and ViT-B
+    imagenet     EfficientNet-Lite0, trained on ImageNet; its weights are an installed package (extra 'imagenet'), no download
     classifier   a small network trained on the labelled real data itself: needs no download
     PATH or URL  any TorchScript file that takes uint8 images [N, 3, H, W]
 
@@ -21,6 +22,7 @@ import torch
 
 import dnnlib
 
+from . import efficientnet_lite
 from .class_judge import dataset_judge
 from .vision_transformer import load_vision_transformer
 
@@ -30,7 +32,8 @@ DINOV2_URL = 'https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14/dinov2_vitl14_
 
 NUM_ATTEMPTS = 3  # to download
 DIGEST_CHARS = 16  # of SHA-256, in identities
-NAMES = ('inception', 'dinov2', 'classifier')
+NAMES = ('inception', 'dinov2', 'imagenet', 'classifier')
+IMAGENET_SIDE = 128  # pixels that images are resized to: benchmarks/transfer/enlargement.py
 
 
 class Detector(Protocol):
@@ -45,7 +48,7 @@ class Detector(Protocol):
 def get_detector(
     spec: str, device: torch.device | str, dataset_kwargs: dict[str, Any] | None = None, cache: bool = True
 ) -> Detector:
-    """The detector that spec names: 'inception', 'dinov2', 'dinov2:FILE', 'classifier', or the path or URL of TorchScript.
+    """The detector that spec names: 'inception', 'dinov2', 'dinov2:FILE', 'imagenet', 'classifier', or TorchScript's path or URL.
 
     dataset_kwargs: the real data that the classifier learns from; cache: keep it on disk. Raises OSError, ValueError in one line.
     """
@@ -57,12 +60,16 @@ def get_detector(
     name, _, file = spec.partition(':')
     if name == 'dinov2':
         return _from_file(DinoDetector, file or DINOV2_URL, str(device))
+    if spec == 'imagenet':
+        return _from_file(ImageNetDetector, efficientnet_lite.find_weights(), str(device))
     return _from_file(ScriptDetector, INCEPTION_URL if spec == 'inception' else spec, str(device))
 
 
 def check_detector(spec: str, wanted: Collection[str]) -> None:
     """ValueError, before a detector learns, unless that of this name takes the keywords wanted. A file is opened to see."""
-    if spec.partition(':')[0] == 'dinov2' or (spec == 'classifier' and set(wanted) != {'no_output_bias'}):
+    if spec == 'imagenet':
+        efficientnet_lite.find_weights()
+    if spec.partition(':')[0] == 'dinov2' or spec == 'imagenet' or (spec == 'classifier' and set(wanted) != {'no_output_bias'}):
         _only_features(spec, wanted)
     elif spec not in NAMES and set(wanted) != {'return_features'}:
         script = get_detector(spec, 'cpu')
@@ -132,6 +139,19 @@ class DinoDetector:
     def __call__(self, images: torch.Tensor, **wanted: bool) -> torch.Tensor:
         _only_features(self.identity, wanted)
         return self.network.embed(three_channels(images.to(self.device)))
+
+
+class ImageNetDetector:
+    """EfficientNet-Lite0 on images resized to IMAGENET_SIDE, which is part of its identity. path: the published weights."""
+
+    def __init__(self, path: str, identity: str, device: str):
+        self.identity, self.device = f'{identity} {IMAGENET_SIDE}px', device
+        self.network = efficientnet_lite.load_efficientnet_lite(path).to(device)
+
+    @torch.no_grad()
+    def __call__(self, images: torch.Tensor, **wanted: bool) -> torch.Tensor:
+        _only_features(self.identity, wanted)
+        return self.network.embed(efficientnet_lite.resize(three_channels(images.to(self.device)), IMAGENET_SIDE))
 
 
 class ClassifierDetector:

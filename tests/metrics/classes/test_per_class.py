@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from metrics.classes.class_features import ClassFeatures, each_class, generated_features, named_values, real_features
-from metrics.classes.per_class import dc_per_class, few_images_warning, fid_per_class, kid_per_class, mean_cov
+from metrics.classes.per_class import dc_per_class, few_images_warning, fid_per_class, kid_per_class, mean_cov, pr_per_class
 from metrics.features import class_judge
 from metrics.features.detectors import get_detector
 from metrics.features.labelled_images import load_labelled
@@ -74,7 +74,7 @@ def bars(tmp_path_factory):
     return save_bars(tmp_path_factory.mktemp('bars') / 'bars.zip', 20, seed=1)
 
 
-METRICS = [fid_per_class, kid_per_class, dc_per_class]
+METRICS = [fid_per_class, kid_per_class, dc_per_class, pr_per_class]
 
 
 def test_a_generator_that_knows_its_classes_does_well(bars):
@@ -82,6 +82,7 @@ def test_a_generator_that_knows_its_classes_does_well(bars):
     assert list(good)[:4] == ['fid_per_class', 'fid_per_class/top', 'fid_per_class/middle', 'fid_per_class/bottom']
     assert all(good[f'{name}/bottom'] < 0.05 * blind[f'{name}/bottom'] for name in ('fid_per_class', 'kid_per_class'))
     assert all(good[f'{name}/top'] == blind[f'{name}/top'] for name in ('fid_per_class', 'kid_per_class'))
+    assert good['pr_per_class_recall'] > 0.5 and blind['pr_per_class_recall/bottom'] == 0
     assert good['dc_per_class_coverage'] > 0.8 and blind['dc_per_class_coverage/bottom'] == 0
     assert good['fid_per_class'] == pytest.approx(np.mean([good[f'fid_per_class/{name}'] for name in NAMES]))
 
@@ -187,7 +188,7 @@ def test_fewer_images_than_neighbours_are_said_with_the_class(tmp_path):
         dc_per_class(options(few))
 
 
-@pytest.mark.parametrize('name, least', [('kid_per_class', 2), ('dc_per_class', 6)])
+@pytest.mark.parametrize('name, least', [('kid_per_class', 2), ('dc_per_class', 6), ('pr_per_class', 4)])
 def test_small_classes_are_said_before_images_are_read_or_made(name, least, tmp_path, monkeypatch):
     def measured_by_name(num_per_class, held_out=None):
         train = save_bars(tmp_path / 'few.zip', num_per_class, seed=0)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.features import detectors
+from metrics.features import detectors, efficientnet_lite
 from metrics.features.detectors import get_detector, three_channels
 from tests.metrics.features.test_vision_transformer import random_weights
 from tests.support.metric_scenes import Everything, Features, data_kwargs, save_script, write_data
@@ -71,7 +71,7 @@ def test_a_file_url(tmp_path):
 
 
 @pytest.mark.parametrize('spec, match', [
-    ('inceptoin', "'inceptoin' is neither a file nor one of inception, dinov2, classifier"),
+    ('inceptoin', "'inceptoin' is neither a file nor one of inception, dinov2, imagenet, classifier"),
     ('classifier', 'give --data'),
 ])
 def test_unknown_names(spec, match):
@@ -143,3 +143,16 @@ def test_a_classifier_is_kept_only_where_it_may_be(cache, tmp_path, cache_dir, m
 def test_classifier_needs_labels(tmp_path):
     with pytest.raises(ValueError, match='no class labels'):
         get_detector('classifier', 'cpu', data_kwargs(write_data(tmp_path / 'data.zip')))
+
+
+def test_imagenet(monkeypatch):
+    detector = get_detector('imagenet', 'cpu')
+    assert detector.identity.startswith('efficientnet-lite0') and detector.identity.endswith(f' {detectors.IMAGENET_SIDE}px')
+    gray = images(channels=1)
+    found = detector(gray, return_features=True)
+    assert found.shape == (5, 1280) and torch.equal(found, detector(three_channels(gray), return_features=True))
+    with pytest.raises(ValueError, match='has features alone'):
+        detector(gray, no_output_bias=True)
+    monkeypatch.setattr(efficientnet_lite, 'PACKAGE', 'no_such_package')
+    with pytest.raises(OSError, match='not installed'):
+        detectors.check_detector('imagenet', ['return_features'])

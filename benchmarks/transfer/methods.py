@@ -1,0 +1,60 @@
+"""The methods that the transfer study compares: the command of each and what it is asked beyond the common options."""
+import dataclasses
+
+HYPER_RATE, FULL_RATE = '--glr=0.0005', '--glr=0.0025'  # what train_hyper.py and train.py take by themselves at 32x32
+
+# The settings of all methods are equal. By themselves train_hyper.py and train.py differ in the average of the weights, and in
+# path length regularisation, which the hyper-modulated generator lacks.
+COMMON = ('--batch=16', '--mbstd-group=4', '--aug=ada', '--ema-kimg=1', '--device=cpu', '--threads=1')
+OF_COMMAND = {'train_hyper.py': (), 'train.py': ('--cond=1', '--pl-weight=0')}
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """command: the script that trains. from_source: it starts from the source model, else from random weights of its size."""
+
+    command: str
+    options: tuple[str, ...] = ()
+    from_source: bool = True
+
+
+def _hyper(*options: str) -> Method:
+    return Method('train_hyper.py', options)
+
+
+def _splice(*options: str) -> Method:
+    """The source's weights are copied, what reads the class is new, and everything goes on learning."""
+    return Method('train.py', options)
+
+
+METHODS = {
+    # Ours
+    'hyper': _hyper('--selfinit'),
+    'no-contrastive': _hyper('--selfinit', '--contrastive=none'),
+    # What people do today
+    'splice': _splice(),
+    'splice-low': _splice(HYPER_RATE),
+    'splice-freezed': _splice('--freezed=2'),
+    'scratch': Method('train.py', from_source=False),
+    'splice-ramp': _splice('--cond-ramp=4,8'),
+    'splice-freezed-low': _splice('--freezed=2', HYPER_RATE),
+    'splice-ramp-low': _splice('--cond-ramp=4,8', HYPER_RATE),
+    'scratch-low': Method('train.py', (HYPER_RATE,), from_source=False),
+    # Parts of ours
+    'full-rate': _hyper('--selfinit', FULL_RATE),
+    'full-rate-no-contrastive': _hyper('--selfinit', FULL_RATE, '--contrastive=none'),
+    'random': _hyper('--hyper-scale=0.1'),
+    'random-unit': _hyper('--hyper-scale=1'),
+    'distill': _hyper('--selfinit=distill', '--selfinit-kimg=20'),
+    'rank1': _hyper('--selfinit', '--hyper-rank=1'),
+    'rank4': _hyper('--selfinit', '--hyper-rank=4'),
+    'rank16': _hyper('--selfinit', '--hyper-rank=16'),
+    'finetune': _hyper('--selfinit', '--finetune'),
+    # Ours with other settings
+    'half-rate': _hyper('--selfinit', '--glr=0.00125'),
+    'full-rate-rank16': _hyper('--selfinit', FULL_RATE, '--hyper-rank=16'),
+    'full-rate-finetune': _hyper('--selfinit', FULL_RATE, '--finetune'),
+    'full-rate-gamma3': _hyper('--selfinit', FULL_RATE, '--gamma=3'),
+    'full-rate-contrastive-tenth': _hyper('--selfinit', FULL_RATE, '--contrastive-weight=0.001'),
+}
+FIRST = ('hyper', 'no-contrastive', 'splice', 'full-rate', 'full-rate-no-contrastive', 'splice-low', 'splice-freezed', 'scratch')

@@ -1,0 +1,52 @@
+"""The lines of results.jsonl by transfer and method, and the numbers that are shown of them."""
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from benchmarks.transfer.methods import METHODS
+
+Line = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A number of the tables: title, name among the values of a line, format. curve: it is drawn too."""
+
+    title: str
+    name: str
+    spec: str
+    curve: bool = False
+
+
+COLUMNS = (
+    Column('KID', 'kid_per_class', '.3f', curve=True), Column('recall', 'pr_per_class_recall', '.3f', curve=True),
+    Column('precision', 'pr_per_class_precision', '.3f'), Column('spread', 'spread', '.2f', curve=True),
+    Column('GAN-test', 'gan_test', '.1%', curve=True), Column('GAN-train', 'gan_train', '.1%'),
+    Column('copies', 'memorization_copies', '.1%'),
+)
+
+
+def of_transfer(lines: list[Line], transfer: str) -> dict[str, list[Line]]:
+    """Lines of each method, in the order of the table of methods."""
+    chosen = [line for line in lines if line['settings']['transfer'] == transfer]
+    found = {name: [line for line in chosen if line['settings']['method'] == name] for name in METHODS}
+    return {name: part for name, part in found.items() if part}
+
+
+def at_the_end(lines: list[Line]) -> list[Line]:
+    """Those of the last snapshots of runs."""
+    return [line for line in lines if line['kimg'] == line['settings']['kimg']]
+
+
+def at_time(lines: list[Line], minutes: float) -> dict[str, list[float]]:
+    """The numbers of curves after so many minutes, between snapshots, of each run that was on its way then."""
+    found: dict[str, list[float]] = {}
+    for seed in sorted({line['settings']['seed'] for line in lines}):
+        run = sorted((line for line in lines if line['settings']['seed'] == seed), key=lambda line: line['cpu_minutes'])
+        times = [line['cpu_minutes'] for line in run]
+        if times[0] <= minutes <= times[-1]:
+            for column in (column for column in COLUMNS if column.curve):
+                value = np.interp(minutes, times, [line['values'][column.name] for line in run])
+                found.setdefault(column.name, []).append(float(value))
+    return found

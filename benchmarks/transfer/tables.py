@@ -1,0 +1,108 @@
+"""results.jsonl as tables, curves and pictures: results.md, curves-TRANSFER.png and grid-TRANSFER.png beside it.
+
+    python -m benchmarks.transfer.tables [--outdir=DIR] [--workdir=DIR]
+"""
+import statistics
+from pathlib import Path
+
+import click
+
+from benchmarks.digits_task import ROOT, write_text
+from benchmarks.transfer.judging import read_lines
+from benchmarks.transfer.methods import COMMON, METHODS
+from benchmarks.transfer.pictures import curves, side_by_side
+from benchmarks.transfer.results import COLUMNS, Line, at_the_end, at_time, of_transfer
+from benchmarks.transfer.transfers import TRANSFERS
+
+NOTE = """
+Mean over seeds, and the range where there are several. Compared with the test images, which no method has seen: KID, recall and
+precision (k = 3) of each class by `{detector}`, mean over classes; spread, the mean distance between two
+images of a class reduced to 8x8, over that of the test images. GAN-test: share of {num_gen} images a class that a classifier of
+real images puts into the class asked for. GAN-train: share of test images that a classifier recognises after learning from
+generated ones. Copies: share nearer to a training image than 99% of the test images. Minutes: CPU time of one thread, the
+start of the program included. *Real images* are the training images in place of generated ones.
+"""
+
+
+def cell(values: list[float], spec: str) -> str:
+    """Mean, and the range of several values."""
+    if not values:
+        return '-'
+    mean = format(statistics.fmean(values), spec)
+    return mean if len(values) == 1 else f'{mean} ({min(values):{spec}} to {max(values):{spec}})'
+
+
+def markdown_row(cells: list[str]) -> str:
+    """One line of a table."""
+    return f'| {" | ".join(cells)} |\n'
+
+
+def markdown_head(cells: list[str]) -> str:
+    """The first column is text, the others are numbers."""
+    return markdown_row(cells) + '|---' + '|---:' * (len(cells) - 1) + '|\n'
+
+
+def end_table(methods: dict[str, list[Line]]) -> str:
+    """What each method reached at its last snapshot, and what real images have."""
+    text = markdown_head(['method', *(column.title for column in COLUMNS), 'minutes', 'images/s', 'seeds'])
+    for name, lines in methods.items():
+        ends = at_the_end(lines)
+        numbers = [cell([line['values'][column.name] for line in ends if column.name in line['values']], column.spec)
+                   for column in COLUMNS]
+        minutes = [line['cpu_minutes'] for line in ends]
+        rates = [1000 * line['kimg'] / (60 * line['cpu_minutes']) for line in ends]
+        text += markdown_row([name, *numbers, cell(minutes, '.1f'), cell(rates, '.0f'), str(len(ends))])
+    real = next(line['values'] for lines in methods.values() for line in at_the_end(lines))
+    reference = [real.get(f'{column.name}_reference') for column in COLUMNS]
+    numbers = ['-' if value is None else format(value, column.spec) for value, column in zip(reference, COLUMNS, strict=True)]
+    return text + markdown_row(['*real images*', *numbers, '-', '-', '-'])
+
+
+def time_table(methods: dict[str, list[Line]]) -> str:
+    """All methods after the time that the fastest one takes for the whole run."""
+    minutes = min(line['cpu_minutes'] for lines in methods.values() for line in at_the_end(lines))
+    curves = [column for column in COLUMNS if column.curve]
+    text = markdown_head([f'method, after {minutes:.1f} minutes', *(column.title for column in curves)])
+    for name, lines in methods.items():
+        found = at_time(lines, minutes)
+        text += markdown_row([name, *(cell(found.get(column.name, []), column.spec) for column in curves)])
+    return text
+
+
+def markdown(lines: list[Line]) -> str:
+    """All tables, and what they mean."""
+    text = '# Transfers, by hyper-modulation and by what people do today\n'
+    for transfer in TRANSFERS:
+        methods = of_transfer(lines, transfer)
+        if any(at_the_end(part) for part in methods.values()):
+            kimg = max(line['kimg'] for part in methods.values() for line in part)
+            text += (f'\n## {transfer}\n\nAfter {kimg},000 images:\n\n{end_table(methods)}\n{time_table(methods)}'
+                     f'\n![curves](curves-{transfer}.png)\n![pictures](grid-{transfer}.png)\n')
+    asked = ''.join(f'- {name}: `{" ".join([method.command, *method.options])}`\n' for name, method in METHODS.items())
+    return text + NOTE.format(**lines[-1]['judge']) + f'\nAll methods: `{" ".join(COMMON)}`, and:\n\n{asked}'
+
+
+@click.command()
+@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'transfer',
+              show_default='benchmarks/results/transfer', help='Where results.jsonl is, and what is made of it.')
+@click.option('--workdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
+              show_default=True, help='Where the runs are, for their pictures.')
+def main(outdir: Path, workdir: Path) -> None:
+    """Make tables, curves and pictures of the lines that the study has written."""
+    lines = read_lines(outdir / 'results.jsonl')
+    if not lines:
+        raise click.UsageError(f'{outdir / "results.jsonl"} has no lines yet: run python -m benchmarks.transfer first')
+    lines = [line for line in lines if line['judge'] == lines[-1]['judge']]  # numbers of different judges do not compare
+    write_text(outdir / 'results.md', markdown(lines))
+    for transfer in TRANSFERS:
+        methods = of_transfer(lines, transfer)
+        if methods:
+            curves(methods).savefig(outdir / f'curves-{transfer}.png', dpi=70)
+            grid = side_by_side(workdir, methods)
+            if grid:
+                grid.save(outdir / f'grid-{transfer}.png')
+    click.echo((outdir / 'results.md').read_text())
+
+
+if __name__ == '__main__':
+    main()

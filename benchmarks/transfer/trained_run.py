@@ -1,0 +1,108 @@
+"""One training run of the study: the command that makes it, and what is kept of it.
+
+A run that ended left run.json in its folder, with its settings. Equal settings, equal run: it is not repeated. A run that was
+cut off starts anew.
+"""
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from benchmarks.digits_task import run_command, write_text
+from benchmarks.transfer.methods import COMMON, METHODS, OF_COMMAND
+from benchmarks.transfer.transfers import TRANSFERS, Files
+
+SNAPSHOTS = 4  # of a run, at equal distances of 1,000 images or more
+RECORD = 'run.json'
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A run that is wanted."""
+
+    transfer: str
+    method: str
+    seed: int
+    kimg: int
+
+    def folder(self, workdir: Path) -> Path:
+        """Where the run lies."""
+        return workdir / self.transfer / f'{self.method}-seed{self.seed}-{self.kimg}kimg'
+
+
+def settings_of(cell: Cell, files: Files) -> dict[str, Any]:
+    """What a run depends on besides the program, JSON-ready."""
+    transfer, method = TRANSFERS[cell.transfer], METHODS[cell.method]
+    start = () if method.from_source else transfer.network
+    return dict(**dataclasses.asdict(cell), command=method.command,
+                options=[*COMMON, *OF_COMMAND[method.command], *transfer.options, *start, *method.options],
+                sha256={name: _digest(path) for name, path in dataclasses.asdict(files).items()})
+
+
+def finished_run(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | None:
+    """What train() left in the folder, if it was run with these settings."""
+    path = folder / RECORD
+    record = json.loads(path.read_text()) if path.is_file() else None
+    return record if record and record['settings'] == settings else None
+
+
+def train(folder: Path, settings: dict[str, Any], files: Files) -> dict[str, Any]:
+    """Trains in the folder, which is emptied first, and writes its run.json. ClickException if the command fails.
+
+    CPU time is that of this process' children since the call.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    method, kimg = METHODS[settings['method']], settings['kimg']
+    resume = [f'--resume={files.source}'] if method.from_source else []
+    started, cpu_started = time.time(), _child_seconds()
+    run_command(method.command, f'--outdir={folder}', f'--data={files.train}', *resume, f'--kimg={kimg}',
+                f'--seed={settings["seed"]}', *settings['options'], f'--tick={max(kimg / SNAPSHOTS, 1):g}', '--snap=1',
+                log=folder / 'output.log', threads=1)
+    minutes, cpu_minutes = (time.time() - started) / 60, (_child_seconds() - cpu_started) / 60
+    (run_dir,) = (path for path in folder.iterdir() if path.is_dir())
+    for state in run_dir.glob('*state*.pt'):
+        state.unlink()  # twice as large as a snapshot, and the run has ended
+    record = dict(settings=settings, minutes=minutes, cpu_minutes=cpu_minutes, versions=_versions(),
+                  selfinit=_selfinit(run_dir), snapshots=_snapshots(run_dir, started, cpu_minutes / minutes))
+    write_text(folder / RECORD, json.dumps(record, indent=1) + '\n')
+    return record
+
+
+def _snapshots(run_dir: Path, started: float, cpu_share: float) -> list[dict[str, Any]]:
+    """File, thousands of images and minutes since the start of each snapshot; the first is of before training."""
+    ticks = [json.loads(line) for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
+    found = []
+    for path in sorted(run_dir.glob('network-snapshot-*.pkl')):
+        kimg = int(path.stem.rpartition('-')[2])
+        tick = min(ticks, key=lambda tick: abs(tick['Progress/kimg']['mean'] - kimg))
+        minutes = (tick['timestamp'] - started) / 60
+        found.append(dict(path=f'{run_dir.name}/{path.name}', kimg=kimg, minutes=minutes, cpu_minutes=minutes * cpu_share,
+                          images_per_sec=tick['Timing/images_per_sec']['mean'], augment=tick['Progress/augment']['mean']))
+    return found
+
+
+def _selfinit(run_dir: Path) -> dict[str, Any] | None:
+    path = run_dir / 'selfinit.json'
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _child_seconds() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _versions() -> dict[str, Any]:
+    return dict(python=platform.python_version(), torch=version('torch'), numpy=version('numpy'), machine=platform.machine(),
+                cores=os.cpu_count())
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
