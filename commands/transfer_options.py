@@ -21,9 +21,9 @@ class TransferOptions(TrainingOptions):
     cmax: int = TrainingOptions.cmax
     pl_weight: float | None = None
     resume: str | None = option(
-        UserPath(), 'Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, ffhq512, ffhq1024, celebahq256, '
-        'lsundog256; or a snapshot of this command, to start from its classes. Or continue a stopped run exactly: its directory, '
-        'or latest.  [required]')
+        UserPath(), 'Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, ffhq512, ffhq1024, '
+        'celebahq256, lsundog256; or a snapshot of this command, to start from its classes. Or continue a stopped run exactly: '
+        'its directory, or latest.  [required]')
     kimg: float = option(POSITIVE, 'Training length in thousands of real images.', 200)
     snap: int = option(COUNT, 'Ticks between pictures and snapshots; the last state is always saved.', 10)
     glr: float | None = option(WEIGHT, "Learning rate of the hypernetwork and the class code.  [default: a fifth of --cfg's]")

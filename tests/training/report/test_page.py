@@ -410,4 +410,4 @@ def test_pictures_start_no_program_and_wait_for_no_pipe(tmp_path, monkeypatch):
     os.mkfifo(tmp_path / 'b.png')
     for name in ('a.png', 'b.png'):
         with pytest.raises(ValueError, match='could not be read'):
-            image_tag(tmp_path / name, name, {})
+            read_picture(tmp_path / name, name, 0, {})
