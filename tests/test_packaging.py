@@ -26,7 +26,7 @@ def project():
     return tomllib.loads((REPO / 'pyproject.toml').read_text())['project']
 
 
-def ranges(project, extras=('demo', 'export', 'test')):
+def ranges(project, extras=('demo', 'docs', 'export', 'test')):
     lines = [*project['dependencies'], *(line for extra in extras for line in project['optional-dependencies'][extra])]
     return [Requirement(line) for line in lines]
 

@@ -18,6 +18,7 @@ from .report import markdown, plot
 from .run import run
 
 RESULTS = ROOT / 'benchmarks' / 'results' / 'speed'
+PAGE = ROOT / 'docs' / 'speed.md'
 GROUPS = ('train', 'transfer', 'sample', 'part', 'memory')
 
 
@@ -59,17 +60,16 @@ def committed(devices: list[str]) -> dict[str, dict]:
     return {device: json.loads(path.read_text()) for device, path in found.items()}
 
 
-def fill_readme() -> None:
-    """Put the tables of the committed results into the README."""
-    readme = ROOT / 'README.md'
+def fill_committed_page() -> None:
+    """Put the tables of the committed results into docs/speed.md."""
     reports = [json.loads(path.read_text()) for name in ('cpu', 'cuda') if (path := RESULTS / f'{name}.json').is_file()]
-    write_text(readme, fill_page(readme.read_text(encoding='ascii'), reports))
+    write_text(PAGE, fill_page(PAGE.read_text(encoding='ascii'), reports))
 
 
 @click.command()
 @click.option('--quick', is_flag=True, help='About 3 minutes on 2 cores: fewer repeats, 32 and 64 pixels, 10 classes.')
 @click.option('--check', is_flag=True, help='Compare with the committed ratios; exit code 1 if one is more than 25 % worse.')
-@click.option('--readme', is_flag=True, help="Measure nothing, put the committed results' tables into README.md.")
+@click.option('--page', is_flag=True, help='Measure nothing; put the tables of the committed results into docs/speed.md.')
 @click.option('--device', 'devices', callback=check_device, type=click.Choice(['auto', 'cpu', 'cuda']), default='auto',
               show_default=True, help='What to measure; auto: the CPU, and the GPU if there is one.')
 @click.option('--threads', type=click.IntRange(min=1), help="Threads on the CPU  [default: PyTorch's choice]")
@@ -77,14 +77,14 @@ def fill_readme() -> None:
 @click.option('--tiny', is_flag=True, hidden=True)  # seconds instead of minutes, for a test
 @click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=RESULTS,
               show_default='benchmarks/results/speed', help='Where the results are written.')
-def main(quick: bool, check: bool, readme: bool, devices: list[str], threads: int | None, groups: list[str], tiny: bool,
+def main(quick: bool, check: bool, page: bool, devices: list[str], threads: int | None, groups: list[str], tiny: bool,
          outdir: Path) -> None:
     """Measure training iterations, sampling and the other work against the straightforward composition.
 
     Example: python -m benchmarks.speed --quick --threads=2
     """
-    if readme:
-        fill_readme()
+    if page:
+        fill_committed_page()
         return
     import torch
     if threads is not None:

@@ -1,4 +1,4 @@
-"""Regressions: ratios of a run that are worse than those that are committed, and the speed page of the README."""
+"""Regressions: ratios of a run that are worse than those that are committed, and the tables of docs/speed.md."""
 import re
 
 from .report import machine_line, tables
@@ -31,10 +31,10 @@ def regressions(committed: dict, measured: dict) -> list[str]:
 
 
 def fill_page(text: str, reports: list[dict]) -> str:
-    """The README's text with the tables of the reports between the two comments. ValueError without them."""
+    """The page's text with the tables of the reports between the two comments. ValueError without them."""
     page = '\n'.join(f'{machine_line(report)}\n\n' + '\n'.join(tables(report)) for report in reports)
     filled, count = PAGE.subn(lambda found: f'{found[1]}\n{page}\n{found[2]}', text)
     if count != 1:
-        raise ValueError(f'README.md has {count} places for the speed tables; expected one, between the comments '
+        raise ValueError(f'the page has {count} places for the speed tables; expected one, between the comments '
                          '"speed: benchmarks/results/speed" and "end of speed"')
     return filled

@@ -205,7 +205,7 @@ def test_the_reference_frees_memory_as_the_system_does_by_itself(monkeypatch):
     assert policies[-4:] == ['keep_freed_memory', 'all', 'return_freed_memory', 'all']
 
 
-def test_the_readme_shows_the_committed_results():
+def test_the_page_shows_the_committed_results():
     reports = [json.loads(path.read_text()) for name in ('cpu', 'cuda') if (path := speed.RESULTS / f'{name}.json').is_file()]
-    text = (speed.ROOT / 'README.md').read_text()
-    assert reports and bench_check.fill_page(text, reports) == text, 'python -m benchmarks.speed --readme fills the page'
+    text = speed.PAGE.read_text()
+    assert reports and bench_check.fill_page(text, reports) == text, 'python -m benchmarks.speed --page fills it'

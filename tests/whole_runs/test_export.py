@@ -250,6 +250,6 @@ def test_a_failed_write_leaves_nothing(hyper_pkl, tmp_path, monkeypatch):
     def fail(path, snapshot):
         raise MemoryError('no room')
 
-    monkeypatch.setattr('legacy.save_network_pkl', fail)
+    monkeypatch.setattr('exporting.targets.save_network_pkl', fail)
     refused('MemoryError: no room', f'--network={hyper_pkl}', '--class=cat', f'--out={tmp_path / "x.pkl"}', exit_code=1)
     assert not list(tmp_path.iterdir())

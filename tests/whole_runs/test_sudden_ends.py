@@ -7,9 +7,9 @@ import zipfile
 
 import pytest
 from PIL import Image
-from tests.support.commands.test_going_on import call, images_done
 
 from commands import launch
+from tests.commands.test_going_on import call, images_done
 from tests.support.commands import COMMAND, finish, only_run, start_command, ticks_told, wait_for
 from training.loop.training_state import find_state
 from training.run.run_lock import lock_run

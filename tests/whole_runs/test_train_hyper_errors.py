@@ -252,7 +252,7 @@ def test_a_failed_write_leaves_no_part_of_a_file(tmp_path, rgb_zip, source_pkl, 
     def fail(*args, **kwargs):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('legacy.pickle.dump', fail)
+    monkeypatch.setattr('training.snapshot.writing.pickle.dump', fail)
     result = call('--resume', source_pkl, '--data', rgb_zip, '--outdir', tmp_path / 'runs', *TINY, '--selfinit')
     assert result.exit_code == 1 and 'No space left' in result.stderr
     left = {path.name for path in next((tmp_path / 'runs').iterdir()).iterdir()}

@@ -21,7 +21,7 @@ warnings.simplefilter('error')
 sys.path.insert(0, sys.argv[1])
 import torch
 from tests.support.two_processes import gloo_threads
-from training import processes
+from training.parallel import processes
 
 out = Path(sys.argv[2])
 torch.set_num_threads(1)

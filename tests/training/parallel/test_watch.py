@@ -21,7 +21,7 @@ PROCESS = """
 import os, signal, sys, time, warnings
 warnings.simplefilter('error')
 import torch
-from training import processes, watch
+from training.parallel import processes, watch
 
 torch.set_num_threads(1)
 what = sys.argv[1]

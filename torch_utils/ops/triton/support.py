@@ -13,7 +13,7 @@ import sys
 
 import torch
 
-OPERATORS = ('triton_bias_act', 'triton_upfirdn2d', 'triton_adafm', 'triton_scaled_act')
+OPERATORS = ('bias_act', 'upfirdn2d', 'adafm', 'scaled_act')
 DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 BLOCK_ELEMENTS = 1024   # of a tile: 8 elements for each of the 128 threads of a block
 

@@ -67,11 +67,10 @@ def test_right_kernels_pass_the_check():
 
 
 @pytest.mark.parametrize(('module', 'name', 'share'), [
-    ('triton_bias_act', '_launch_forward', 1.1), ('triton_bias_act', '_launch_derivative', float('nan')),
-    ('triton_upfirdn2d', '_launch', 0.9),
-    ('triton_scaled_act', '_launch', 0.9), ('triton_adafm', 'forward', 1.1), ('triton_adafm', 'backward', 0)])
+    ('bias_act', '_launch_forward', 1.1), ('bias_act', '_launch_derivative', float('nan')), ('upfirdn2d', '_launch', 0.9),
+    ('scaled_act', '_launch', 0.9), ('adafm', 'forward', 1.1), ('adafm', 'backward', 0)])
 def test_wrong_kernels_do_not(module, name, share, monkeypatch):
-    module = importlib.import_module(f'torch_utils.ops.{module}')
+    module = importlib.import_module(f'torch_utils.ops.triton.{module}')
     right = getattr(module, name)
 
     def wrong(*arguments):
