@@ -94,7 +94,8 @@ def test_judging_is_apart_from_training(tmp_path, files, commands, monkeypatch):
     assert cells.run_cell(*call, Judge(), results, 'train').startswith('trained in') and not judged
     assert cells.run_cell(*call, Judge(), results) == '2 snapshots judged'
     assert cells.run_cell(*call, Judge(), results) == '0 snapshots judged'
-    assert cells.run_cell(*call, Judge(num_gen=9), results, 'judge') == '2 snapshots judged'
+    assert cells.run_cell(*call, Judge(num_gen=9), results, last=True) == '1 snapshots judged'
+    assert cells.run_cell(*call, Judge(num_gen=9), results, 'judge') == '1 snapshots judged'
     assert judged == [(8, 200), (4, 200), (8, 9), (4, 9)] and len(commands) == 1 and len(read_lines(results)) == 4
 
 
