@@ -21,7 +21,7 @@ STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3)
           (6, 3, 1, 320, 1))  # expansion, kernel, stride of the first block, channels, blocks
 STEM, HEAD, NUM_CLASSES = 32, 1280, 1000
 BATCH_NORM_EPSILON = 1e-3
-NORMS = dict(_conv_stem='_bn0', _expand_conv='_bn0', _depthwise_conv='_bn1', _project_conv='_bn2', _conv_head='_bn1')  # that follow
+NORMS = dict(_conv_stem='_bn0', _expand_conv='_bn0', _depthwise_conv='_bn1', _project_conv='_bn2', _conv_head='_bn1')  # follow
 
 
 class SameConv2d(torch.nn.Conv2d):
