@@ -1,1 +1,1 @@
-"""Experiments: each one command, each writes a table and a plot. `python -m benchmarks.demo`, `.speed`, `.transfer.selfinit`."""
+"""Experiments: each one command, each writes a table and a plot. `python -m benchmarks.demo`, `.speed`, `.transfer`."""
