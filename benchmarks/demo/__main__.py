@@ -33,7 +33,7 @@ def newest_snapshot(outdir: Path) -> Path:
 
 def measure(network: Path, data: dict[str, Path], num_gen: int, seed: int) -> dict[str, dict]:
     """The results of calc_metrics.py by metric. num_gen: images in all. Its files lie beside the network."""
-    found = {}
+    found: dict[str, dict] = {}
     for detector, names in METRICS.items():
         printed = run_command(
             'calc_metrics.py', f'--network={network}', f'--metrics={",".join(names)}', f'--data={data["train"]}',
