@@ -60,6 +60,7 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
         check_dataset(dataset)
         labelled = dataset.has_labels
         warnings = _check_labels(dataset, path, mirror) if cond else _say_ignored(dataset) if labelled else []
+        warnings += [f'{path}: {note}' for note in dataset.notes()]
         if subset is not None and len(dataset) < subset * (2 if mirror else 1):
             warnings.append(f'--subset={subset} asks for more than the {len(dataset)} images that {path} has: all are used')
         return DataFacts(
@@ -82,10 +83,9 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
 def _check_labels(dataset: ImageFolderDataset, path: str, mirror: bool) -> list[str]:
     """At least two classes, each with images, or vectors that say something; returns notes."""
     if not dataset.has_labels:
-        raise ValueError(f'{path} has no labels, which a class-conditional model needs: put a dataset.json with labels into it, '
-                         'or a sub-folder for each of two or more classes')
+        raise ValueError(f'{path} has no labels, which a class-conditional model needs: {dataset.why_unlabelled}')
     if not dataset.has_onehot_labels:
-        return _check_vectors(np.stack([dataset.get_label(index) for index in range(len(dataset))]), path, mirror)
+        return _check_vectors(dataset.labels(), path, mirror)
     if dataset.label_dim < 2:
         raise ValueError(f'{path} has one class only: a class-conditional model needs two or more; label the images')
     counts = dict(zip(dataset.class_names, dataset.class_counts(), strict=True))

@@ -12,6 +12,7 @@ import click
 
 import dnnlib
 from training.config import TrainingConfig
+from training.data.class_labels import list_names
 from training.loop.snapshot_metrics import check_metrics
 from training.parallel.processes import Member, check_devices, from_environment, join, rank_device, share_plan
 from training.parallel.spawning import start_processes
@@ -162,7 +163,7 @@ def _describe_labels(data: DataFacts) -> str:
         return 'none used'
     if not data.class_names:
         return f'vectors of {data.label_dim} numbers'
-    return f'{data.label_dim} classes: {", ".join(data.class_names[:12])}{" ..." if data.label_dim > 12 else ""}'
+    return f'{data.label_dim} classes: {list_names(list(data.class_names))}'
 
 
 def _describe_augmentation(config: TrainingConfig) -> str:

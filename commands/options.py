@@ -13,7 +13,7 @@ from dnnlib.schema import check
 from training.augment import augpipe_specs
 from training.run.run_dir import DEFAULT_RUNS_DIR
 
-from .cli import device_option, verbose_option
+from .cli import UserPath, device_option, verbose_option
 from .presets import PRESET_NAMES
 
 T = TypeVar('T', bound='TrainingOptions')
@@ -34,7 +34,7 @@ def option(kind: Any, text: str, default: Any = None, declaration: str | None = 
 class TrainingOptions:
     """What a user may choose; None leaves it to the preset."""
 
-    data: str | None = option(click.Path(), 'Training images: folder or zip, as dataset_tool.py makes it.')
+    data: str | None = option(UserPath(), 'Training images: folder or zip, as dataset_tool.py makes it.')
     cond: bool = option(click.BOOL, 'Use the labels of the data: a conditional model.', False)
     cond_ramp: str | None = option(str, 'START,END in thousands of images: train without classes up to START, with them in '
                                         'full from END on; against collapse on few images. In train.py with --cond=1.  '
@@ -56,9 +56,9 @@ class TrainingOptions:
     target: float | None = option(click.FloatRange(-1, 1), 'Mean sign of D(real) that --aug=ada holds.  [default: 0.6]')
     augpipe: str = option(click.Choice(list(augpipe_specs)), 'Which transforms augment: one group, or the first ones by their '
                                                              'initials.', 'bgc')
-    resume: str | None = option(str, 'Start from this snapshot, with its network sizes: a path, a URL, or ffhq256, ffhq512, '
-                                     'ffhq1024, celebahq256, lsundog256. Or go on exactly with a run that stopped: its '
-                                     'directory, or latest.  [default: from scratch]')
+    resume: str | None = option(UserPath(), 'Start from this snapshot, with its network sizes: a path, a URL, or ffhq256, '
+                                            'ffhq512, ffhq1024, celebahq256, lsundog256. Or continue a stopped run exactly: its '
+                                            'directory, or latest.  [default: from scratch]')
     freezed: int = option(click.IntRange(min=0), 'Layers of the discriminator that stay as they are, counted from the image.', 0)
     z_dim: int = option(COUNT, 'Dimensions of the latent z.', 512)
     w_dim: int = option(COUNT, 'Dimensions of the intermediate latent w.', 512)
@@ -84,7 +84,7 @@ class TrainingOptions:
     metrics: str | None = option(str, 'Metrics of snapshots, names with commas, as calc_metrics.py has them, or none; '
                                       'network-best.pkl is the snapshot that is best by the first one.  [default: none]')
     metrics_ticks: int | None = option(COUNT, 'Ticks between measurements, which save a snapshot too.  [default: --snap]')
-    metrics_detector: str = option(str, 'Network that gives the features: inception, dinov2, imagenet, classifier, or '
+    metrics_detector: str = option(UserPath(), 'Network that gives the features: inception, dinov2, imagenet, classifier, or '
                                         'TorchScript.', 'inception')
     metrics_num_gen: int | None = option(click.IntRange(min=2), "Images to generate for a metric.  [default: the metric's, "
                                                                 '50000 for most]')
@@ -102,7 +102,7 @@ def training_options(kind: type[TrainingOptions]) -> Callable[[Callable[..., Any
     """Decorator: the options of a dataclass, and outdir, device, dry_run, verbose."""
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         decorators: list[Callable[..., Any]] = [
-            click.option('--outdir', type=click.Path(file_okay=False), default=DEFAULT_RUNS_DIR, show_default=True,
+            click.option('--outdir', type=UserPath(file_okay=False), default=DEFAULT_RUNS_DIR, show_default=True,
                          help='Where run directories are made.'),
             *(_click_option(field) for field in dataclasses.fields(kind) if field.metadata),
             device_option,

@@ -12,6 +12,8 @@ import torch
 from hyper_plugin.class_growth import ClassGrowth, match_classes
 from hyper_plugin.grown_networks import grow_source
 from training.config import TrainingConfig
+from training.data.class_labels import split_names, unescape
+from training.data.name_encoding import clean_name
 from training.loop.preparation import open_dataset
 from training.run.run_dir import Run
 from training.snapshot.resume import check_images, check_source, load_source
@@ -100,7 +102,10 @@ def without_data(G: Any, classes: str | None) -> DataFacts:
     """What self-initialisation alone needs to know in place of a data set."""
     if not classes:
         raise ValueError('--no-cond-transfer found neither --data nor --classes: give one, for the number of classes')
-    names = [str(i) for i in range(int(classes))] if classes.isdecimal() else [name.strip() for name in classes.split(',')]
+    if classes.isdecimal():
+        names = [str(index) for index in range(int(classes))]
+    else:
+        names = [clean_name(unescape(name.strip())) for name in split_names(classes)]
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
         raise ValueError(f'--classes={classes}: expected 2 or more classes, as a number or as different names with commas')
     return DataFacts(name=f'{len(names)}classes', path='no data', resolution=G.img_resolution, num_channels=G.img_channels,
@@ -120,9 +125,6 @@ def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, options:
         raise ValueError(f'{resume} is hyper-modulated already: leave out --selfinit and --no-cond-transfer to go on with it, '
                          'or give an unconditional source')
     G = source['G_ema']
-    if 'D' in source and source['D'].c_dim != G.c_dim:
-        raise ValueError(f'{resume} has a discriminator of {source["D"].c_dim} classes beside a generator of {G.c_dim}: give the '
-                         'snapshot as a run wrote it, or leave its D out, to train a new one')
     growth = match_classes(resume, G, source['class_names'], data.class_names, data.label_dim, options.freeze_old_classes)
     for option, (network, name) in SHAPING.items():
         if network in source and option in given:

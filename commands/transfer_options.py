@@ -4,6 +4,7 @@ import dataclasses
 
 import click
 
+from .cli import UserPath
 from .options import COUNT, POSITIVE, WEIGHT, TrainingOptions, option
 
 
@@ -19,9 +20,10 @@ class TransferOptions(TrainingOptions):
     cbase: int | None = None
     cmax: int = TrainingOptions.cmax
     pl_weight: float | None = None
-    resume: str | None = option(str, 'Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, ffhq512, '
-                                     'ffhq1024, celebahq256, lsundog256; or a snapshot of this command, to start from its '
-                                     'classes. Or go on exactly with a run that stopped: its directory, or latest.  [required]')
+    resume: str | None = option(
+        UserPath(), 'Source: a snapshot of an unconditional StyleGAN2, as path or URL, or ffhq256, ffhq512, ffhq1024, '
+        'celebahq256, lsundog256; or a snapshot of this command, to start from its classes. Or continue a stopped run exactly: '
+        'its directory, or latest.  [required]')
     kimg: float = option(POSITIVE, 'Training length in thousands of real images.', 200)
     snap: int = option(COUNT, 'Ticks between pictures and snapshots; the last state is always saved.', 10)
     glr: float | None = option(WEIGHT, "Learning rate of the hypernetwork and the class code.  [default: a fifth of --cfg's]")
@@ -52,5 +54,5 @@ class TransferOptions(TrainingOptions):
                                             'each new class learns an offset of its own.', False, is_flag=True)
     cond_transfer: bool = option(None, 'Train on the labelled images, or stop after the self-initialisation.', True,
                                  declaration='--cond-transfer/--no-cond-transfer')
-    classes: str | None = option(str, 'Number of classes, or their names with commas, where --no-cond-transfer has no --data.',
-                                 metavar='N|NAMES')
+    classes: str | None = option(str, 'Number of classes, or their names separated by commas; a comma in a name is written \\,. '
+                                      'Only for --no-cond-transfer without --data.', metavar='N|NAMES')

@@ -5,9 +5,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from dnnlib.archives import warn_made_anew
 from dnnlib.files import is_disk_full
 from hyper_plugin import selfinit, transfer
 from training.config import TrainingConfig
@@ -69,10 +69,19 @@ def save_if_space(path: Path, state: dict[str, Any]) -> None:
         print(f'Warning: no space left to save in {path.parent}: it goes on, and saving is tried again; make space')
 
 
+def kept_state(path: Path) -> dict[str, Any] | None:
+    """The state of a self-initialisation that was stopped; None if there is none, or it cannot be used, which is said."""
+    try:
+        return read_state(path) if path.is_file() else None
+    except ValueError as error:
+        warn_made_anew('the self-initialisation', path, error)
+        return None
+
+
 def label_vectors(data: DataFacts) -> torch.Tensor:
     """The labels of all images of the data, float32 [N, K]."""
     with contextlib.closing(open_dataset(data.dataset)) as dataset:
-        return torch.from_numpy(np.stack([dataset.get_label(index) for index in range(len(dataset))]))
+        return torch.from_numpy(dataset.labels())
 
 
 def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,
@@ -84,7 +93,7 @@ def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, de
     if method == 'exact':
         return selfinit.exact(source, G, device, labels)
     path = run_dir / SELFINIT_STATE
-    saved = read_state(path) if path.is_file() else None
+    saved = kept_state(path)
     with StopSignals() as stop, open_bar(round(kimg * 1000), saved['images'] if saved else 0) as bar:
         def report(images: int, error: float) -> None:
             bar.update(images - bar.n)

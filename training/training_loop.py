@@ -121,7 +121,7 @@ def training_loop(
 
 def draw_latents(num_images: int, z_dim: int, dataset: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Fresh z [N, z_dim], and labels [N, label_dim] of images drawn uniformly from the data set."""
-    labels = np.stack([dataset.get_label(index) for index in np.random.randint(len(dataset), size=num_images)])
+    labels = dataset.labels(np.random.randint(len(dataset), size=num_images))
     return torch.randn([num_images, z_dim], device=device), torch.from_numpy(labels).to(device)
 
 

@@ -21,7 +21,7 @@ from training.data.image_files import ImageFiles
 from training.data.image_labels import read_labels
 from training.parallel.environment import VARIABLES, from_environment
 from training.report.curves import CURVES, DIVERSITY, NONFINITE
-from training.run.run_record import KIMG
+from training.run.run_history import KIMG
 
 PATHS = [REPO / 'README.md', *sorted((REPO / 'docs').glob('*.md'))]
 PAGES = {path.name: path.read_text(encoding='ascii') for path in PATHS}
@@ -201,7 +201,7 @@ def test_metrics_in_commands_and_results_exist():
 
 def test_make_targets_and_variables_exist():
     makefile = (REPO / 'Makefile').read_text()
-    for word in [word for words in MAKE_COMMANDS for word in words] + re.findall(r'`make ([a-z]+)`', EVERYTHING):
+    for word in [word for words in MAKE_COMMANDS for word in words] + re.findall(r'`make ([a-z-]+)`', EVERYTHING):
         name, is_variable, _ = word.partition('=')
         pattern = rf'^{name} \?=' if is_variable else rf'^{name}:'
         assert re.search(pattern, makefile, re.MULTILINE), word

@@ -18,7 +18,6 @@ from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
 from training.config import Arguments, DatasetConfig, TrainingConfig
 from training.parallel.exchange import from_first_process
 from training.run.progress import Progress
-from training.run.run_lock import leave_run_to_parent
 from training.snapshot.resume import resume_networks
 
 from .training_state import find_start, read_state
@@ -116,9 +115,7 @@ def real_batches(
 
 
 def leave_to_parent(_worker: int) -> None:
-    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved. Nor do they
-    hold the run directory, should training die before them."""
-    leave_run_to_parent()
+    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import torch
 
+from dnnlib.archives import check_archive
 from dnnlib.files import whole_file
 from torch_utils import misc, training_stats
 from training.parallel.exchange import gather_from_processes
 from training.run.progress import Progress
 from training.run.run_dir import SNAPSHOT_PATTERN
+from training.snapshot.soundness import listed, nonfinite
 
 from .diversity import DiversityAlarm
 from .optimizer_phases import Phase
@@ -135,6 +137,7 @@ def find_start(run_dir: Path) -> Path | None:
 def read_state(path: Path) -> dict[str, Any]:
     """The content of a state file, on the CPU. ValueError if it is damaged or of another program version."""
     try:
+        check_archive(path)
         state = torch.load(path, map_location='cpu', weights_only=True)
     except OSError:
         raise
@@ -157,5 +160,8 @@ def _fill(network: torch.nn.Module, saved: dict[str, torch.Tensor], name: str) -
     if {key: tensor.shape for key, tensor in ours.items()} != {key: tensor.shape for key, tensor in saved.items()}:
         raise ValueError(f'the training state is of another {name} than training_options.json describes: restore that file, or '
                          'start another run from the newest network-snapshot-*.pkl with --resume')
+    if bad := nonfinite(saved):
+        raise ValueError(f'the training state holds NaN or infinity in {name}.{listed(bad)}: start another run from an earlier '
+                         'network-snapshot-*.pkl with --resume')
     for key, tensor in ours.items():
         tensor.copy_(saved[key])

@@ -2,6 +2,9 @@
 
 This process is the launcher: its children find their place in environment variables, as from torchrun, and meet in a
 store that it keeps. Ctrl-C in a terminal reaches it alone, so that each child gets one signal from it and not two.
+
+torch's elastic_launch() does not tell processes that saved after a signal from ones that were killed, names the process that
+missed another as the cause, and if it is killed its children do not end.
 """
 
 from __future__ import annotations
