@@ -4,8 +4,8 @@ import json
 import tracemalloc
 
 import pytest
-from training.run.run_history import MAX_NOTES, read_history
 
+from training.run.run_history import MAX_NOTES, read_history
 from training.run.text_lines import MAX_LINE, text_lines
 
 
