@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from torch_utils.allocator import keep_freed_memory
 from training.data.class_labels import NetworkLabels
-from training.data.image_grid import images_to_uint8
+from training.data.image_grid import to_pixels
 from training.snapshot.reading import open_snapshot
 
 from .graphed_generator import GraphedGenerator, check_device
@@ -48,7 +48,7 @@ class Sampler:
                 with torch.inference_mode():
                     images = draw(z.to(self.device), c.to(self.device))
                     bad += [seed for seed, image in zip(seeds[chunk], images, strict=True) if not image.isfinite().all()]
-                yield from images_to_uint8(images)
+                yield from to_pixels(images)
                 progress.update(len(images))
         if bad:
             print(f'Warning: {len(bad)} of {len(seeds)} pictures have values that are not finite, as of seed {bad[0]}: the '

@@ -188,3 +188,26 @@ def test_help_has_an_example_and_defaults():
     assert result.exit_code == 0
     for text in ('python generate.py --class=cat --seeds=0-63', '[default: 0-15]', '[default: const]', 'newest network-snapshot'):
         assert text in ' '.join(result.output.split())
+
+
+def test_two_classes_never_share_a_file(make_snapshot, tmp_path):
+    names = ['+', '=', 'new\nline']
+    snapshot = make_snapshot(3, class_names=names)
+    for name in names:
+        assert generate(f'--network={snapshot}', f'--class={name}', '--seeds=0', f'--outdir={tmp_path}').exit_code == 0
+    for index, name in enumerate(names):
+        result = generate(f'--network={snapshot}', f'--class={name}:1,{names[index - 1]}:1', '--seeds=0', f'--outdir={tmp_path}')
+        assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.iterdir())) == 6
+    assert generate(f'--network={snapshot}', '--grid', '--seeds=0', f'--outdir={tmp_path}').exit_code == 0
+
+
+def test_names_with_commas_and_mixes_between_the_ends(make_snapshot, tmp_path):
+    snapshot = make_snapshot(3, class_names=['x, y', 'a:0.5', 'owl'])
+    for ends in ('x\\, y,a:0.5', 'x\\, y,owl:1\\,a\\\\:0.5:1'):
+        result = generate(f'--network={snapshot}', f'--interpolate={ends}', '--seeds=0', '--steps=2', f'--outdir={tmp_path}')
+        assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.iterdir())) == 2
+    result = generate(f'--network={snapshot}', '--interpolate=x, y,owl', '--seeds=0', f'--outdir={tmp_path}')
+    assert result.exit_code == 2 and 'a comma in a name is written' in result.output
+    assert 'backslash before a comma' in ' '.join(generate('--help').output.split())

@@ -13,6 +13,7 @@ import torch
 import dnnlib
 from torch_utils import misc
 from torch_utils.ops import bias_act
+from training.data.name_encoding import clean_names
 
 from .reading import load_network_pkl
 from .source_names import resolve_resume
@@ -114,7 +115,7 @@ def load_source(resume_pkl: str) -> dict[str, Any]:
         raise ValueError(f'{resume_pkl} has networks of different label dimensions ({found}): give the snapshot as a run wrote '
                          'it, or leave its D out, to train a new one')
     return {**present, 'G': present.get('G', present.get('G_ema')), 'G_ema': present.get('G_ema', present.get('G')),
-            'class_names': data.get('class_names') or []}
+            'class_names': clean_names(data.get('class_names') or [])}
 
 
 def resume_networks(resume_pkl: str, networks: dict[str, Any]) -> dict[str, CopyReport]:

@@ -4,8 +4,8 @@ import json
 import tracemalloc
 
 import pytest
-
 from training.run.run_record import MAX_NOTES, read_run
+
 from training.run.text_lines import MAX_LINE, text_lines
 
 
