@@ -17,7 +17,7 @@ from typing import Any
 import click
 import torch
 
-from dnnlib.errors import MACHINE_ERRNOS, describe_os_error, input_message
+from dnnlib.errors import MACHINE_ERRNOS, cut, describe_os_error, input_message
 from training.run.run_dir import newest_snapshot
 
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no larger one
@@ -74,7 +74,7 @@ def _as_click_error(error: Exception) -> click.ClickException:
     if isinstance(error, OSError):
         return RunError(describe_os_error(error))
     first_line = str(error).strip().partition('\n')[0]
-    return RunError(f'{type(error).__name__}: {first_line or "no message"} (--verbose shows where)')
+    return RunError(f'{type(error).__name__}: {cut(first_line) or "no message"} (--verbose shows where)')
 
 
 def resolve_device(name: str) -> torch.device:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from training.config import DatasetConfig
 from training.data.class_labels import LARGEST_NUMBER, list_names
 from training.data.image_dataset import ImageFolderDataset, check_dataset
 
@@ -35,17 +36,11 @@ class DataFacts:
         """Whether labels are vectors of numbers, not classes."""
         return self.label_dim > 0 and not self.class_names
 
-    def dataset_kwargs(self) -> dict[str, Any]:
-        """Keyword arguments for construct_class_by_name that open the same data again."""
-        return dict(
-            class_name='training.dataset.ImageFolderDataset',
-            path=self.path,
-            use_labels=self.label_dim > 0,
-            max_size=self.subset,
-            xflip=self.mirror,
-            resolution=self.resolution,
-            random_seed=self.seed,
-        )
+    @property
+    def dataset(self) -> DatasetConfig:
+        """What opens the same data again."""
+        return DatasetConfig(path=self.path, use_labels=self.label_dim > 0, max_size=self.subset, xflip=self.mirror,
+                             resolution=self.resolution, random_seed=self.seed)
 
     def record(self) -> dict[str, Any]:
         """What must be the same when a run goes on, as plain values."""

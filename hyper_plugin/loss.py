@@ -45,11 +45,12 @@ class HyperTransferLoss:
 
     def generate(self, z: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
         """Images of z and c; with probability style_mixing_prob the upper layers take the styles of another z."""
-        ws = self.G_mapping(z, c)
+        ws, code = self.G_mapping(z, c, code_apart=True)
         if torch.rand([]) < self.style_mixing_prob:
             crossover = int(torch.randint(1, ws.shape[1], []))
-            ws[:, crossover:] = self.G_mapping(torch.randn_like(z), c, skip_w_avg_update=True)[:, crossover:]
-        return self.G_synthesis(ws)
+            others, _code = self.G_mapping(torch.randn_like(z), c, skip_w_avg_update=True, code_apart=True)
+            ws[:, crossover:] = others[:, crossover:]
+        return self.G_synthesis(ws, code=code)
 
     def judge(self, img: torch.Tensor, c: torch.Tensor, kind: str) -> torch.Tensor:
         """Logits [N, 1] of the augmented images; kind 'real' or 'fake' names the statistics."""

@@ -9,22 +9,24 @@ beta = mu + sigma db_w this is AdaFM, gamma (W - mu) / sigma + beta, written aro
 all zero give the source's kernels and biases, bit for bit.
 
 Frozen weights are buffers under the names that they have in the source, so copying by name is the whole transfer.
-The class code travels in ws: the last entries of every copy.
+The class code travels beside ws, or in it, as the last entries of every copy, for tools that know only mapping and synthesis.
 
 Classes that come later, to a model whose older ones must not change, have parts of their own (own_classes): an offset of
 the code, and low-rank offsets of dg and db_w and one of db at every convolution, which the label's share a of the class
 scales. For all other labels they are multiplied by 0, so their images stay, bit for bit. a goes before v in the code, so that
 distinct codes keep their order too.
 
-Shapes: N batch, K classes, U distinct codes in a batch, d code_dim, P classes with parts of their own, S = P + d size of the
-code, O/I output/input channels, k kernel size.
+Shapes: N batch, K classes, U runs of images with equal codes in a batch, d code_dim, P classes with parts of their own,
+S = P + d size of the code, O/I output/input channels, k kernel size.
 A snapshot carries this file's text, so it imports only what every host codebase offers and keeps to what Python 3.7 and
 PyTorch 1.9 understand. Where host codebases differ in a keyword, their networks' signatures tell (NO_UPDATE).
 """
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Collection, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,13 @@ import torch
 from torch import nn
 
 from torch_utils import misc, persistence
-from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
+
+try:
+    from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
+except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
+    sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
+    from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
+    del sys.modules['pkg_resources']
 
 try:
     from training import networks as host
@@ -40,14 +48,24 @@ except ImportError:  # the other host codebase calls the same classes by this na
     from training import networks_stylegan2 as host
 
 try:  # one pass over memory each, where the codebase around this file has them
-    from torch_utils.ops.adafm import adafm
+    from torch_utils.ops.adafm import in_one_pass
     from torch_utils.ops.conv2d_runs import conv2d_runs
     from torch_utils.ops.scaled_act import scaled_act
 except ImportError:
-    adafm = conv2d_runs = scaled_act = None
+    conv2d_runs = scaled_act = None
 
-CACHE_BYTES = 1 << 26  # kernels that a layer keeps when it does not learn, 100 of 128 x 128 channels,
-CACHE_CODES = 16  # but of so many codes at least
+    def in_one_pass(function: Any) -> Any:
+        """The function as it is."""
+        return function
+
+try:  # kernels that stay from batch to batch, where nothing learns
+    from hyper_plugin.kernel_cache import KeepsKernels
+except ImportError:
+    class KeepsKernels:
+        """Makes them anew for each batch."""
+
+        def get_kernels(self: Any, code: BatchCodes, dtype: torch.dtype, learns: bool) -> Any:
+            return self.make_kernels(code.layer(self.ws_index), dtype)
 
 # The host's mapping network leaves its running mean alone: one kind of host needs to be told, the other does so by itself.
 NO_UPDATE = {name: True for name in ('skip_w_avg_update',) if name in inspect.signature(host.MappingNetwork.forward).parameters}
@@ -63,20 +81,6 @@ def freeze(module: nn.Module, keep: Collection[str] = ()) -> None:
             if not set(keep) & {*path.split('.'), name}:
                 delattr(part, name)
                 part.register_buffer(name, parameter.detach())
-
-
-def distinct_codes(v: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """v: [N, L, d], a code per image and layer -> codes [U, d] without repeats, index [N, L] into them.
-
-    Each code is taken from its first place in v, bit for bit. Gradients reach that place only, which is the same
-    for everything before v: equal codes come from equal labels.
-    """
-    rows = v.flatten(0, 1)
-    values, index = torch.unique(rows.detach(), dim=0, return_inverse=True)
-    places = torch.arange(len(rows), device=v.device)
-    same = index == places[:len(values), None]  # [U, N * L]
-    first = torch.where(same, places, torch.full_like(places, len(rows))).amin(dim=1)
-    return rows[first], index.reshape(v.shape[:2])
 
 
 def stable_order(values: torch.Tensor) -> torch.Tensor:
@@ -99,53 +103,76 @@ def order_by_class(c: torch.Tensor, group_size: int | None) -> torch.Tensor:
     return ranked.reshape(-1, size).T.flatten()
 
 
-class ClassRuns:
-    """A batch in runs of images that have the same code, so that the work with each kernel is done once per class."""
+class BatchCodes:
+    """The class codes of a batch, sorted into runs of images that agree in them: the work with each kernel is done once a run.
 
-    def __init__(self, index: torch.Tensor, num_codes: int):
-        """index: [N], each image's code, 0 to num_codes - 1."""
-        self.index = index
-        self.counts = torch.bincount(index, minlength=num_codes).tolist()
+    Each run's code is that of its first image in the batch, bit for bit. Gradients reach that image only, which is the same
+    for everything before the code: equal codes come from equal labels.
+    """
+
+    def __init__(self, v: torch.Tensor):
+        """v: [N, L, S], a code per image and copy of w; L may be 1: all copies have the same."""
+        if v.shape[1] > 1 and bool((v == v[:, :1]).all()):
+            v = v[:, :1]
+        _values, index, counts = torch.unique(v.detach().flatten(1), dim=0, return_inverse=True, return_counts=True)
         is_sorted = bool((index[1:] >= index[:-1]).all())
         self.order = None if is_sorted else stable_order(index)
         self.inverse = None if is_sorted else self.order.argsort()
+        self.index = self.sort(index)  # [N], the run of each image
+        self.counts = counts.tolist()  # U numbers of images
+        self.codes = self.sort(v)[counts.cumsum(0) - counts]  # [U, L, S]
+        self.on_cpu: torch.Tensor | None = None
 
-    def convolve(self, x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor], up: int, padding: int) -> torch.Tensor:
-        """x [N, I, H, W], in `order`, each image with its code's kernel of U [O, I, k, k] -> [N, O, H', W'], in `order`.
+    def sort(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, ...] -> the same, run by run."""
+        return x if self.order is None else x.index_select(0, self.order)
 
-        up > 1: the transposed convolution, without a filter.
-        """
-        def one(run: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
-            if up == 1:
-                return conv2d_gradfix.conv2d(run, kernel, padding=padding)
-            return conv2d_gradfix.conv_transpose2d(run, kernel.transpose(0, 1), stride=up)
+    def restore(self, x: torch.Tensor) -> torch.Tensor:
+        """x: [N, ...], run by run -> the same in the order of the batch."""
+        return x if self.inverse is None else x[self.inverse]
 
-        if len(self.counts) == 1:
-            return one(x, kernels[0])
-        if conv2d_runs is not None:
-            return conv2d_runs(x, kernels, self.counts, up, padding)
-        return torch.cat([one(run, kernel) for run, kernel in zip(x.split(self.counts), kernels) if len(run) > 0])  # noqa: B905
+    def layer(self, ws_index: int) -> torch.Tensor:
+        """The codes of the layer that reads this copy of w: [U, S]."""
+        return self.codes[:, min(ws_index, self.codes.shape[1] - 1)]
+
+    def keys(self, ws_index: int) -> list[Any]:
+        """A key for each of the layer's codes, equal for equal ones. Waits for the device, once per batch."""
+        if self.on_cpu is None:
+            self.on_cpu = self.codes.detach().cpu()
+        return [(code.dtype, code.numpy().tobytes()) for code in self.on_cpu[:, min(ws_index, self.codes.shape[1] - 1)]]
 
 
-class BatchCodes:
-    """The class codes of a batch, as the layers want them: each distinct one once."""
+def convolve_runs(x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor], counts: Sequence[int], up: int,
+                  padding: int) -> torch.Tensor:
+    """x [N, I, H, W], in U runs of `counts` images, each with its kernel of U [O, I, k, k] -> [N, O, H', W'].
 
-    def __init__(self, codes: torch.Tensor, index: torch.Tensor):
-        """codes: [U, S]; index: [N, num_ws], which of them each layer's copy of w has."""
-        self.codes = codes
-        self._keys = None
-        columns = index[:, :1] if bool((index == index[:, :1]).all()) else index
-        self.runs = [ClassRuns(column, len(codes)) for column in columns.unbind(1)]
+    up > 1: the transposed convolution, without a filter.
+    """
+    def one(run: torch.Tensor, kernel: torch.Tensor) -> torch.Tensor:
+        if up == 1:
+            return conv2d_gradfix.conv2d(run, kernel, padding=padding)
+        return conv2d_gradfix.conv_transpose2d(run, kernel.transpose(0, 1), stride=up)
 
-    def keys(self) -> list[Any]:
-        """A key for each code, equal for equal ones. Waits for the device, once per batch."""
-        if self._keys is None:
-            self._keys = [(code.dtype, code.numpy().tobytes()) for code in self.codes.cpu()]
-        return self._keys
+    if len(counts) == 1:
+        return one(x, kernels[0])
+    if conv2d_runs is not None:
+        return conv2d_runs(x, kernels, counts, up, padding)
+    return torch.cat([one(run, kernel) for run, kernel in zip(x.split(counts), kernels)])  # noqa: B905
 
-    def layer(self, ws_index: int) -> ClassRuns:
-        """The runs of the layer that reads this copy of w."""
-        return self.runs[ws_index if len(self.runs) > 1 else 0]
+
+@in_one_pass
+def adafm(weight: torch.Tensor, dg: torch.Tensor, db_w: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """weight: [O, I, k, k]; dg, db_w: [U, O, I] -> kernels [U, O, I, k, k], their sums of squares over the taps [U, O, I]."""
+    mu = weight.mean(dim=(2, 3), keepdim=True)
+    centred = weight - mu
+    sigma = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()  # [O, I, 1, 1]
+    gain = dg[..., None, None]  # [U, O, I, 1, 1]
+    shift = sigma * db_w[..., None, None]
+    # W + dg (W - mu) + sigma db_w: the formula above, exact at zero in floating point too.
+    kernels = torch.addcmul(weight, gain, centred) + shift
+    # The centred part has mean 0 over the taps and mean square sigma^2, so no sum over taps is needed.
+    power = weight[0, 0].numel() * ((mu + shift).square() + (sigma + sigma * gain).square())
+    return kernels, power[..., 0, 0]
 
 
 @persistence.persistent_class
@@ -277,41 +304,11 @@ class HyperModulation(nn.Module):
         """code: [U, S]; weight: [O, I, k, k] -> kernels [U, O, I, k, k], their sums of squares over the taps [U, O, I],
         bias offsets [U, O]."""
         dg, db_w, db = self.modulations(code)
-        if adafm is not None:
-            return (*adafm(weight, dg, db_w), db)
-        mu = weight.mean(dim=(2, 3), keepdim=True)
-        centred = weight - mu
-        sigma = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()  # [O, I, 1, 1]
-        gain = dg[..., None, None]  # [U, O, I, 1, 1]
-        shift = sigma * db_w[..., None, None]
-        # W + dg (W - mu) + sigma db_w: the formula above, exact at zero in floating point too.
-        kernels = torch.addcmul(weight, gain, centred) + shift
-        # The centred part has mean 0 over the taps and mean square sigma^2, so no sum over taps is needed.
-        power = weight[0, 0].numel() * ((mu + shift).square() + (sigma + sigma * gain).square())
-        return kernels, power[..., 0, 0], db
-
-
-class KernelCache:
-    """Kernels of codes, right as long as the weights that they were made of stay as they are."""
-
-    def __init__(self, weights: Sequence[torch.Tensor]):
-        self.weights = weights  # held, so that no other tensor can have their place
-        self.versions = [(weight.data_ptr(), weight._version) for weight in weights]
-        self.made: dict[Any, tuple[torch.Tensor, ...]] = {}
-
-    def is_of(self, weights: Sequence[torch.Tensor]) -> bool:
-        """Whether these are the same tensors, unchanged."""
-        same = len(weights) == len(self.weights) and all(new is old for new, old in zip(weights, self.weights))  # noqa: B905
-        return same and self.versions == [(weight.data_ptr(), weight._version) for weight in weights]
-
-    def drop_oldest(self, room: int) -> None:
-        """Keep the newest `room` entries."""
-        for key in list(self.made)[:max(len(self.made) - room, 0)]:
-            self.made.pop(key, None)  # another thread may have been faster
+        return (*adafm(weight, dg, db_w), db)
 
 
 @persistence.persistent_class
-class HyperSynthesisLayer(host.SynthesisLayer):
+class HyperSynthesisLayer(KeepsKernels, host.SynthesisLayer):
     """A synthesis layer whose kernel and bias are the class's. ws_index: which copy of w it reads."""
 
     resample_filter: torch.Tensor
@@ -332,54 +329,28 @@ class HyperSynthesisLayer(host.SynthesisLayer):
     def forward(self, x: torch.Tensor, w: torch.Tensor, code: BatchCodes, noise_mode: str = 'random',
                 fused_modconv: bool = True, gain: float = 1) -> torch.Tensor:
         """fused_modconv: part of the interface; there is one way here."""
-        runs = code.layer(self.ws_index)
-        learns = torch.is_grad_enabled() and any(t.requires_grad for t in (x, w, code.codes, *self.parameters()))
-        make = self.make_kernels if learns or self.training else self.keep_kernels
-        kernels, power, offsets = make(code, x.dtype)
+        tensors = (x, w, code.codes, *self.parameters())
+        learns = self.training or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
+        kernels, power, offsets = self.get_kernels(code, x.dtype, learns)
         styles = self.affine(w)
         if x.dtype != torch.float32:
             styles = styles / styles.abs().amax(dim=1, keepdim=True)  # demodulation divides this out; large ones would overflow
-        x = scale_channels(x, styles, runs.order)
-        x = runs.convolve(x, kernels, self.up, self.padding)
+        x = x * styles.to(x.dtype)[:, :, None, None] if scaled_act is None else scaled_act(x, styles)
+        x = convolve_runs(x, kernels, code.counts, self.up, self.padding)
         if self.up > 1:  # the transposed convolution has added k - 1 samples before, and k - up after
             k, taps = self.padding * 2 + 1, len(self.resample_filter)
             before = self.padding + (taps + self.up - 1) // 2 - (k - 1)
             after = self.padding + (taps - self.up) // 2 - (k - self.up)
             x = upfirdn2d.upfirdn2d(x, self.resample_filter, padding=[before, after, before, after], gain=self.up ** 2)
-        own = power.expand(len(x), -1, -1) if len(power) == 1 else power.index_select(0, runs.index)  # [N, O, I]
+        own = power.expand(len(x), -1, -1) if len(power) == 1 else power.index_select(0, code.index)  # [N, O, I]
         energy = torch.bmm(own, styles.square()[:, :, None])[:, :, 0]  # [N, O]
         scale = torch.rsqrt(energy + 1e-8)
         offset = self.bias + offsets
-        offset = offset.expand(len(x), -1) if len(offset) == 1 else offset.index_select(0, runs.index)  # [N, O]
-        return finish(self, x, scale, offset, self._noise(len(x), noise_mode), gain, runs.inverse)
+        offset = offset.expand(len(x), -1) if len(offset) == 1 else offset.index_select(0, code.index)  # [N, O]
+        return finish(self, x, scale, offset, self._noise(code, noise_mode), gain)
 
-    def make_kernels(self, code: BatchCodes, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """What `hyper` makes of U codes and the frozen kernel, for activations of that type: kernels [U, O, I, k, k], power
-        [U, O, I], bias offsets [U, O]. Where something learns: gradients reach the hypernetwork."""
-        self.drop_kernels()  # an optimiser may change weights without a trace in their versions
-        return self._make(code.codes, dtype)
-
-    def keep_kernels(self, code: BatchCodes, dtype: torch.dtype) -> tuple[Sequence[torch.Tensor], torch.Tensor, torch.Tensor]:
-        """The same, of which each code's is kept until a weight changes, and U separate kernels. Without gradients."""
-        weights = [self.weight, *self.hyper.parameters(), *self.hyper.buffers()]
-        if any(weight.is_inference() for weight in weights):  # those do not tell whether they have changed
-            kernels, power, offsets = self._make(code.codes, dtype)
-            return kernels.unbind(), power, offsets
-        cache = self.__dict__.get('kernel_cache')
-        if cache is None or not cache.is_of(weights):
-            cache = self.__dict__['kernel_cache'] = KernelCache(weights)
-        found = []
-        for place, key in enumerate(code.keys()):
-            entry = cache.made.get((dtype, key))
-            if entry is None:  # one at a time: a code's kernel does not depend on the batch, not even in its last bit
-                kernels, power, offsets = self._make(code.codes[place:place + 1], dtype)
-                entry = cache.made[dtype, key] = kernels[0], power[0], offsets[0]
-            found.append(entry)
-        cache.drop_oldest(max(CACHE_BYTES // (self.weight.numel() * self.weight.element_size()), CACHE_CODES))
-        kernels, power, offsets = zip(*found)  # noqa: B905
-        return kernels, torch.stack(power), torch.stack(offsets)
-
-    def _make(self, codes: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def make_kernels(self, codes: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """codes: [U, S] -> for activations of that type: kernels [U, O, I, k, k], power [U, O, I], bias offsets [U, O]."""
         kernels, power, offsets = self.hyper(codes, self.weight)
         if dtype != torch.float32:  # half precision: demodulation divides this scale out too
             limits = 1 / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
@@ -387,48 +358,24 @@ class HyperSynthesisLayer(host.SynthesisLayer):
             kernels = (kernels * limits).to(dtype)
         return kernels, power, offsets
 
-    def drop_kernels(self) -> None:
-        """Let go of what keep_kernels() has kept."""
-        self.__dict__.pop('kernel_cache', None)
-
-    def train(self, mode: bool = True) -> HyperSynthesisLayer:
-        """Also drops the kept kernels, in either mode: eval() after the last picture frees their memory."""
-        self.drop_kernels()
-        return super().train(mode)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != 'kernel_cache'}
-
-    def _noise(self, count: int, noise_mode: str) -> torch.Tensor | None:
+    def _noise(self, code: BatchCodes, noise_mode: str) -> torch.Tensor | None:
         if noise_mode not in ('random', 'const', 'none'):
             raise ValueError(f"noise_mode is {noise_mode!r}; expected 'random', 'const' or 'none'")
         if not self.use_noise or noise_mode == 'none':
             return None
         plane = self.noise_const
         if noise_mode == 'random':
-            plane = torch.randn([count, 1, *plane.shape], device=plane.device)
+            plane = code.sort(torch.randn([len(code.index), 1, *plane.shape], device=plane.device))
         return plane * self.noise_strength
 
 
-def scale_channels(x: torch.Tensor, styles: torch.Tensor, order: torch.Tensor | None) -> torch.Tensor:
-    """x [N, C, H, W] * styles [N, C], then brought into `order` [N], if any."""
-    if order is not None:
-        styles = styles.index_select(0, order)
-    if scaled_act is not None:
-        return scaled_act(x, styles, order=order)
-    return (x if order is None else x[order]) * styles.to(x.dtype)[:, :, None, None]
-
-
-def finish(layer: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, noise: torch.Tensor | None, gain: float,
-           order: torch.Tensor | None) -> torch.Tensor:
-    """The layer's activation of x * scale + offset + noise, with gains and clamp. scale, offset: [N, O]; x is brought into
-    `order` [N], if any, first."""
+def finish(layer: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tensor, noise: torch.Tensor | None,
+           gain: float) -> torch.Tensor:
+    """The layer's activation of x * scale + offset + noise, with gains and clamp. scale, offset: [N, O]."""
     settings = dict(act=layer.activation, gain=layer.act_gain * gain,
                     clamp=None if layer.conv_clamp is None else layer.conv_clamp * gain)
     if scaled_act is not None:
-        return scaled_act(x, scale, offset, noise, order=order, **settings)
-    if order is not None:
-        x = x[order]
+        return scaled_act(x, scale, offset, noise, **settings)
     added = offset[:, :, None, None]
     added = (added if noise is None else added + noise).to(x.dtype)
     return bias_act.bias_act(fma.fma(x, scale[:, :, None, None].to(x.dtype), added), **settings)
@@ -456,9 +403,9 @@ class HyperMapping(host.MappingNetwork):
         return nn.functional.pad(buffers['w_avg'], (0, self.code_size))
 
     def forward(self, z: torch.Tensor, c: torch.Tensor | None, truncation_psi: float = 1, truncation_cutoff: int | None = None,
-                skip_w_avg_update: bool = False, update_emas: bool = True) -> torch.Tensor:
+                skip_w_avg_update: bool = False, update_emas: bool = True, code_apart: bool = False) -> Any:
         """c None, as hosts' projectors have it: all classes mixed evenly. skip_w_avg_update, update_emas: two hosts' words for
-        whether the running mean may move; it does with finetune only."""
+        whether the running mean may move; it does with finetune only. code_apart: the source's w and the code [N, S], as two."""
         ws = super().forward(z, None, **NO_UPDATE)
         average = self._buffers['w_avg']
         if self.finetune and self.training and update_emas and not skip_w_avg_update:
@@ -470,7 +417,7 @@ class HyperMapping(host.MappingNetwork):
             num_classes = self.class_code.table.shape[0]
             c = ws.new_full((len(ws), num_classes), 1 / num_classes)
         code = self.class_code(c)
-        return torch.cat([ws, code[:, None].expand(-1, ws.shape[1], -1)], dim=2)
+        return (ws, code) if code_apart else torch.cat([ws, code[:, None].expand(-1, ws.shape[1], -1)], dim=2)
 
 
 @persistence.persistent_class
@@ -494,13 +441,19 @@ class HyperSynthesis(host.SynthesisNetwork):
                     setattr(block, name, layer)
                     ws_index += 1
 
-    def forward(self, ws: torch.Tensor, update_emas: bool = False, **block_kwargs: Any) -> torch.Tensor:
-        """update_emas: part of one host's interface; nothing here has a running mean."""
-        misc.assert_shape(ws, [None, self.num_ws, self.w_dim + self.code_size])
-        w, code = ws.to(torch.float32).split([self.w_dim, self.code_size], dim=2)
+    def forward(self, ws: torch.Tensor, code: torch.Tensor | None = None, update_emas: bool = False,
+                **block_kwargs: Any) -> torch.Tensor:
+        """code: [N, S], of all copies, where ws has the source's size. update_emas: part of one host's interface; nothing here
+        has a running mean."""
+        if code is None:
+            misc.assert_shape(ws, [None, self.num_ws, self.w_dim + self.code_size])
+            ws, v = ws.to(torch.float32).split([self.w_dim, self.code_size], dim=2)
+        else:
+            v = code[:, None]
+        batch = BatchCodes(v)
         # A keyword goes through the host's blocks to every convolution layer, but not to the image layers.
         # Contiguous, so that the size of the code does not change in which order products are summed.
-        return super().forward(w.contiguous(), code=BatchCodes(*distinct_codes(code)), **block_kwargs)
+        return batch.restore(super().forward(batch.sort(ws).contiguous(), code=batch, **block_kwargs))
 
 
 @persistence.persistent_class
@@ -550,8 +503,9 @@ class HyperGenerator(nn.Module):
 
     def forward(self, z: torch.Tensor, c: torch.Tensor, truncation_psi: float = 1, truncation_cutoff: int | None = None,
                 update_emas: bool = True, **synthesis_kwargs: Any) -> torch.Tensor:
-        ws = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff, update_emas=update_emas)
-        return self.synthesis(ws, **synthesis_kwargs)
+        ws, code = self.mapping(z, c, truncation_psi=truncation_psi, truncation_cutoff=truncation_cutoff, update_emas=update_emas,
+                                code_apart=True)
+        return self.synthesis(ws, code=code, **synthesis_kwargs)
 
 
 @persistence.persistent_class

@@ -41,8 +41,13 @@ class SelfInitResult:
 def block_features(synthesis: nn.Module, ws: torch.Tensor) -> list[torch.Tensor]:
     """What every block of a synthesis network puts out, [N, C, H, W], and the image last; with constant noise."""
     features: list[torch.Tensor] = []
+
+    def keep(_block: nn.Module, _inputs: Any, keywords: dict[str, Any], outputs: Any) -> None:
+        code = keywords.get('code')  # hyper-modulated blocks see the batch sorted by it
+        features.append(outputs[0] if code is None else code.restore(outputs[0]))
+
     blocks = [getattr(synthesis, f'b{resolution}') for resolution in synthesis.block_resolutions]
-    handles = [block.register_forward_hook(lambda _block, _inputs, outputs: features.append(outputs[0])) for block in blocks]
+    handles = [block.register_forward_hook(keep, with_kwargs=True) for block in blocks]
     try:
         image = synthesis(ws, noise_mode='const')
     finally:

@@ -10,7 +10,7 @@ from functools import partial
 
 import torch
 
-from torch_utils.ops.adafm import adafm
+from hyper_plugin.networks import adafm
 from torch_utils.ops.bias_act import bias_act
 from torch_utils.ops.scaled_act import scaled_act
 from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d

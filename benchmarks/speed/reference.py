@@ -181,11 +181,11 @@ def synthesis_layer(layer: Any, x: torch.Tensor, w: torch.Tensor, noise_mode: st
     return activate(layer, add_noise(layer, x, noise_mode), layer.bias, gain)
 
 
-def hyper_synthesis_layer(layer: Any, x: torch.Tensor, w: torch.Tensor, code: tuple[torch.Tensor, torch.Tensor],
-                          noise_mode: str = 'random', gain: float = 1) -> torch.Tensor:
-    """As synthesis_layer, with kernels and biases by class. code: distinct codes [U, S], and index [N, num_ws] into them."""
-    index = code[1][:, layer.ws_index]
-    dg, db_w, db = (offset[index] for offset in layer.hyper.modulations(code[0]))
+def hyper_synthesis_layer(layer: Any, x: torch.Tensor, w: torch.Tensor, code: hyper.BatchCodes, noise_mode: str = 'random',
+                          gain: float = 1) -> torch.Tensor:
+    """As synthesis_layer, with kernels and biases by class. The images stand in the order of the batch."""
+    index = code.restore(code.index)
+    dg, db_w, db = (offset[index] for offset in layer.hyper.modulations(code.layer(layer.ws_index)))
     mu = layer.weight.mean(dim=(2, 3), keepdim=True)
     sigma = (layer.weight - mu).square().mean(dim=(2, 3), keepdim=True).sqrt()
     kernels = layer.weight + dg[..., None, None] * (layer.weight - mu) + sigma * db_w[..., None, None]
@@ -239,10 +239,11 @@ def synthesis(net: Any, ws: torch.Tensor, **given: Any) -> torch.Tensor:
     return img
 
 
-def hyper_synthesis(net: Any, ws: torch.Tensor, update_emas: bool = False, **given: Any) -> torch.Tensor:
-    """ws [N, num_ws, w_dim + S] -> images. update_emas: part of the interface."""
-    w, code = ws.split([net.w_dim, net.code_size], dim=2)
-    return synthesis(net, w, code=hyper.distinct_codes(code), **given)
+def hyper_synthesis(net: Any, ws: torch.Tensor, code: torch.Tensor | None = None, update_emas: bool = False,
+                    **given: Any) -> torch.Tensor:
+    """ws [N, num_ws, w_dim + S], or w_dim with the code [N, S] beside it -> images. update_emas: part of the interface."""
+    w, v = ws.split([net.w_dim, net.code_size], dim=2) if code is None else (ws, code[:, None])
+    return synthesis(net, w, code=hyper.BatchCodes(v), **given)
 
 
 def discriminator_block(block: Any, x: torch.Tensor | None, img: Any,

@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.digits_task import ROOT, write_text
 from commands.cli import UserPath
-from hyper_plugin.networks import CACHE_BYTES, CACHE_CODES
+from hyper_plugin.kernel_cache import CACHE_BYTES, CACHE_CODES
 
 from .flops import flop_per_class, flop_per_image
 from .networks import Setup, build, labels_in_turn

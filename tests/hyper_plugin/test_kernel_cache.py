@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from hyper_plugin import networks
-from hyper_plugin.networks import HyperModulation
+from hyper_plugin import kernel_cache
+from hyper_plugin.networks import BatchCodes, HyperModulation
 from tests.support.hyper_sources import NUM_CLASSES, make_hyper, make_source, randomise_
 from torch_utils.ops import conv2d_runs
 from training.loop.optimizer_phases import begin_phase, finish_phase, make_phases
@@ -137,10 +137,10 @@ def test_nothing_that_is_kept_is_saved(G):
 
 def test_the_memory_is_bounded(G, monkeypatch):
     layer = G.synthesis.b8.conv1
-    monkeypatch.setattr(networks, 'CACHE_BYTES', 2 * layer.weight.numel() * layer.weight.element_size())
+    monkeypatch.setattr(kernel_cache, 'CACHE_BYTES', 2 * layer.weight.numel() * layer.weight.element_size())
     draw(G, [0, 1, 2])
     assert len(layer.kernel_cache.made) == 3    # few ones are kept whatever their size
-    monkeypatch.setattr(networks, 'CACHE_CODES', 1)
+    monkeypatch.setattr(kernel_cache, 'CACHE_CODES', 1)
     pictures = {classes: draw(G, list(classes)) for classes in [(0, 1, 2), (2, 1), (0, 0), (1, 2)]}
     assert len(layer.kernel_cache.made) == 2
     fresh = copy.deepcopy(G)
@@ -150,7 +150,7 @@ def test_the_memory_is_bounded(G, monkeypatch):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
 def test_half_precision_keeps_its_own(G, made, dtype):
     layer, x = G.synthesis.b8.conv1, torch.randn(3, 8, 8, 8)
-    code = networks.BatchCodes(torch.randn(2, layer.hyper.gamma.full.weight.shape[1]), torch.tensor([[0], [1], [0]]))
+    code = BatchCodes(torch.randn(2, layer.hyper.gamma.full.weight.shape[1])[[0, 1, 0], None])
     with torch.no_grad():
         w = torch.randn(3, layer.affine.weight.shape[1])
         x = x[:, :1].expand(-1, layer.weight.shape[1], -1, -1)
@@ -181,8 +181,8 @@ def test_weights_that_cannot_tell_whether_they_changed(G, made):
 
 def test_threads_share_what_is_kept(G, monkeypatch):
     """Pictures are right, and nothing fails, where others add and drop kernels meanwhile."""
-    monkeypatch.setattr(networks, 'CACHE_BYTES', 1)
-    monkeypatch.setattr(networks, 'CACHE_CODES', 1)
+    monkeypatch.setattr(kernel_cache, 'CACHE_BYTES', 1)
+    monkeypatch.setattr(kernel_cache, 'CACHE_CODES', 1)
     monkeypatch.setattr(conv2d_runs, 'FORMS_BYTES', 20_000)
     batches = [[0, 1], [2], [1, 2, 2], [2, 0]] * 10
     want = [draw(copy.deepcopy(G), classes) for classes in batches[:4]] * 10

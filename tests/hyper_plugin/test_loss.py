@@ -22,12 +22,12 @@ class LinearG(nn.Module):
     def __init__(self):
         super().__init__()
         self.theta = nn.Parameter(torch.tensor([0.5, -1.0, 2.0, 0.3]))
-        self.synthesis = _Call(lambda ws: (self.theta * ws[:, 0]).reshape(-1, 1, 2, 2))
+        self.synthesis = _Call(lambda ws, code: (self.theta * ws[:, 0]).reshape(-1, 1, 2, 2))
         self.calls = []
 
-    def mapping(self, z, c, skip_w_avg_update=False):
+    def mapping(self, z, c, code_apart, skip_w_avg_update=False):
         self.calls.append((z, c, skip_w_avg_update))
-        return z[:, None].repeat(1, 4, 1)
+        return z[:, None].repeat(1, 4, 1), c
 
 
 class LinearD(nn.Module):
@@ -59,8 +59,8 @@ class _Call(nn.Module):
         super().__init__()
         self.function = function
 
-    def forward(self, *args):
-        return self.function(*args)
+    def forward(self, *args, **kwargs):
+        return self.function(*args, **kwargs)
 
 
 def make(G=None, D=None, **kwargs):
@@ -214,7 +214,7 @@ def test_style_mixing_takes_another_z_of_the_same_class(prob, calls):
     if calls == 2:
         assert not torch.equal(G.calls[0][0], G.calls[1][0])
     ws = []
-    loss.G_synthesis = _Call(lambda w: ws.append(w.detach()) or torch.zeros(5, 1, 2, 2, requires_grad=True))
+    loss.G_synthesis = _Call(lambda w, code: ws.append(w.detach()) or torch.zeros(5, 1, 2, 2, requires_grad=True))
     loss.accumulate_gradients('Gmain', **data, sync=True, gain=1)
     assert torch.equal(ws[0][:, 0], data['gen_z'])
     assert torch.equal(ws[0][:, -1], data['gen_z']) == (prob == 0)

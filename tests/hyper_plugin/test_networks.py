@@ -5,7 +5,7 @@ import pytest
 import scipy.signal
 import torch
 
-from hyper_plugin.networks import BatchCodes, ClassCode, HyperModulation, Hypernetwork, HyperSynthesisLayer, distinct_codes
+from hyper_plugin.networks import BatchCodes, ClassCode, HyperModulation, Hypernetwork, HyperSynthesisLayer
 from tests.support.hyper_sources import labels, randomise_
 
 O, I, K_SIZE, CODE = 5, 4, 3, 6
@@ -41,9 +41,9 @@ def test_a_class_has_the_same_code_in_every_batch():
     code = ClassCode(c_dim=5, code_dim=64)
     rows = [0, 3, 3, 1, 3, 0, 4]
     together = code(labels(*rows, c_dim=5))
-    codes, index = distinct_codes(together[:, None].expand(-1, 2, -1))
-    assert len(codes) == 4 and index.shape == (7, 2)
-    assert torch.equal(codes[index[:, 0]], together)
+    batch = BatchCodes(together[:, None])
+    assert batch.codes.shape == (4, 1, 64)
+    assert torch.equal(batch.restore(batch.codes[batch.index, 0]), together)
 
 
 def test_labels_of_another_length_are_refused():
@@ -51,14 +51,18 @@ def test_labels_of_another_length_are_refused():
         ClassCode(c_dim=3, code_dim=CODE)(labels(0, 1, c_dim=4))
 
 
-def test_distinct_codes_restore_every_code():
+def test_images_that_agree_in_all_codes_make_a_run():
     pool = torch.randn(4, CODE)
-    v = pool[torch.tensor([[2, 0, 2], [1, 1, 1], [0, 2, 3]])].requires_grad_(True)
-    codes, index = distinct_codes(v)
-    assert len(codes) == 4
-    assert torch.equal(codes[index], v)
-    codes.sum().backward()
-    assert v.grad.sum() == 4 * CODE  # each code comes from one place, so nothing is counted twice
+    v = pool[torch.tensor([[2, 0, 2], [1, 1, 1], [0, 2, 3], [1, 1, 1], [2, 0, 2], [2, 0, 0]])].requires_grad_(True)
+    batch = BatchCodes(v)
+    assert sorted(batch.counts) == [1, 1, 2, 2]
+    for place in range(3):
+        assert torch.equal(batch.restore(batch.layer(place)[batch.index]), v[:, place])
+        assert [key == batch.keys(0)[0] for key in batch.keys(place)] == [
+            torch.equal(code, batch.layer(0)[0]) for code in batch.layer(place)]
+    assert torch.equal(batch.sort(v), batch.codes[batch.index])
+    batch.codes.sum().backward()
+    assert v.grad.sum() == 4 * 3 * CODE and not v.grad[3:5].any()  # each run's come from its first image
 
 
 # --- hypernetwork ---
@@ -152,10 +156,9 @@ def make_layer(up=1, **kwargs):
 
 
 def inputs(count, up=1, num_codes=3):
-    """x, w, codes, index [count, 3]; copies other than the layer's own carry another class."""
+    """x, w and codes of a sorted batch; copies other than the layer's own carry another class."""
     x, w = torch.randn(count, I, 8 // up, 8 // up), torch.randn(count, 7)
-    index = torch.randint(num_codes, [count, 3])
-    return x, w, torch.randn(num_codes, CODE), index
+    return x, w, BatchCodes(torch.randn(num_codes, CODE)[torch.randint(num_codes, [count, 3])])
 
 
 def convolve(x, kernel, up):
@@ -176,13 +179,13 @@ def convolve(x, kernel, up):
 @pytest.mark.parametrize('gain', [1, 0.5])
 def test_layer_equals_the_formulas_image_by_image(rank, up, gain):
     layer = make_layer(up, rank=rank, conv_clamp=1.5)
-    x, w, codes, index = inputs(4, up)
-    got = numbers(layer(x, w, code=BatchCodes(codes, index), noise_mode='const', gain=gain))
+    x, w, code = inputs(4, up)
+    got = numbers(layer(x, w, code=code, noise_mode='const', gain=gain))
     W = numbers(layer.weight)
     mu, sigma = W.mean(axis=(2, 3), keepdims=True), W.std(axis=(2, 3), keepdims=True)
     clamped = 0
     for n in range(4):
-        v = codes[index[n, 1]][None]
+        v = code.layer(1)[code.index[n]][None]
         dg, db_w = (numbers(net(v))[0, :, :, None, None] for net in (layer.hyper.gamma, layer.hyper.beta))
         kernel = mu + (1 + dg) * (W - mu) + sigma * db_w
         kernel = kernel * linear(layer.affine, numbers(w[n]))[None, :, None, None]
@@ -197,14 +200,14 @@ def test_layer_equals_the_formulas_image_by_image(rank, up, gain):
 
 def test_noise_modes():
     layer = make_layer()
-    x, w, codes, index = inputs(2)
-    draw = {mode: layer(x, w, code=BatchCodes(codes, index), noise_mode=mode) for mode in ('none', 'const', 'random')}
+    x, w, code = inputs(2)
+    draw = {mode: layer(x, w, code=code, noise_mode=mode) for mode in ('none', 'const', 'random')}
     assert not torch.equal(draw['none'], draw['const']) and not torch.equal(draw['const'], draw['random'])
-    assert torch.equal(draw['const'], layer(x, w, code=BatchCodes(codes, index), noise_mode='const'))
+    assert torch.equal(draw['const'], layer(x, w, code=code, noise_mode='const'))
     with pytest.raises(ValueError, match="noise_mode is 'loud'"):
-        layer(x, w, code=BatchCodes(codes, index), noise_mode='loud')
-    x, w, index = x[:1].repeat(2, 1, 1, 1), w[:1].repeat(2, 1), index[:1].repeat(2, 1)
-    first, second = layer(x, w, code=BatchCodes(codes, index), noise_mode='random')
+        layer(x, w, code=code, noise_mode='loud')
+    x, w, code = x[:1].repeat(2, 1, 1, 1), w[:1].repeat(2, 1), BatchCodes(torch.randn(1, 1, CODE).repeat(2, 1, 1))
+    first, second = layer(x, w, code=code, noise_mode='random')
     assert not torch.equal(first, second)  # fresh for each image
 
 
@@ -212,12 +215,12 @@ def test_noise_modes():
 @pytest.mark.parametrize('rank', [0, 1])
 def test_layer_gradients(up, rank):
     layer = HyperSynthesisLayer(2, 2, w_dim=2, resolution=4, up=up, ws_index=0, code_dim=2, rank=rank).double()
-    index = torch.tensor([[0], [1], [0]])
     parameters = dict(layer.hyper.named_parameters(prefix='hyper'))
 
     def call(x, w, codes, *values):
         named = dict(zip(parameters, values, strict=True))
-        return torch.func.functional_call(layer, named, (x, w, BatchCodes(codes, index), 'const'))
+        code = BatchCodes(codes[torch.tensor([[0], [1], [0]])])
+        return torch.func.functional_call(layer, named, (x, w, code, 'const'))
 
     shapes = ((3, 2, 4 // up, 4 // up), (3, 2), (2, 2))
     arguments = [torch.randn(shape, dtype=torch.float64, requires_grad=True) for shape in shapes]
@@ -228,10 +231,10 @@ def test_layer_gradients(up, rank):
 @pytest.mark.parametrize('up', [1, 2])
 def test_half_precision_is_near_and_does_not_overflow(dtype, tolerance, up):
     layer = make_layer(up)
-    x, w, codes, index = inputs(4, up)
+    x, w, code = inputs(4, up)
     for bias in (1, 30000):  # with styles of 30000 the products leave the range of float16
         layer.affine.bias.fill_(bias)
-        want = layer(x, w, code=BatchCodes(codes, index), noise_mode='const').detach()
-        got = layer(x.to(dtype), w, code=BatchCodes(codes, index), noise_mode='const').detach()
+        want = layer(x, w, code=code, noise_mode='const').detach()
+        got = layer(x.to(dtype), w, code=code, noise_mode='const').detach()
         assert got.dtype == dtype
         torch.testing.assert_close(got.float(), want, rtol=0, atol=tolerance * float(want.abs().max()))

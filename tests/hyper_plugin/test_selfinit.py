@@ -23,17 +23,17 @@ def seeded(seed=0):
 def features_by_hand(G, ws):
     """Outputs of the blocks, called one after the other, and the image, in float64 numpy."""
     found, x, img, start = [], None, None, 0
-    codes = {}
+    codes, restore = {}, torch.clone
     if ws.shape[2] > G.synthesis.w_dim:
-        v = ws[:, 0, G.synthesis.w_dim:]
-        codes = dict(code=BatchCodes(v, torch.arange(len(v))[:, None].expand(-1, ws.shape[1])))  # no two images share work
+        codes = dict(code=BatchCodes(ws[:, :1, G.synthesis.w_dim:]))
+        ws, restore = codes['code'].sort(ws), codes['code'].restore
     for res in G.synthesis.block_resolutions:
         block = getattr(G.synthesis, f'b{res}')
         own = ws[:, start:start + block.num_conv + block.num_torgb, :G.synthesis.w_dim]
         x, img = block(x, img, own, noise_mode='const', **codes)
         start += block.num_conv
         found.append(x)
-    return [part.detach().double().numpy() for part in (*found, img)]
+    return [restore(part).detach().double().numpy() for part in (*found, img)]
 
 
 def test_feature_errors_equal_numpy():

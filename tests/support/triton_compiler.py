@@ -76,8 +76,7 @@ def main(capabilities: list[int]) -> None:
         triton_upfirdn2d.upfirdn2d(x.half(), torch.ones(4, 4), (up, up), (down, down), (1, 1, 1, 1), False, 1.0)
         triton_upfirdn2d.upfirdn2d(x, torch.ones(3, 3), (up, up), (down, down), (1, 1, 1, 1), False, 1.0).sum().backward()
     triton_upfirdn2d.upfirdn2d(x[:, :, :1, :1], torch.ones(1, 1), (1, 1), (1, 1), (0, 0, 0, 0), False, 1.0).sum().backward()
-    order = torch.zeros(1, dtype=torch.int64)
-    triton_scaled_act.scaled_act(x, None, b, None, order, 'linear', 0.0, 1.0, None)
+    triton_scaled_act.scaled_act(x, None, b, None, 'linear', 0.0, 1.0, None)
     one = torch.ones(1, 1, 1)
     triton_adafm.backward(x[:1, :1, :1, :1], one, one, *triton_adafm.forward(x[:1, :1, :1, :1], one, one))
 

@@ -18,9 +18,10 @@ needs_compiler = pytest.mark.skipif(custom_ops.cpu_kernels() is None, reason='ne
 SCRIPT = """
 import torch
 from torch_utils import custom_ops
-from torch_utils.ops import adafm, bias_act, scaled_act
+from hyper_plugin.networks import adafm
+from torch_utils.ops import bias_act, scaled_act
 x = torch.randn(1, 3, 4, 4).to(memory_format=torch.channels_last)
-scaled_act.scaled_act(x, act='lrelu'), bias_act.bias_act(x, act='lrelu'), adafm.adafm(x, x[:, :, 0, :1].mT, x[:, :, 0, :1].mT)
+scaled_act.scaled_act(x, act='lrelu'), bias_act.bias_act(x, act='lrelu'), adafm(x, x[:, :, 0, :1].mT, x[:, :, 0, :1].mT)
 print(custom_ops.cpu_kernels() is not None)
 """
 

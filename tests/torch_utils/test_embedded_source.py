@@ -34,6 +34,7 @@ def test_text_is_within_the_limits(name):
 @pytest.mark.parametrize('name', EMBEDDED)
 def test_text_imports_what_every_host_offers(name):
     tree = ast.parse((REPO / name).read_text())
+    tree.body = [node for node in tree.body if not isinstance(node, ast.Try)]  # what may be missing
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module.split('.')[0] in ('torch_utils', 'training', 'hyper_plugin'):
             assert all(f'{node.module}.{alias.name}'.startswith(OFFERED) for alias in node.names), ast.unparse(node)

@@ -158,6 +158,14 @@ def test_wrong_input_is_one_line_and_leaves_nothing(fixture, args, message, requ
     assert not outdir.exists()
 
 
+def test_pictures_that_are_not_finite_are_told(source_pkl, tmp_path):
+    data = legacy.load_network_pkl(source_pkl)
+    data['G_ema'].synthesis.b4.const.data.fill_(3e38)   # overflows
+    legacy.save_network_pkl(tmp_path / 'net.pkl', data)
+    result = generate(f'--network={tmp_path / "net.pkl"}', f'--outdir={tmp_path / "out"}', '--seeds=3-5')
+    assert result.exit_code == 0 and '3 of 3 pictures have values that are not finite, as of seed 3' in result.output
+
+
 @pytest.mark.parametrize('content', [None, b'', b'no pickle', b'\x80\x04cos\nsystem\n'])
 def test_broken_networks_are_one_line(content, tmp_path):
     path = tmp_path / 'net.pkl'

@@ -5,6 +5,8 @@
 mu, sigma [O, I]: mean and standard deviation of W over its T = k * k taps. All of dg and db zero give W, bit for bit.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,29 +15,23 @@ from torch_utils.custom_ops import kernel
 
 from .implementation import choose
 
+AdaFM = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
-def adafm(weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor, impl: str = 'auto') -> tuple[torch.Tensor, torch.Tensor]:
-    """weight: [O, I, k, k], frozen; dg, db: [U, O, I] -> kernels [U, O, I, k, k], their sums of squares over taps [U, O, I].
 
-    Differentiable any number of times with respect to dg and db; weight gets no gradient. impl: as in `implementation.choose`.
+def in_one_pass(plain: AdaFM) -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    """Decorator of the formula in PyTorch's operators: the same function in C++ or Triton where these serve.
+
+    weight: [O, I, k, k], frozen; dg, db: [U, O, I] -> kernels [U, O, I, k, k], their sums of squares over taps [U, O, I].
+    Differentiable any number of times with respect to dg and db; only the plain form gives weight a gradient. impl: as in
+    `implementation.choose`.
     """
-    form = choose(impl, weight)
-    if form == 'ref' or dg.dtype != weight.dtype or db.dtype != weight.dtype or weight.requires_grad:
-        return plain(weight, dg, db)
-    return _AdaFM.apply(weight, dg, db, form)
-
-
-def plain(weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The specification, from PyTorch's operators."""
-    mu = weight.mean(dim=(2, 3), keepdim=True)
-    centred = weight - mu
-    sigma = centred.square().mean(dim=(2, 3), keepdim=True).sqrt()  # [O, I, 1, 1]
-    gain = dg[..., None, None]  # [U, O, I, 1, 1]
-    shift = sigma * db[..., None, None]
-    kernels = torch.addcmul(weight, gain, centred) + shift
-    # The centred part has mean 0 over the taps and mean square sigma^2, so no sum over taps is needed.
-    power = weight[0, 0].numel() * ((mu + shift).square() + (sigma + sigma * gain).square())
-    return kernels, power[..., 0, 0]
+    @functools.wraps(plain)
+    def adafm(weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor, impl: str = 'auto') -> tuple[torch.Tensor, torch.Tensor]:
+        form = choose(impl, weight)
+        if form == 'ref' or dg.dtype != weight.dtype or db.dtype != weight.dtype or weight.requires_grad:
+            return plain(weight, dg, db)
+        return _AdaFM.apply(weight, dg, db, form, plain)
+    return adafm
 
 
 class _AdaFM(torch.autograd.Function):
@@ -43,9 +39,9 @@ class _AdaFM(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: torch.Tensor, dg: torch.Tensor, db: torch.Tensor,
-                form: str) -> tuple[torch.Tensor, torch.Tensor]:
+                form: str, plain: AdaFM) -> tuple[torch.Tensor, torch.Tensor]:
         ctx.save_for_backward(weight, dg, db)
-        ctx.form = form
+        ctx.form, ctx.plain = form, plain
         return _forms(form)[0](weight, dg, db)
 
     @staticmethod
@@ -54,9 +50,9 @@ class _AdaFM(torch.autograd.Function):
         if torch.is_grad_enabled():
             wants = ctx.needs_input_grad[1:3]
             wanted = [tensor for tensor, wants_it in zip((dg, db), wants, strict=True) if wants_it]
-            found = iter(torch.autograd.grad(plain(weight, dg, db), wanted, [dk, dp], create_graph=True))
-            return None, *[next(found) if wants_it else None for wants_it in wants], None
-        return None, *_forms(ctx.form)[1](weight, dg, db, dk, dp), None
+            found = iter(torch.autograd.grad(ctx.plain(weight, dg, db), wanted, [dk, dp], create_graph=True))
+            return None, *[next(found) if wants_it else None for wants_it in wants], None, None
+        return None, *_forms(ctx.form)[1](weight, dg, db, dk, dp), None, None
 
 
 def _forms(form: str) -> Any:

@@ -63,7 +63,7 @@ def bias_act(x: torch.Tensor, b: torch.Tensor | None = None, dim: int = 1, act: 
     gain = chosen.def_gain if gain is None else float(gain)
     if form == 'native' and act in cpu_act.SLOPES and dim == 1 and gain > 0 and alpha >= 0 and cpu_act.fits(x, b):
         check_bias(x, b, dim)
-        return cpu_act.ScaledAct.apply(x, None, b, None, None, alpha if act == 'lrelu' else 1.0, gain, clamp)
+        return cpu_act.ScaledAct.apply(x, None, b, None, alpha if act == 'lrelu' else 1.0, gain, clamp)
     if form == 'triton':
         from .triton import bias_act as triton_bias_act  # needs a package that only some have
         check_bias(x, b, dim)

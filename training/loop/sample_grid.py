@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.data.image_grid import images_to_uint8, make_grid, save_image
+from training.data.image_grid import make_grid, save_image, to_pixels
 
 GRID_WIDTH, GRID_HEIGHT = 1280, 960  # pixels aimed at
 MAX_CLASS_ROWS = 32
@@ -66,5 +66,5 @@ def save_reals(grid: SampleGrid, dataset: Any, path: Path) -> None:
 def save_fakes(grid: SampleGrid, generator: torch.nn.Module, batch: int, path: Path) -> None:
     """Write the grid of generated images, made `batch` at a time with constant noise."""
     pairs = zip(grid.z.split(batch), grid.c.split(batch), strict=True)
-    images = [images_to_uint8(generator(z, c, noise_mode='const').cpu()) for z, c in pairs]
+    images = [to_pixels(generator(z, c, noise_mode='const').cpu()) for z, c in pairs]
     save_image(make_grid(np.concatenate(images), grid.num_columns, grid.row_names), path)

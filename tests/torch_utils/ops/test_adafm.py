@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from hyper_plugin.networks import adafm
 from torch_utils import custom_ops
-from torch_utils.ops.adafm import adafm
 
 native = pytest.mark.skipif(custom_ops.cpu_kernels() is None, reason='needs a C++ compiler')
 IMPLS = ['ref', pytest.param('native', marks=native)]

@@ -18,10 +18,9 @@ def tensors(shape, dtype=torch.float32):
                 noise=torch.randn(images, 1, height, width, dtype=dtype))
 
 
-def in_numpy(x, scale=None, offset=None, noise=None, slope=1.0, gain=1.0, clamp=None, order=None):
+def in_numpy(x, scale=None, offset=None, noise=None, slope=1.0, gain=1.0, clamp=None):
     x, scale, offset, noise = (None if t is None else t.detach().double().numpy() for t in (x, scale, offset, noise))
-    y = x if order is None else x[order.numpy()]
-    y = y if scale is None else y * scale[:, :, None, None]
+    y = x if scale is None else x * scale[:, :, None, None]
     y = y if offset is None else y + offset.reshape(-1, y.shape[1], 1, 1)
     y = y if noise is None else y + noise
     y = np.where(y > 0, y, y * slope) * gain
@@ -51,18 +50,10 @@ def test_values(shape, settings, impl):
         np.testing.assert_allclose(got.numpy(), want, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('impl', ['ref', pytest.param('native', marks=native)])
-def test_order(impl):
-    given, order = tensors((4, 3, 5, 5)), torch.tensor([2, 0, 3, 1])
-    got = scaled_act(**given, order=order, impl=impl).numpy()
-    np.testing.assert_allclose(got, in_numpy(**given, order=order), rtol=1e-5, atol=1e-5)
-
-
 @native
 @pytest.mark.parametrize('threads', [1, 3])
 @pytest.mark.parametrize('settings', [dict(), dict(act='lrelu', gain=1.7), dict(act='lrelu', gain=0.5, clamp=0.6)])
-@pytest.mark.parametrize('order', [None, torch.tensor([2, 0, 3, 1])])
-def test_first_and_second_derivatives_are_those_of_the_plain_form(settings, order, threads):
+def test_first_and_second_derivatives_are_those_of_the_plain_form(settings, threads):
     used = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
@@ -71,10 +62,10 @@ def test_first_and_second_derivatives_are_those_of_the_plain_form(settings, orde
             results = {}
             for impl in ('ref', 'native'):
                 inputs = {name: value.clone().requires_grad_() for name, value in arguments.items()}
-                y = scaled_act(**inputs, **settings, order=order, impl=impl)
+                y = scaled_act(**inputs, **settings, impl=impl)
                 weights = torch.linspace(-1, 1, y.numel()).reshape(y.shape)
                 once = torch.autograd.grad((y * weights).sum(), list(inputs.values()))
-                y = scaled_act(**inputs, **settings, order=order, impl=impl)
+                y = scaled_act(**inputs, **settings, impl=impl)
                 first = torch.autograd.grad((y * y * weights).sum(), list(inputs.values()), create_graph=True)
                 second = torch.autograd.grad(sum(g.square().sum() for g in first), list(inputs.values()))
                 results[impl] = [*once, *first, *second]
@@ -88,7 +79,7 @@ def test_the_plain_form_passes_gradcheck():
     inputs = [t.requires_grad_() for t in tensors((2, 3, 3, 2), torch.float64).values()]
 
     def call(*tensors):
-        return scaled_act(*tensors, act='lrelu', gain=1.3, order=torch.tensor([1, 0]))
+        return scaled_act(*tensors, act='lrelu', gain=1.3)
 
     assert torch.autograd.gradcheck(call, inputs) and torch.autograd.gradgradcheck(call, inputs)
 
@@ -150,8 +141,6 @@ def test_gains_that_turn_the_sign(gain, impl):
     (dict(scale=torch.ones(1, 3)), r'scale has shape \[1, 3\]; expected \[2, 3\] for x \[2, 3, 4, 5\]'),
     (dict(offset=torch.ones(2)), r'offset has shape \[2\]; expected \[3\] or \[2, 3\]'),
     (dict(noise=torch.ones(4)), r'noise has shape \[4\]; expected \[4, 5\] or \[2, 1, 4, 5\]'),
-    (dict(order=torch.tensor([0])), r'order has shape \[1\]; expected \[2\]'),
-    (dict(order=torch.tensor([1, 0], dtype=torch.int32)), r'order is torch.int32; expected torch.int64'),
     (dict(x=torch.ones(2, 3)), r'x has shape \[2, 3\]; expected \[N, C, H, W\]'),
 ])
 def test_shapes_that_do_not_fit(change, message, impl):

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hyper_plugin.loss import HyperTransferLoss
-from hyper_plugin.networks import distinct_codes, order_by_class
+from hyper_plugin.networks import BatchCodes, order_by_class
 from tests.support.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D
 from training.data.image_dataset import ImageFolderDataset
 from training.loop.cond_ramp import fade_labels, mean_label, parse_ramp, ramp_strength
@@ -142,7 +142,7 @@ def test_at_strength_0_labels_say_nothing(make):
 def test_hyper_modulation_makes_one_kernel_for_each_faded_label(strength, num_codes):
     G = make_hyper(make_source(), init_scale=0.3)
     c = fade_labels(labels(0, 1, 2, 2, 1, 0, 0), torch.tensor([0.5, 0.3, 0.2]), strength)
-    codes, _index = distinct_codes(G.mapping.class_code(c)[:, None])
+    codes = BatchCodes(G.mapping.class_code(c)[:, None]).codes
     assert len(codes) == num_codes
 
 

@@ -1,9 +1,9 @@
 // y = clip(gain * act(x * scale + offset + noise), -limit, limit) and its gradient, on float32 in channels-last order.
 //
 // x [N, P, C]: N images of P positions. scale, offset: [N, C] or, with a stride of 0 between images, [C]; noise: [N, P] or
-// [P] likewise; each may be null. order [N] or null: image n of y comes from image order[n] of x. act is linear (slope 1) or leaky ReLU (any other slope). One pass over memory each way.
-// Sums for the gradients of scale and offset are taken over blocks of positions whose size does not depend on the number
-// of threads, so that the result does not either.
+// [P] likewise; each may be null. act is linear (slope 1) or leaky ReLU (any other slope). One pass over
+// memory each way. Sums for the gradients of scale and offset are taken over blocks of positions whose size does not depend on
+// the number of threads, so that the result does not either.
 
 #include <algorithm>
 #include <cmath>
@@ -57,7 +57,7 @@ float backward_row(const float* __restrict dy, const float* __restrict y, const 
 
 extern "C" {
 
-void scaled_act_forward(const float* x, const int64_t* order, const float* scale, int64_t scale_stride, const float* offset, int64_t offset_stride,
+void scaled_act_forward(const float* x, const float* scale, int64_t scale_stride, const float* offset, int64_t offset_stride,
                         const float* noise, int64_t noise_stride, float* y, int64_t images, int64_t positions, int64_t channels,
                         float slope, float gain, float limit, int threads) {
     const Act act{slope, gain, limit};
@@ -69,8 +69,8 @@ void scaled_act_forward(const float* x, const int64_t* order, const float* scale
         for (int64_t b = 0; b < blocks; ++b) {
             const int64_t end = std::min(positions, (b + 1) * kBlock);
             for (int64_t p = b * kBlock; p < end; ++p) {
-                const int64_t at = (n * positions + p) * channels, from = ((order ? order[n] : n) * positions + p) * channels;
-                row(x + from, scale + n * scale_stride, offset + n * offset_stride, noise ? noise[n * noise_stride + p] : 0.0f,
+                const int64_t at = (n * positions + p) * channels;
+                row(x + at, scale + n * scale_stride, offset + n * offset_stride, noise ? noise[n * noise_stride + p] : 0.0f,
                     y + at, channels, act);
             }
         }
@@ -78,9 +78,9 @@ void scaled_act_forward(const float* x, const int64_t* order, const float* scale
 }
 
 // dscale, doffset [N, C] and dnoise [N, P] are written where they are not null; x is read for dscale only.
-void scaled_act_backward(const float* dy, const float* y, const float* x, const int64_t* order, const float* scale,
-                         int64_t scale_stride, float* dx, float* dscale, float* doffset, float* dnoise, int64_t images,
-                         int64_t positions, int64_t channels, float slope, float gain, float limit, int threads) {
+void scaled_act_backward(const float* dy, const float* y, const float* x, const float* scale, int64_t scale_stride, float* dx,
+                         float* dscale, float* doffset, float* dnoise, int64_t images, int64_t positions, int64_t channels,
+                         float slope, float gain, float limit, int threads) {
     const Act act{slope, gain, limit};
     const auto row = dscale ? (scale ? backward_row<true, true> : backward_row<true, false>)
                             : (scale ? backward_row<false, true> : backward_row<false, false>);
@@ -92,9 +92,8 @@ void scaled_act_backward(const float* dy, const float* y, const float* x, const 
             float* own = sums.data() + (n * blocks + b) * 2 * channels;
             const int64_t end = std::min(positions, (b + 1) * kBlock);
             for (int64_t p = b * kBlock; p < end; ++p) {
-                const int64_t at = (n * positions + p) * channels, from = ((order ? order[n] : n) * positions + p) * channels;
-                const float sum = row(dy + at, y + at, x + from, scale + n * scale_stride, dx + from, own, own + channels, channels,
-                                      act);
+                const int64_t at = (n * positions + p) * channels;
+                const float sum = row(dy + at, y + at, x + at, scale + n * scale_stride, dx + at, own, own + channels, channels, act);
                 if (dnoise) dnoise[n * positions + p] = sum;
             }
         }

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torch_utils.ops.adafm import adafm
+from hyper_plugin.networks import adafm
 
 pytest.importorskip('triton')
 DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')

@@ -42,13 +42,6 @@ def test_values_and_two_derivatives(names, options, memory_format):
     assert_equal_to_plain(tensor('x', memory_format=memory_format), named, **options)
 
 
-@pytest.mark.parametrize('memory_format', FORMATS)
-def test_order(memory_format):
-    order = torch.tensor([2, 0, 1], device=DEVICE)
-    named = dict(scale=tensor('scale'), offset=tensor('own_offset'), noise=tensor('noise'))
-    assert_equal_to_plain(tensor('x', memory_format=memory_format), named, order=order, act='lrelu')
-
-
 @pytest.mark.parametrize('change', [
     lambda x: x[:, :, ::2], lambda x: x.permute(0, 1, 3, 2), lambda x: x[:, :, :1, :1], lambda x: x[:, :1].expand(-1, 4, -1, -1)],
     ids=['sliced', 'permuted', 'single_pixel', 'expanded'])
