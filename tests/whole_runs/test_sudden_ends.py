@@ -4,6 +4,7 @@ import io
 import signal
 import threading
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
@@ -106,7 +107,7 @@ def test_a_log_that_cannot_take_the_reason_does_not_hide_it(tmp_path, monkeypatc
 
     monkeypatch.setattr(launch, 'start_processes', fail)
     with pytest.raises(RuntimeError, match='process 1 was lost'):
-        launch._train_in_processes(tmp_path / 'gone', dict(num_gpus=2), '')
+        launch._train_in_processes(tmp_path / 'gone', SimpleNamespace(num_gpus=2), '')
 
 
 @pytest.mark.parametrize('seed', [2**31 - 1])
