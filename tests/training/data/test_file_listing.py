@@ -9,6 +9,7 @@ import zipfile
 
 import pytest
 
+from commands.data_facts import inspect_data
 from tests.support.dataset_files import assert_one_line, make_folder, png
 from training.data.image_dataset import ImageFolderDataset, check_dataset
 from training.data.image_files import MAX_FILE_BYTES, ImageFiles, read_shape
@@ -206,3 +207,10 @@ def test_declared_sizes_beyond_the_limits(tmp_path, monkeypatch):
         read_shape(ImageFiles(make_folder(tmp_path / 'large', ['a.png'])), 'a.png')
     assert_one_line(error, '8x8 pixels, at most 63')
     assert MAX_PIXELS < 13_000**2 and MAX_FILE_BYTES < 2**30
+
+
+def test_training_tells_what_a_folder_holds_beside_its_pictures(tmp_path):
+    make_folder(tmp_path, {'cat/1.png': png(), 'dog/1.png': png(), 'dog/2.heic': b'', 'dog/.hidden': b'', 'notes.txt': b''})
+    (tmp_path / 'wild').mkdir()
+    said = ' '.join(inspect_data(str(tmp_path), cond=True).warnings)
+    assert 'left out of the data: ' in said and '1 x HEIC' in said and '1 x empty folder (wild/)' in said and 'hidden' not in said
