@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import dnnlib
 from metrics.features.detectors import Detector, get_detector
 from metrics.features.feature_stats import FeatureStats, gather_rows
 from metrics.features.labelled_images import class_labels
@@ -68,7 +67,7 @@ def compute_feature_stats_for_dataset(
     stats_kwargs: what to capture at least, see FeatureStats; with capture_labels images are drawn from the classes in turn.
     rel_lo, rel_hi: the part of the whole progress that this is.
     """
-    dataset = dnnlib.util.construct_class_by_name(**opts.dataset_kwargs)
+    dataset = opts.data(opts.dataset_kwargs)
     if stats_kwargs.get('capture_labels') and not dataset.has_onehot_labels:
         raise ValueError(f'{dataset.name} has no class labels, which this metric needs: see dataset_tool.py --help')
     num_items = min(len(dataset), max_items or len(dataset))
