@@ -15,6 +15,7 @@ import torch
 
 import dnnlib
 from dnnlib.files import is_disk_full
+from torch_utils.collectives import first_value
 
 from . import density_coverage, registry, standard_metrics
 from .classes import gan_test, gan_train, memorization, per_class
@@ -55,7 +56,7 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
     if 'classes' in found.needs:
         check_images(found, opts.dataset_kwargs, opts.test_dataset_kwargs, opts.num_gen, opts.max_real, opts.data)
     values = found.compute(opts)
-    values, facts = _from_first_process((values, opts.facts), opts)
+    values, facts = first_value((values, opts.facts))
     total_time = time.time() - start
     if opts.num_gen is not None:
         facts.setdefault('num_gen', opts.num_gen)
@@ -63,14 +64,6 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
     return dnnlib.EasyDict(
         results={key.replace(metric, name, 1): float(value) for key, value in values.items()}, metric=name, total_time=total_time,
         total_time_str=dnnlib.util.format_time(total_time), num_gpus=opts.num_gpus, seed=opts.seed, **facts)
-
-
-def _from_first_process(value: Any, opts: MetricOptions) -> Any:
-    if opts.num_gpus == 1:
-        return value
-    holder = [value]
-    torch.distributed.broadcast_object_list(holder, src=0, device=opts.device)
-    return holder[0]
 
 
 def compute_metrics(

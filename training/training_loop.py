@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import dnnlib
-from torch_utils import training_stats
+from torch_utils import collectives, training_stats
 from training.loop.averaging import ema_beta, next_augment_p, update_ema
 from training.loop.cond_ramp import fade_labels, mean_label, ramp_strength
 from training.loop.diversity import DiversityAlarm
@@ -32,7 +32,7 @@ from training.loop.run_output import RefreshReport, RunOutput
 from training.loop.sample_grid import choose_samples
 from training.loop.snapshot_metrics import SnapshotMetrics
 from training.loop.training_state import TrainingState
-from training.parallel.processes import any_process, average_buffers, copy_from_first_process
+from training.parallel.processes import average_buffers, copy_from_first_process
 from training.parallel.stop_signals import StopSignals
 from training.run.progress import Progress
 
@@ -88,7 +88,7 @@ def training_loop(
         stop = stack.enter_context(StopSignals(is_quiet=rank > 0))
         dataset = stack.enter_context(contextlib.closing(dnnlib.util.construct_class_by_name(**training_set_kwargs)))
         total_images = math.ceil(total_kimg * 1000 / batch_size) * batch_size
-        saved = read_start(run_dir, rank, num_gpus)
+        saved = read_start(run_dir, rank)
         images_before = saved['images_done'] if saved else 0
         progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_images, torch_device, rank, images_before)))
         networks = build_networks(dataset, G_kwargs, D_kwargs, torch_device)
@@ -141,7 +141,7 @@ def training_loop(
             progress.advance(batch_size)
 
             done = state.images_done >= total_images
-            stopping = any_process(stop.asked, torch_device)
+            stopping = collectives.any_process(stop.asked, torch_device)
             if done or progress.tick_is_over(state.images_done, kimg_per_tick):
                 output.end_tick(image_snapshot_ticks, network_snapshot_ticks, done, stopping)
             elif stopping:

@@ -12,10 +12,9 @@ import torch
 
 import dnnlib
 from dnnlib.files import remove_parts
-from torch_utils import misc
+from torch_utils import collectives, misc
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
-from training.parallel.exchange import from_first_process
 from training.run.progress import Progress
 from training.run.run_dir import SNAPSHOT_PATTERN
 from training.run.run_lock import leave_run_to_parent
@@ -105,7 +104,7 @@ def leave_to_parent(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def read_start(run_dir: Path, rank: int, num_gpus: int) -> dict[str, Any] | None:
+def read_start(run_dir: Path, rank: int) -> dict[str, Any] | None:
     """The training state to go on from, None for a fresh start. What processes that died left half-written goes."""
     saved = None
     if rank == 0:
@@ -116,4 +115,4 @@ def read_start(run_dir: Path, rank: int, num_gpus: int) -> dict[str, Any] | None
         if saved is None and len(snapshots) > 1:  # one is there if a process died between its snapshot and its state
             raise ValueError(f'{run_dir} has snapshots and no {STATE_PATTERN}: restore that file, or start a new run with '
                              f'--resume={snapshots[-1]}')
-    return from_first_process(saved, num_gpus)
+    return collectives.first_value(saved)

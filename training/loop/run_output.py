@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.files import is_disk_full
-from torch_utils import misc, training_stats
-from training.parallel.processes import any_process
+from torch_utils import collectives, misc, training_stats
 from training.parallel.stop_signals import StopSignals
 from training.run.run_dir import prune_snapshots
 from training.snapshot.writing import save_network_pkl
@@ -93,9 +92,9 @@ class RunOutput:
         if self.num_gpus > 1:
             for name in ('G', 'D'):
                 misc.check_ddp_consistency(self.state.networks[name])
-        saved = self.state.state_dict(self.num_gpus)
+        saved = self.state.state_dict()
         failed = self.is_first and not self._try(lambda: self._write_networks(saved), last)
-        self.is_behind = any_process(failed, self.state.device)
+        self.is_behind = collectives.any_process(failed, self.state.device)
 
     @property
     def snapshot(self) -> Path:
