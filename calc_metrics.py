@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from commands.cli import MAX_SEED, command_errors, device_option, resolve_device, verbose_option
+from commands.cli import MAX_SEED, UserPath, command_errors, device_option, resolve_device, verbose_option
 from commands.measuring import check_data, check_needs, data_of, measure, measure_as_process, place_of_reports, say_unlimited
 from metrics.features.open_data import OpenData
 from metrics.metric_main import list_valid_metrics
@@ -27,13 +27,13 @@ Metrics: {', '.join(list_valid_metrics())}
 
 
 @click.command(epilog=EPILOG)
-@click.option('--network', metavar='PATH|URL',
+@click.option('--network', metavar='PATH|URL', type=UserPath(),
               help=f'Snapshot (.pkl) to measure.  [default: the newest network-snapshot-*.pkl under {DEFAULT_RUNS_DIR}]')
 @click.option('--metrics', default='fid50k_full', show_default=True, metavar='LIST', help='Names, with commas; see below.')
-@click.option('--data', metavar='PATH', help='Real images, folder or zip.  [default: those that the network learnt from]')
-@click.option('--test-data', metavar='PATH', help='Real images of the same classes that the network has not seen, for gan_test, '
+@click.option('--data', type=UserPath(), help='Real images, folder or zip.  [default: those that the network learnt from]')
+@click.option('--test-data', type=UserPath(), help='Real images of the same classes that the network has not seen, for gan_test, '
               'gan_train and memorization. Metrics *_per_class and dc5k5_full also measure them as if they were generated.')
-@click.option('--detector', default='inception', show_default=True, metavar='NAME|PATH|URL',
+@click.option('--detector', default='inception', show_default=True, metavar='NAME|PATH|URL', type=UserPath(),
               help="Network that gives the features: inception (each metric's usual one; fetched once), dinov2 or dinov2:FILE "
                    '(fetched once, or weights from a file), imagenet (an installed package, no download), classifier (learns '
                    'from the labelled real images, no download), or a TorchScript file.')
@@ -49,7 +49,7 @@ Metrics: {', '.join(list_valid_metrics())}
 @click.option('--batch', type=click.IntRange(min=1), default=64, show_default=True, help='Images at a time in the detector.')
 @click.option('--workers', type=click.IntRange(min=0), help='Processes that read images.  [default: 3 on CUDA, else 0]')
 @click.option('--gpus', type=click.IntRange(min=1), default=1, show_default=True, help='Processes, on CUDA each with a GPU.')
-@click.option('--outdir', '-o', type=click.Path(file_okay=False), help='Folder for metric-NAME.jsonl and pictures.  '
+@click.option('--outdir', '-o', type=UserPath(file_okay=False), help='Folder for metric-NAME.jsonl and pictures.  '
               '[default: that of the snapshot]')
 @click.option('--cache/--no-cache', default=True, show_default=True,
               help='Keep features of real images, and what a classifier learnt from them, for the next time.')

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import click
 
-from commands.cli import command_errors, verbose_option
+from commands.cli import UserPath, command_errors, verbose_option
+from dnnlib.errors import printable
 from training.data.dataset_maker import Pictures, Recipe, convert, is_resolution, load_pictures, plan
 from training.data.dataset_writer import DatasetWriter, check_destination
+from training.data.flat_pictures import FlatPictures
 from training.data.image_convert import RESIZE_FILTERS
+from training.data.left_out import NO_CLASS, left_out_table, rows_by_class, show_name, vanished_classes
 
 MAX_CLASSES_SHOWN = 12
 COLOR_MODES = {'gray': 'L', 'rgb': 'RGB'}
@@ -32,13 +35,18 @@ class Resolution(click.ParamType):
 
 
 @click.command(epilog=f'Example: {EXAMPLE}')
-@click.option('--source', metavar='DIR|ZIP|NAME', required=True,
+@click.option('--source', metavar='DIR|ZIP|NAME', required=True, type=UserPath(),
               help='Folder or zip of pictures, or builtin:letters (drawn letters, unlabelled), builtin:digits (handwritten '
                    'digits, 50 of each, to train on), builtin:digits-test (the other digits, to judge with), or of MNIST '
                    'builtin:mnist20, builtin:mnist50, builtin:mnist200 (so many of each) and builtin:mnist-test. Labels come '
-                   "from the source's dataset.json, else from its class folders (two or more, every picture in one).")
-@click.option('--dest', metavar='DIR|ZIP', required=True,
+                   "from the source's dataset.json, else from its class folders (two or more, also in a folder around them).")
+@click.option('--dest', metavar='DIR|ZIP', required=True, type=UserPath(),
               help='Zip archive to write (an older one is replaced) or folder (empty or absent, outside of the source).')
+@click.option('--split', 'part', metavar='NAME|all', help='For a source with folders train, val ... above its class folders: '
+              'which of them to take, or all of them together.')
+@click.option('--skip-broken', is_flag=True, help='Leave out pictures that cannot be read, which otherwise are an error.')
+@click.option('--name-encoding', metavar='NAME', help='Encoding of names that are not UTF-8, such as gbk or cp932 in old '
+              'zips. Default: cp437 in zips, latin-1 in folders, with a note.')
 @click.option('--max-images', type=click.IntRange(min=1),
               help='Keep this many, drawn at random. Default: all; 20000 of builtin:letters, which is without end.')
 @click.option('--resize-filter', type=click.Choice(sorted(RESIZE_FILTERS)), default='lanczos', show_default=True,
@@ -54,21 +62,24 @@ class Resolution(click.ParamType):
 @click.option('--seed', type=click.IntRange(min=0), default=0, show_default=True,
               help='Draws the letters, and the images of --max-images.')
 @verbose_option
-def main(source: str, dest: str, max_images: int | None, resize_filter: str, transform: str | None, resolution: int | None,
-         width: int | None, height: int | None, color: str | None, seed: int, verbose: bool) -> None:
+def main(source: str, dest: str, part: str | None, skip_broken: bool, name_encoding: str | None, max_images: int | None,
+         resize_filter: str, transform: str | None, resolution: int | None, width: int | None, height: int | None,
+         color: str | None, seed: int, verbose: bool) -> None:
     """Make a training data set: square images of one size as PNGs, with their labels in dataset.json.
 
-    Pictures may have any format that Pillow reads. They are turned upright (EXIF), 16 bits are scaled to 8, transparent
-    parts become black.
+    Pictures are JPEG, PNG, WebP, TIFF and other raster files, recognised by their content where the name has no ending. They
+    are turned upright (EXIF), 16 bits are scaled to 8, transparent parts become black. A table says what was found and what is
+    left out, and why.
     """
     with command_errors(verbose):
         side = _one_side(resolution, width, height)
         _check_paths(source, dest)
-        pictures = load_pictures(source, max_images, seed)
-        recipe = plan(pictures, side, transform == 'center-crop', resize_filter, COLOR_MODES[color] if color else None)
-        with DatasetWriter(dest, pictures.class_names) as writer:
-            convert(pictures, recipe, writer)
-        click.echo(_summary(dest, pictures, recipe))
+        pictures = load_pictures(source, max_images, seed, part, name_encoding)
+        pictures, recipe = plan(pictures, side, transform == 'center-crop', resize_filter,
+                                COLOR_MODES[color] if color else None, skip_broken)
+        with DatasetWriter(dest, pictures.class_names, pictures.why_none) as writer:
+            flat = convert(pictures, recipe, writer)
+        _report(dest, pictures, recipe, flat)
 
 
 def _one_side(*sides: int | None) -> int | None:
@@ -89,9 +100,31 @@ def _check_paths(source: str, dest: str) -> None:
     check_destination(dest)
 
 
-def _summary(dest: str, pictures: Pictures, recipe: Recipe) -> str:
+def _report(dest: str, pictures: Pictures, recipe: Recipe, flat: FlatPictures) -> None:
+    """The table, notes, and as the last line what was made."""
+    kept = _kept(pictures)
+    rows = rows_by_class(kept, pictures.around, pictures.depth, pictures.left_out)
+    if pictures.files is not None:
+        click.echo('\n'.join(left_out_table(kept, rows)))
+    notes = [*pictures.notes, *flat.notes(len(pictures.names))]
+    if pictures.class_names:
+        notes += vanished_classes(kept, rows)
+    if pictures.why_none:
+        notes.append(f'the set has no labels: {pictures.why_none}')
+    for note in notes:
+        click.echo(f'Note: {printable(note)}', err=True)
     kind = 'gray' if recipe.mode == 'L' else 'RGB'
-    return f'{dest}: {len(pictures.names)} images, {recipe.side}x{recipe.side} {kind}, {_describe_labels(pictures)}'
+    size = f'{recipe.side}x{recipe.side} {kind}'
+    click.echo(printable(f'{dest}: {len(pictures.names)} images, {size}, {_describe_labels(pictures)}'))
+
+
+def _kept(pictures: Pictures) -> dict[str, int]:
+    """Pictures by class; all of them under one name if there are no classes."""
+    counts = Counter(label for label in pictures.labels if isinstance(label, int))
+    if not counts:
+        return {NO_CLASS: len(pictures.labels)}
+    names = pictures.class_names or [str(index) for index in range(max(counts) + 1)]
+    return {name: counts[index] for index, name in enumerate(names)}
 
 
 def _describe_labels(pictures: Pictures) -> str:
@@ -100,11 +133,10 @@ def _describe_labels(pictures: Pictures) -> str:
         return 'unlabelled'
     if isinstance(first, list):
         return f'labels of {len(first)} numbers'
-    counts = Counter(label for label in pictures.labels if isinstance(label, int))
-    names = pictures.class_names or [str(index) for index in range(max(counts) + 1)]
-    shown = [f'{name} {counts[index]}' for index, name in enumerate(names[:MAX_CLASSES_SHOWN])]
-    more = [f'and {len(names) - MAX_CLASSES_SHOWN} more'] if len(names) > MAX_CLASSES_SHOWN else []
-    return f'{len(names)} classes ({", ".join(shown + more)})'
+    kept = _kept(pictures)
+    shown = [f'{show_name(name)} {count}' for name, count in list(kept.items())[:MAX_CLASSES_SHOWN]]
+    more = [f'and {len(kept) - MAX_CLASSES_SHOWN} more'] if len(kept) > MAX_CLASSES_SHOWN else []
+    return f'{len(kept)} classes ({", ".join(shown + more)})'
 
 
 if __name__ == '__main__':

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 from tqdm import tqdm
 
-from commands.cli import check_outdir, command_errors, named_or_newest, verbose_option
+from commands.cli import UserPath, check_outdir, command_errors, named_or_newest, verbose_option
 from exporting.model_card import card_path
 from exporting.targets import SUFFIXES, choose_format, find_targets, write_target
 from training.data.class_labels import NetworkLabels
@@ -34,14 +34,15 @@ def check_places(paths: list[Path], force: bool) -> None:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option('--network', metavar='PATH|URL', help='Snapshot to export, .pkl or .safetensors.  '
+@click.option('--network', metavar='PATH|URL', type=UserPath(), help='Snapshot to export, .pkl or .safetensors.  '
               f'[default: the newest network-snapshot-*.pkl under {DEFAULT_RUNS_DIR}]')
 @click.option('--class', 'class_text', metavar='NAME|INDEX|MIX', help='Bake this class into a plain unconditional network: a '
-              'name, a number, or a mix of classes with their shares, as in cat:0.3,dog:0.7.')
+              'name, a number, or a mix of classes with their shares, as in cat:0.3,dog:0.7. In a mix, a backslash before a '
+              'comma, colon or backslash makes it a part of the name.')
 @click.option('--label', 'vector', metavar='NUMBERS', help='Bake this label, for networks of label vectors: as many numbers as '
               'the labels of the training data have, with commas, as in 0.2,1,0.')
 @click.option('--all', 'every_class', is_flag=True, help='Bake every class, each into a file of its own.')
-@click.option('--out', required=True, type=click.Path(path_type=Path),
+@click.option('--out', required=True, type=UserPath(path_type=Path),
               help='File to write, which ends in .pkl, .safetensors or .onnx; with --all a directory, made if it is absent.')
 @click.option('--format', 'file_format', type=click.Choice(list(SUFFIXES)), help='pkl: a snapshot, for every tool of this '
               'family. safetensors: weights and a description, no code. onnx: one class, for programs without PyTorch; inputs z '

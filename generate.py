@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from commands.cli import command_errors, device_option, named_or_newest, parse_seeds, resolve_device, verbose_option
+from commands.cli import UserPath, command_errors, device_option, named_or_newest, parse_seeds, resolve_device, verbose_option
 from generating.pictures import save_class_grid, save_each, save_path
 from generating.sampler import load_sampler
 from training.run.run_dir import DEFAULT_RUNS_DIR
@@ -19,22 +19,24 @@ Examples:
 
 
 @click.command(epilog=EXAMPLES)
-@click.option('--network', metavar='PATH|URL',
+@click.option('--network', metavar='PATH|URL', type=UserPath(),
               help=f'Snapshot (.pkl) to draw from.  [default: the newest network-snapshot-*.pkl under {DEFAULT_RUNS_DIR}]')
 @click.option('--seeds', default='0-15', show_default=True, metavar='LIST',
               help='Seeds of the latent codes: numbers and ranges, as in 0-63,70.')
 @click.option('--class', 'class_text', metavar='NAME|INDEX|MIX',
-              help='Class to draw, by name or number, or a mix of classes with their shares, as in cat:0.3,dog:0.7.')
+              help='Class to draw, by name or number, or a mix of classes with their shares, as in cat:0.3,dog:0.7. In a mix, a '
+              'backslash before a comma, colon or backslash makes it a part of the name.')
 @click.option('--label', 'vector', metavar='NUMBERS', help='Label to draw, for networks of label vectors: as many numbers as the '
               'labels of the training data have, with commas, as in 0.2,1,0.')
 @click.option('--grid', is_flag=True, help='One picture, grid.png: a row for each class, a column for each seed.')
-@click.option('--interpolate', metavar='A,B', help='One picture, A-to-B.png: a row for each seed, from class A to class B.')
+@click.option('--interpolate', metavar='A,B', help='One picture, A-to-B.png: a row for each seed, from class A to '
+              'class B, or from one mix to another. A comma in A or B is written \\,.')
 @click.option('--steps', type=click.IntRange(2, 1000), default=9, show_default=True, help='Images in a row of --interpolate.')
 @click.option('--trunc', 'psi', type=float, default=1, show_default=True,
               help='Truncation psi: 1 keeps all variety, 0 gives the mean image; about 0.7 is a usual choice.')
 @click.option('--noise-mode', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True,
               help='Per-pixel noise: the same for every image, fresh each time, or none.')
-@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default='out', show_default=True,
+@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default='out', show_default=True,
               help='Folder for the pictures; made if it is absent.')
 @click.option('--batch', type=click.IntRange(min=1), default=8, show_default=True, help='Images computed at a time.')
 @click.option('--cuda-graph', is_flag=True, help='Record a pass once and replay it, which is faster for small images. Plain '

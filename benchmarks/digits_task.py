@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from commands.cli import UserPath
+
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / 'models' / 'letters32.pkl'
 DATA = {'train': 'builtin:digits', 'test': 'builtin:digits-test'}
@@ -13,7 +15,7 @@ DATA = {'train': 'builtin:digits', 'test': 'builtin:digits-test'}
 # gamma is the source's; augmentation, which the digits do without at this length, would cost a third of the time.
 OPTIONS = ('--batch=16', '--mbstd-group=4', '--gamma=1', '--aug=noaug')
 
-resume_option = click.option('--resume', type=click.Path(exists=True, dir_okay=False, path_type=Path), default=SOURCE,
+resume_option = click.option('--resume', type=UserPath(exists=True, dir_okay=False, path_type=Path), default=SOURCE,
                              show_default='models/letters32.pkl', help='Unconditional source model, 32x32 with one channel.')
 num_gen_option = click.option('--num-gen', type=click.IntRange(min=2), default=200, show_default=True,
                               help='Images per class that are judged.')

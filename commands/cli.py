@@ -4,16 +4,20 @@ Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
 
 import contextlib
+import io
+import os
 import re
+import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
 
-from dnnlib.errors import MACHINE_ERRNOS, describe_os_error, input_message
+from dnnlib.errors import MACHINE_ERRNOS, cut, describe_os_error, input_message
 from training.run.run_dir import newest_snapshot
 
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no larger one
@@ -22,6 +26,13 @@ MAX_NUM_SEEDS = 10**6
 device_option = click.option('--device', type=click.Choice(['auto', 'cpu', 'cuda', 'mps']), default='auto', show_default=True,
                              help='Where to compute; auto takes CUDA, else MPS, else the CPU.')
 verbose_option = click.option('-v', '--verbose', is_flag=True, help='Show the traceback with an error.')
+
+
+class UserPath(click.Path):
+    """A path or URL, in which a leading ~ is the home directory, also where the shell leaves it: --dest=~/set.zip."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(os.path.expanduser(value), param, ctx)
 
 
 class InputError(click.ClickException):
@@ -43,6 +54,9 @@ def command_errors(verbose: bool = False) -> Iterator[None]:
     ValueError and OSError are the user's (exit code 2), save for a full or broken disk or memory;
     anything else is a failed run (exit code 1). click's own exceptions and Ctrl-C pass through.
     """
+    for stream in (sys.stdout, sys.stderr):  # a name that the terminal cannot show is no reason to fail
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='replace')
     try:
         yield
     except (click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):  # the last one as `| head` ends: click's
@@ -60,7 +74,7 @@ def _as_click_error(error: Exception) -> click.ClickException:
     if isinstance(error, OSError):
         return RunError(describe_os_error(error))
     first_line = str(error).strip().partition('\n')[0]
-    return RunError(f'{type(error).__name__}: {first_line or "no message"} (--verbose shows where)')
+    return RunError(f'{type(error).__name__}: {cut(first_line) or "no message"} (--verbose shows where)')
 
 
 def resolve_device(name: str) -> torch.device:

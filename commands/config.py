@@ -1,4 +1,4 @@
-"""From options and facts about the data to the training configuration: pure, JSON-ready, needs no device and no file."""
+"""From options and facts about the data to the training configuration: pure, needs no device and no file."""
 
 import dataclasses
 import math
@@ -6,65 +6,16 @@ from typing import Any
 
 from metrics.metric_main import find_metric
 from training.augment import augpipe_specs
+from training.config import LoaderConfig, MetricOptions, MetricsConfig, OptimizerConfig, TrainingConfig
 from training.loop.cond_ramp import parse_ramp
 
 from .data_facts import DataFacts
+from .options import TrainingOptions, option_name
 from .presets import PRESET_NAMES, PRESETS, Preset, auto_preset
 
 
-@dataclasses.dataclass
-class TrainingOptions:
-    """What a user may choose; None leaves it to the preset. The one place of the defaults; train_options.py has the help."""
-
-    data: str | None = None
-    cond: bool = False
-    cond_ramp: str | None = None
-    subset: int | None = None
-    mirror: bool = False
-    cfg: str = 'auto'
-    gamma: float | None = None
-    kimg: float = 25000
-    batch: int | None = None
-    batch_gpu: int | None = None
-    gpus: int = 1
-    aug: str = 'ada'
-    p: float | None = None
-    target: float | None = None
-    augpipe: str = 'bgc'
-    resume: str | None = None
-    freezed: int = 0
-    z_dim: int = 512
-    w_dim: int = 512
-    map_depth: int | None = None
-    mapping_lr_mult: float = 0.01
-    cbase: int | None = None
-    cmax: int = 512
-    glr: float | None = None
-    dlr: float | None = None
-    ema_kimg: float | None = None
-    mixing_prob: float | None = None
-    pl_weight: float | None = None
-    mbstd_group: int | None = None
-    fp32: bool = False
-    half: str = 'fp16'
-    seed: int = 0
-    snap: int = 50
-    keep_snapshots: int | None = None
-    metrics: str | None = None
-    metrics_ticks: int | None = None
-    metrics_detector: str = 'inception'
-    metrics_num_gen: int | None = None
-    tick: float = 4
-    workers: int | None = None
-    device: str = 'cpu'
-    threads: int | None = None
-    nobench: bool = False
-    allow_tf32: bool = False
-    desc: str | None = None
-
-
-def build_config(options: TrainingOptions, data: DataFacts) -> dict[str, Any]:
-    """The keyword arguments of training_loop(), besides run_dir and rank, as plain JSON-ready values.
+def build_config(options: TrainingOptions, data: DataFacts) -> TrainingConfig:
+    """The configuration of a training of a plain StyleGAN2.
 
     options.device is 'cpu', 'cuda' or 'mps'. ValueError for values that cannot train together.
     """
@@ -73,13 +24,13 @@ def build_config(options: TrainingOptions, data: DataFacts) -> dict[str, Any]:
     preset = _override(preset, options)
     batch_gpu = share_batch(preset.batch, options.gpus, options.batch_gpu, preset.mbstd_group)
     half_precision = options.device == 'cuda' and not options.fp32
-    return dict(
-        training_set_kwargs=data.dataset_kwargs(),
-        data_loader_kwargs=_loader_kwargs(options),
+    return TrainingConfig(
+        training_set_kwargs=data.dataset,
+        data_loader_kwargs=loader_config(options.workers, options.device == 'cuda'),
         G_kwargs=_generator_kwargs(preset, options, half_precision),
         D_kwargs=_discriminator_kwargs(preset, options, half_precision),
-        G_opt_kwargs=_adam_kwargs(_given(options.glr, preset.learning_rate)),
-        D_opt_kwargs=_adam_kwargs(_given(options.dlr, preset.learning_rate)),
+        G_opt_kwargs=_adam(_given(options.glr, preset.learning_rate)),
+        D_opt_kwargs=_adam(_given(options.dlr, preset.learning_rate)),
         loss_kwargs=dict(
             class_name='training.loss.StyleGAN2Loss',
             r1_gamma=preset.gamma,
@@ -101,7 +52,7 @@ def build_config(options: TrainingOptions, data: DataFacts) -> dict[str, Any]:
         image_snapshot_ticks=options.snap,
         network_snapshot_ticks=options.snap,
         keep_snapshots=options.keep_snapshots,
-        metrics=metrics_config(vars(options)),
+        metrics=metrics_config(options),
         resume_pkl=options.resume,
         cudnn_benchmark=not options.nobench,
         allow_tf32=options.allow_tf32,
@@ -143,14 +94,14 @@ def _check_options(options: TrainingOptions) -> None:
         raise ValueError(f'--p={options.p:g} belongs to --aug=fixed, found --aug={options.aug}: add --aug=fixed or leave out --p')
     if options.target is not None and options.aug != 'ada':
         raise ValueError(f'--target={options.target:g} belongs to --aug=ada, found --aug={options.aug}: leave out one of the two')
-    check_finite(vars(options))
+    check_finite(options)
 
 
-def check_finite(values: dict[str, Any]) -> None:
+def check_finite(options: TrainingOptions) -> None:
     """ValueError if an option is NaN or infinite."""
-    for name, value in values.items():
+    for name, value in vars(options).items():
         if isinstance(value, float) and not math.isfinite(value):
-            raise ValueError(f'--{name.replace("_", "-")}={value}: expected a finite number')
+            raise ValueError(f'{option_name(name)}={value}: expected a finite number')
 
 
 def _override(preset: Preset, options: TrainingOptions) -> Preset:
@@ -219,8 +170,8 @@ def _half_type(options: TrainingOptions, half_precision: bool) -> dict[str, Any]
     return dict(half_type='bfloat16') if half_precision and options.half == 'bf16' else {}
 
 
-def _adam_kwargs(learning_rate: float) -> dict[str, Any]:
-    return dict(class_name='torch.optim.Adam', lr=learning_rate, betas=[0.0, 0.99], eps=1e-8)
+def _adam(learning_rate: float) -> OptimizerConfig:
+    return OptimizerConfig(lr=learning_rate, betas=[0.0, 0.99])
 
 
 def _augmentation(options: TrainingOptions) -> dict[str, Any]:
@@ -253,21 +204,21 @@ def _label_ramp(options: TrainingOptions) -> list[float] | None:
 NO_METRICS = 'none'  # for a run that goes on, which would keep the ones that it had
 
 
-def metrics_config(options: dict[str, Any]) -> dict[str, Any] | None:
-    """What training.loop.snapshot_metrics.SnapshotMetrics takes, from the options --metrics...; ValueError for unknown names."""
-    if options['metrics'] in (None, NO_METRICS):
+def metrics_config(options: TrainingOptions) -> MetricsConfig | None:
+    """What the options --metrics... ask for; ValueError for unknown names."""
+    if options.metrics in (None, NO_METRICS):
         return None
-    return dict(
-        names=[find_metric(name.strip()).name for name in options['metrics'].split(',')],
-        ticks=_given(options['metrics_ticks'], options['snap']),
-        options=dict(detector=options['metrics_detector'], num_gen=options['metrics_num_gen'], seed=options['seed']),
+    return MetricsConfig(
+        names=[find_metric(name.strip()).name for name in options.metrics.split(',')],
+        ticks=_given(options.metrics_ticks, options.snap),
+        options=MetricOptions(detector=options.metrics_detector, num_gen=options.metrics_num_gen, seed=options.seed),
     )
 
 
-def _loader_kwargs(options: TrainingOptions) -> dict[str, Any]:
-    cuda = options.device == 'cuda'
-    workers = _given(options.workers, 3 if cuda else 0)
-    return dict(num_workers=workers, pin_memory=cuda) | (dict(prefetch_factor=2) if workers else {})
+def loader_config(workers: int | None, on_cuda: bool) -> LoaderConfig:
+    """workers: None for the default."""
+    workers = _given(workers, 3 if on_cuda else 0)
+    return LoaderConfig(num_workers=workers, pin_memory=on_cuda, prefetch_factor=2 if workers else None)
 
 
 def _given(value: Any, default: Any) -> Any:

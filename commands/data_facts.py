@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from training.config import DatasetConfig
 from training.data.class_labels import LARGEST_NUMBER, list_names
 from training.data.image_dataset import ImageFolderDataset, check_dataset
 
@@ -35,17 +36,11 @@ class DataFacts:
         """Whether labels are vectors of numbers, not classes."""
         return self.label_dim > 0 and not self.class_names
 
-    def dataset_kwargs(self) -> dict[str, Any]:
-        """Keyword arguments for construct_class_by_name that open the same data again."""
-        return dict(
-            class_name='training.dataset.ImageFolderDataset',
-            path=self.path,
-            use_labels=self.label_dim > 0,
-            max_size=self.subset,
-            xflip=self.mirror,
-            resolution=self.resolution,
-            random_seed=self.seed,
-        )
+    @property
+    def dataset(self) -> DatasetConfig:
+        """What opens the same data again."""
+        return DatasetConfig(path=self.path, use_labels=self.label_dim > 0, max_size=self.subset, xflip=self.mirror,
+                             resolution=self.resolution, random_seed=self.seed)
 
     def record(self) -> dict[str, Any]:
         """What must be the same when a run goes on, as plain values."""
@@ -65,6 +60,7 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
         check_dataset(dataset)
         labelled = dataset.has_labels
         warnings = _check_labels(dataset, path, mirror) if cond else _say_ignored(dataset) if labelled else []
+        warnings += [f'{path}: {note}' for note in dataset.notes()]
         if subset is not None and len(dataset) < subset * (2 if mirror else 1):
             warnings.append(f'--subset={subset} asks for more than the {len(dataset)} images that {path} has: all are used')
         return DataFacts(
@@ -87,10 +83,9 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
 def _check_labels(dataset: ImageFolderDataset, path: str, mirror: bool) -> list[str]:
     """At least two classes, each with images, or vectors that say something; returns notes."""
     if not dataset.has_labels:
-        raise ValueError(f'{path} has no labels, which a class-conditional model needs: put a dataset.json with labels into it, '
-                         'or a sub-folder for each of two or more classes')
+        raise ValueError(f'{path} has no labels, which a class-conditional model needs: {dataset.why_unlabelled}')
     if not dataset.has_onehot_labels:
-        return _check_vectors(np.stack([dataset.get_label(index) for index in range(len(dataset))]), path, mirror)
+        return _check_vectors(dataset.labels(), path, mirror)
     if dataset.label_dim < 2:
         raise ValueError(f'{path} has one class only: a class-conditional model needs two or more; label the images')
     counts = dict(zip(dataset.class_names, dataset.class_counts(), strict=True))

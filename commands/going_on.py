@@ -1,114 +1,146 @@
 """A run that goes on: which options may differ from those it was started with, and what they change."""
 
-import inspect
+import dataclasses
 import os
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from training.run.run_dir import LATEST, OPTIONS, Run, find_run
-from training.training_loop import training_loop
+import torch
+
+from training.config import TrainingConfig
+from training.loop.preparation import build_loss, build_networks
+from training.loop.state_check import check_state
+from training.loop.training_state import ADVICE, find_start, read_state
+from training.run.run_dir import LATEST, OPTIONS, RECORD, Run, find_run, read_json
 
 from .cli import check_outdir, given_options, resolve_device
-from .config import metrics_config, share_batch
+from .config import check_finite, loader_config, metrics_config, share_batch
 from .data_facts import DataFacts
 from .launch import Plan
+from .options import TrainingOptions, option_name, with_recorded
 
 # Options that leave what is learnt alone, or that only move its end. --data may name another place of the same data.
 CHANGEABLE = ('data', 'kimg', 'snap', 'tick', 'keep_snapshots', 'metrics', 'metrics_ticks', 'metrics_detector', 'metrics_num_gen',
               'device', 'gpus', 'batch_gpu', 'workers', 'threads', 'nobench')
+T = TypeVar('T', bound=TrainingOptions)
 
 
-def run_and_options(command: str, outdir: str, options: dict[str, Any]) -> tuple[Run | None, dict[str, Any]]:
+def run_and_options(command: str, outdir: str, options: T) -> tuple[Run | None, T]:
     """The run that the command line goes on with, None if it starts one, and the options that hold. ValueError, OSError."""
     options = absolute_paths(options)
-    run = find_run(options['resume'], outdir, command)
+    run = find_run(options.resume, outdir, command)
     if run is not None:
         options = merged_options(run, options, given_options())
+        if find_start(run.path) is not None and not run.has_begun:
+            raise ValueError(f'{run.path} has a training state and no {OPTIONS}, which says how it goes on: {ADVICE}')
+    check_finite(options)
     check_outdir(outdir if run is None else run.path)
-    return run, {**options, 'device': resolve_device(options['device']).type}  # 'auto' may mean another one the next time
+    # 'auto' may mean another device the next time.
+    return run, dataclasses.replace(options, device=resolve_device(options.device).type)
 
 
-def plan_to_go_on(run: Run, config: dict[str, Any], data: DataFacts, options: dict[str, Any], num_gpus: int, device: str) -> Plan:
-    """The plan of a run whose training has begun, config being what it was started with.
+def plan_to_go_on(run: Run, data: DataFacts, options: TrainingOptions, num_gpus: int) -> Plan:
+    """The plan of a run whose training has begun. ValueError if its files are damaged, the data is another one, or the batch
+    cannot be shared out among the processes."""
+    config = read_config(run)
+    check_same_data(run, config, data)
+    config = changed_config(run, config, data, options, num_gpus)
+    check_start(run, config, data)
+    return Plan(run.command, options, config, data, run=run)
 
-    ValueError if the data is another one, or the batch cannot be shared out among the processes.
-    """
-    check_config(run, config)
-    check_same_data(run, data)
-    return Plan(run.command, options, changed_config(run, config, options, num_gpus, device), data, run=run)
 
-
-def merged_options(run: Run, options: dict[str, Any], given: Collection[str]) -> dict[str, Any]:
+def merged_options(run: Run, options: T, given: Collection[str]) -> T:
     """The run's options, with those that are given on the command line now and may change. ValueError for others that differ.
 
     options: the command line's, with the defaults of what is not given; a run of an older version lacks some.
     """
-    before = {**options, **run.options}
-    now = {name: options[name] for name in given if name in options}
+    try:
+        before = with_recorded(options, run.options)
+    except ValueError as error:
+        raise ValueError(f'{run.path / RECORD} is damaged ({error}): restore it, or start a new run') from error
+    now = {name: value for name, value in vars(options).items() if name in given}
     if 'resume' in now and (now['resume'] == LATEST or Path(now['resume']) == run.path):
         del now['resume']
     for name, value in now.items():
-        if name not in CHANGEABLE and value != before[name]:
-            raise ValueError(f'--{name.replace("_", "-")}={value} found, {run.path} was started with {before[name]}: leave '
+        if name not in CHANGEABLE and value != getattr(before, name):
+            raise ValueError(f'{option_name(name)}={value} found, {run.path} was started with {getattr(before, name)}: leave '
                              'it out to go on, or start a new run from its newest snapshot; these may change: '
-                             + ', '.join(f'--{name.replace("_", "-")}' for name in CHANGEABLE))
-    return {**before, **now}
+                             + ', '.join(map(option_name, CHANGEABLE)))
+    return dataclasses.replace(before, **now)
 
 
-def absolute_paths(options: dict[str, Any]) -> dict[str, Any]:
+def absolute_paths(options: T) -> T:
     """The options with the names of existing files made absolute: a run may go on from another directory."""
-    names = [name for name in ('data', 'resume', 'metrics_detector')
-             if options[name] and options[name] != LATEST and os.path.exists(options[name])]
-    return {**options, **{name: os.path.abspath(options[name]) for name in names}}
+    names = {name: getattr(options, name) for name in ('data', 'resume', 'metrics_detector')}
+    return dataclasses.replace(options, **{name: os.path.abspath(path) for name, path in names.items()
+                                           if path and path != LATEST and os.path.exists(path)})
 
 
-def check_config(run: Run, config: dict[str, Any]) -> None:
-    """ValueError unless config has what training_loop() takes."""
-    parameters = inspect.signature(training_loop).parameters
-    missing = [name for name, parameter in parameters.items()
-               if parameter.kind is parameter.KEYWORD_ONLY and parameter.default is parameter.empty and name not in config]
-    unknown = [name for name in config if name not in parameters]
-    if missing or unknown:
-        raise ValueError(f'{run.path / OPTIONS} is damaged, or of another version of this program (missing: {missing or "none"}, '
-                         f'unknown: {unknown or "none"}): restore it, or start a new run from the newest snapshot')
+def read_config(run: Run) -> TrainingConfig:
+    """What a run was started with. ValueError, one line, if it is not what a run writes."""
+    path = run.path / OPTIONS
+    values = read_json(path)
+    try:
+        return TrainingConfig.from_json(values)
+    except ValueError as error:
+        raise ValueError(f'{path} is damaged, or of another version of this program ({error}): {ADVICE}') from error
 
 
-def check_same_data(run: Run, data: DataFacts) -> None:
+def check_same_data(run: Run, config: TrainingConfig, data: DataFacts) -> None:
     """ValueError if the data is not what the run was started with."""
     found = data.record()
-    different = [f'{name} {run.data[name]} -> {found[name]}' for name in run.data if run.data[name] != found.get(name)]
+    different = [f'{name} {run.data.get(name)} -> {found[name]}' for name in found if run.data.get(name) != found[name]]
     if different:
         raise ValueError(f'{data.path} is not the data that {run.path} was started with ({", ".join(different)}): give that '
                          'data with --data, or start a new run from the newest snapshot')
+    if dataclasses.replace(config.training_set_kwargs, path=data.path) != data.dataset:
+        raise ValueError(f'{run.path / OPTIONS} and {RECORD} differ in the data that they describe: {ADVICE}')
 
 
-def changed_config(run: Run, config: dict[str, Any], options: dict[str, Any], num_gpus: int, device: str) -> dict[str, Any]:
+def changed_config(run: Run, config: TrainingConfig, data: DataFacts, options: TrainingOptions, num_gpus: int) -> TrainingConfig:
     """The config of a run, for the options of now. ValueError if the batch cannot be shared out among the processes."""
-    changes: dict[str, Any] = {}
-    if options['data'] != config['training_set_kwargs']['path']:
-        changes['training_set_kwargs'] = config['training_set_kwargs'] | dict(path=options['data'])
-    if num_gpus != config['num_gpus'] or options['batch_gpu'] != run.options.get('batch_gpu'):
-        group = config['D_kwargs'].get('epilogue_kwargs', {}).get('mbstd_group_size', 4)
-        batch_gpu = options['batch_gpu']
-        if batch_gpu == run.options.get('batch_gpu') and batch_gpu and batch_gpu > config['batch_size'] // num_gpus:
+    before, loader = run.options.get('batch_gpu'), config.data_loader_kwargs
+    batch_gpu: int | None = config.batch_gpu
+    if num_gpus != config.num_gpus or options.batch_gpu != before:
+        batch_gpu = options.batch_gpu
+        if batch_gpu == before and batch_gpu and batch_gpu > config.batch_size // num_gpus:
             batch_gpu = None  # what was asked for fewer processes, which is at most as much: a process's whole share
-        changes['batch_gpu'] = share_batch(config['batch_size'], num_gpus, batch_gpu, group)
-    if options['workers'] is not None:
-        loader = dict(num_workers=options['workers'], pin_memory=config['data_loader_kwargs']['pin_memory'])
-        changes['data_loader_kwargs'] = loader | (dict(prefetch_factor=2) if options['workers'] else {})
-    moved = run.path / Path(config['resume_pkl'] or '').name
-    if config['resume_pkl'] and not os.path.exists(config['resume_pkl']) and moved.is_file():
-        changes['resume_pkl'] = str(moved.absolute())  # the run's own selfinit.pkl, in a directory that was renamed
-    return config | changes | dict(
+    resume_pkl, moved = config.resume_pkl, run.path / Path(config.resume_pkl or '').name
+    if resume_pkl and not os.path.exists(resume_pkl) and moved.is_file():
+        resume_pkl = str(moved.absolute())  # the run's own selfinit.pkl, in a directory that was renamed
+    return dataclasses.replace(
+        config,
+        training_set_kwargs=data.dataset,
+        data_loader_kwargs=loader if options.workers is None else loader_config(options.workers, loader.pin_memory),
+        batch_gpu=share_batch(config.batch_size, num_gpus, batch_gpu, config.mbstd_group or config.batch_size),
+        resume_pkl=resume_pkl,
         num_gpus=num_gpus,
-        device=device,
-        total_kimg=options['kimg'],
-        kimg_per_tick=options['tick'],
-        image_snapshot_ticks=options['snap'],
-        network_snapshot_ticks=options['snap'],
-        keep_snapshots=options['keep_snapshots'],
+        device=options.device,
+        total_kimg=options.kimg,
+        kimg_per_tick=options.tick,
+        image_snapshot_ticks=options.snap,
+        network_snapshot_ticks=options.snap,
+        keep_snapshots=options.keep_snapshots,
         metrics=metrics_config(options),
-        num_threads=options['threads'],
-        cudnn_benchmark=not options['nobench'],
+        num_threads=options.threads,
+        cudnn_benchmark=not options.nobench,
     )
+
+
+def check_start(run: Run, config: TrainingConfig, data: DataFacts) -> None:
+    """ValueError, one line, unless what the config describes can be built, and the run's state fits it. Builds without memory."""
+    try:
+        with torch.device('meta'):
+            G, D = (network.to('meta') for network in build_networks(data, config))
+            loss = build_loss(config, G, D, None, torch.device('meta'))
+    except Exception as error:  # a constructor may raise anything
+        raise ValueError(f'{run.path / OPTIONS} describes networks or a loss that cannot be built ({type(error).__name__}: '
+                         f'{str(error).partition(chr(10))[0]}): {ADVICE}') from error
+    path = find_start(run.path)
+    if path is not None:
+        content = read_state(path)
+        try:
+            check_state(content, G, D, loss, config)
+        except ValueError as error:
+            raise ValueError(f'{path} does not fit {OPTIONS}, or is damaged ({error}): {ADVICE}') from error

@@ -6,7 +6,7 @@ import click
 
 from training.snapshot.inspection import inspect_snapshot, report
 
-from .cli import command_errors, verbose_option
+from .cli import UserPath, command_errors, verbose_option
 
 
 @click.group(context_settings=dict(help_option_names=['-h', '--help']))
@@ -15,7 +15,7 @@ def main() -> None:
 
 
 @main.command('inspect')
-@click.argument('file')
+@click.argument('file', type=UserPath())
 @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
 @verbose_option
 def inspect_command(file: str, as_json: bool, verbose: bool) -> None:

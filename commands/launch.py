@@ -6,11 +6,13 @@ import json
 import shlex
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import click
 
 import dnnlib
+from training.config import TrainingConfig
+from training.data.class_labels import list_names
 from training.loop.snapshot_metrics import check_metrics
 from training.parallel.processes import Member, check_devices, from_environment, join, rank_device, share_plan
 from training.parallel.spawning import start_processes
@@ -22,26 +24,26 @@ from training.run.run_lock import lock_run
 from training.training_loop import training_loop
 
 from .data_facts import DataFacts
+from .options import TrainingOptions
 from .source_sizes import in_full_precision
 
 LOG = 'log.txt'
 ORPHAN_SEC = 60  # in which processes find that their parent is gone
-Config = dict[str, Any]
-Prepare = Callable[[Path, Config], Config | None]
+Prepare = Callable[[Path, TrainingConfig], TrainingConfig | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
     """What a command is about to do: train as config says, in the directory of `run` or in a new one under outdir.
 
-    options: the command's options by name, for the record of a new run. prepare(run_dir, config) does work of its own first,
+    options: the command's, for the record of the run. prepare(run_dir, config) does work of its own first,
     with its output in the log, and returns the config to train with, or None if it was asked to stop. then: what follows,
     'train', 'end', or 'hand over' where another program trains.
     """
 
     command: str
-    options: dict[str, Any]
-    config: Config
+    options: TrainingOptions
+    config: TrainingConfig
     data: DataFacts
     outdir: str = ''
     description: str = ''
@@ -58,16 +60,16 @@ def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> P
     check_metrics(plan.config)
     if dry_run:
         click.echo(describe_run(plan.config, plan.data), err=True)
-        click.echo(json.dumps(plan.config, indent=2))
+        click.echo(json.dumps(plan.config.to_json(), indent=2))
         return None
     if member is None:
-        check_devices(plan.config['device'], plan.config['num_gpus'])
+        check_devices(plan.config.device, plan.config.num_gpus)
     path = plan.run.path if plan.run else make_run_dir(plan.outdir, plan.description)
     with lock_run(path):
         if (path / LOG).exists():
             with lock_run(path / LOG, patience_sec=ORPHAN_SEC):  # of processes whose parent died
                 pass
-        _run(Run(path, plan.command, plan.options, plan.data.record()), plan, member)
+        _run(Run(path, plan.command, vars(plan.options), plan.data.record()), plan, member)
     return path
 
 
@@ -86,28 +88,28 @@ def _run(run: Run, plan: Plan, member: Member | None) -> None:
         if plan.then != 'train':
             return
         if member is not None:
-            share_plan(member, dict(run_dir=str(run.path), config=config))
+            share_plan(member, dict(run_dir=str(run.path), config=config.to_json()))
             _train_as_member(member, run.path, config, to_go_on)
-        elif config['num_gpus'] == 1:
+        elif config.num_gpus == 1:
             _train(run.path, config, to_go_on)
-    if member is None and config['num_gpus'] > 1:
+    if member is None and config.num_gpus > 1:
         _train_in_processes(run.path, config, to_go_on)
 
 
-def _prepare(run: Run, plan: Plan) -> Config | None:
+def _prepare(run: Run, plan: Plan) -> TrainingConfig | None:
     """What comes before training; returns the config to train with, None if it was stopped."""
     if plan.then != 'end':
         print(describe_run(plan.config, plan.data))
     print(f'Directory:   {run.path}')
     config = plan.prepare(run.path, plan.config) if plan.prepare else plan.config
     if config is not None:
-        save_json(run.path / OPTIONS, config)
+        save_json(run.path / OPTIONS, config.to_json())
     return config
 
 
-def _train_in_processes(run_dir: Path, config: Config, to_go_on: str) -> None:
+def _train_in_processes(run_dir: Path, config: TrainingConfig, to_go_on: str) -> None:
     try:
-        start_processes(_run_process, (run_dir, config, to_go_on), config['num_gpus'])
+        start_processes(_run_process, (run_dir, config, to_go_on), config.num_gpus)
     except (RuntimeError, ValueError) as error:  # the first process, which writes the log, may have been the one to die
         with contextlib.suppress(OSError), open(run_dir / LOG, 'a', encoding='utf-8') as log:
             log.write(f'Stopped: {error}\n')
@@ -121,7 +123,7 @@ def follow(member: Member) -> None:
     """The part of every process but the first, where a launcher started them: train as the first one plans, if it does."""
     shared = share_plan(member, None)
     if shared is not None:
-        _train_as_member(member, Path(shared['run_dir']), shared['config'], '')
+        _train_as_member(member, Path(shared['run_dir']), TrainingConfig.from_json(shared['config']), '')
 
 
 def process_count(gpus: int, member: Member | None) -> int:
@@ -134,25 +136,25 @@ def process_count(gpus: int, member: Member | None) -> int:
     return member.world_size
 
 
-def describe_run(config: Config, data: DataFacts) -> str:
+def describe_run(config: TrainingConfig, data: DataFacts) -> str:
     """What is about to happen, for the log."""
     notes = list(data.warnings)
-    if data.num_images < config['batch_size']:
-        notes.append(f'{data.num_images} images are fewer than a batch of {config["batch_size"]}: batches repeat images')
-    rates = f'{config["G_opt_kwargs"]["lr"]:g} (G) and {config["D_opt_kwargs"]["lr"]:g} (D)'
-    processes = f'{config["num_gpus"]} processes' if config['num_gpus'] > 1 else 'one process'
+    if data.num_images < config.batch_size:
+        notes.append(f'{data.num_images} images are fewer than a batch of {config.batch_size}: batches repeat images')
+    rates = f'{config.G_opt_kwargs.lr:g} (G) and {config.D_opt_kwargs.lr:g} (D)'
+    processes = f'{config.num_gpus} processes' if config.num_gpus > 1 else 'one process'
     return '\n'.join([
         f'Data:        {data.path}: {data.num_images} images, {data.resolution}x{data.resolution}x{data.num_channels}',
         f'Labels:      {_describe_labels(data)}',
-        f'Length:      {config["total_kimg"]:g} thousand images, batch {config["batch_size"]}, {processes} on {config["device"]}',
+        f'Length:      {config.total_kimg:g} thousand images, batch {config.batch_size}, {processes} on {config.device}',
         f'Settings:    {_describe_gamma(config)}learning rates {rates}, augmentation {_describe_augmentation(config)}',
-        *([f'Starts from: {config["resume_pkl"]}'] if config['resume_pkl'] else []),
+        *([f'Starts from: {config.resume_pkl}'] if config.resume_pkl else []),
         *(f'Note:        {note}' for note in notes),
     ])
 
 
-def _describe_gamma(config: Config) -> str:
-    gamma = config['loss_kwargs'].get('r1_gamma')
+def _describe_gamma(config: TrainingConfig) -> str:
+    gamma = config.loss_kwargs.get('r1_gamma')
     return '' if gamma is None else f'gamma {gamma:g}, '
 
 
@@ -161,16 +163,16 @@ def _describe_labels(data: DataFacts) -> str:
         return 'none used'
     if not data.class_names:
         return f'vectors of {data.label_dim} numbers'
-    return f'{data.label_dim} classes: {", ".join(data.class_names[:12])}{" ..." if data.label_dim > 12 else ""}'
+    return f'{data.label_dim} classes: {list_names(list(data.class_names))}'
 
 
-def _describe_augmentation(config: Config) -> str:
-    if config['augment_kwargs'] is None:
+def _describe_augmentation(config: TrainingConfig) -> str:
+    if config.augment_kwargs is None:
         return 'none'
-    return f'with p = {config["augment_p"]:g}' if config['ada_target'] is None else f'adaptive, target {config["ada_target"]:g}'
+    return f'with p = {config.augment_p:g}' if config.ada_target is None else f'adaptive, target {config.ada_target:g}'
 
 
-def _run_process(rank: int, run_dir: Path, config: Config, to_go_on: str) -> None:
+def _run_process(rank: int, run_dir: Path, config: TrainingConfig, to_go_on: str) -> None:
     member = from_environment()
     assert member is not None
     with contextlib.ExitStack() as stack:
@@ -180,18 +182,18 @@ def _run_process(rank: int, run_dir: Path, config: Config, to_go_on: str) -> Non
         _train_as_member(member, run_dir, config, to_go_on)
 
 
-def _train_as_member(member: Member, run_dir: Path, config: Config, to_go_on: str) -> None:
-    with join(member, member.device(config['device'])):
+def _train_as_member(member: Member, run_dir: Path, config: TrainingConfig, to_go_on: str) -> None:
+    with join(member, member.device(config.device)):
         if member.rank == 0:
             _train(run_dir, config, to_go_on)
         else:
-            training_loop(run_dir, rank=member.rank, **_on_device(config, member.local_rank))
+            training_loop(run_dir, _on_device(config, member.local_rank), rank=member.rank)
 
 
-def _train(run_dir: Path, config: Config, to_go_on: str) -> None:
+def _train(run_dir: Path, config: TrainingConfig, to_go_on: str) -> None:
     """The first process's part; what ended it early stands in the log."""
     try:
-        finished = training_loop(run_dir, refresh_report=refresh_report, **_on_device(config, 0))
+        finished = training_loop(run_dir, _on_device(config, 0), refresh_report=refresh_report)
     except BaseException as error:
         reason = 'another process has ended' if is_of_communication(error) else f'{type(error).__name__}: {error}'.rstrip(': ')
         print(f'Stopped: {reason}')
@@ -201,9 +203,9 @@ def _train(run_dir: Path, config: Config, to_go_on: str) -> None:
     refresh_report(run_dir, print)  # again, now that the log tells how it ended
 
 
-def _on_device(config: Config, index: int) -> Config:
-    config = config | dict(device=str(rank_device(config['device'], index)))
-    return config if config['device'].startswith('cuda') else in_full_precision(config)
+def _on_device(config: TrainingConfig, index: int) -> TrainingConfig:
+    config = dataclasses.replace(config, device=str(rank_device(config.device, index)))
+    return config if config.device.startswith('cuda') else in_full_precision(config)
 
 
 def _to_go_on(run: Run, member: Member | None) -> str:

@@ -5,26 +5,28 @@ import inspect
 import json
 from typing import Any
 
+from training.config import TrainingConfig
 from training.data.class_labels import list_names
 from training.snapshot.resume import check_images, load_source
 
-from .config import TrainingOptions
 from .data_facts import DataFacts
+from .options import TrainingOptions, option_name
 
 SIZE_OPTIONS = ('z_dim', 'w_dim', 'map_depth', 'mapping_lr_mult', 'cbase', 'cmax')
 FROM_DATA = ('c_dim', 'img_resolution', 'img_channels')
 
 
-def use_source_sizes(config: dict[str, Any], options: TrainingOptions, data: DataFacts) -> tuple[dict[str, Any], DataFacts]:
+def use_source_sizes(config: TrainingConfig, options: TrainingOptions, data: DataFacts) -> tuple[TrainingConfig, DataFacts]:
     """The config with the network arguments of its resume_pkl, so that the weights fit; the data's labels may be others.
 
     The data come back with a warning if they are. ValueError, one line, if the source is for other images, or if the
     options ask for other sizes.
     """
-    given = [f'--{name.replace("_", "-")}' for name in SIZE_OPTIONS if getattr(options, name) != getattr(TrainingOptions, name)]
+    given = [option_name(name) for name in SIZE_OPTIONS if getattr(options, name) != getattr(TrainingOptions, name)]
     if given:
         raise ValueError(f'{", ".join(given)} found beside --resume, which takes the network sizes from the source: leave it out')
-    resume_pkl = config['resume_pkl']
+    resume_pkl = config.resume_pkl
+    assert resume_pkl is not None
     source = load_source(resume_pkl)
     if type(source['G_ema']).__name__ != 'Generator':
         raise ValueError(f'{resume_pkl} holds a {type(source["G_ema"]).__name__}, this command trains a plain StyleGAN2 '
@@ -32,16 +34,17 @@ def use_source_sizes(config: dict[str, Any], options: TrainingOptions, data: Dat
     check_images(resume_pkl, source['G_ema'], data.resolution, data.num_channels)
     notes = compare_labels(resume_pkl, source['G_ema'].c_dim, source['class_names'], data)
 
-    G_kwargs = dict(class_name=config['G_kwargs']['class_name'], **network_kwargs(source['G_ema']))
-    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), config['G_kwargs']['synthesis_kwargs'])
-    D_kwargs = dict(config['D_kwargs'])
+    G_kwargs = dict(class_name=config.G_kwargs['class_name'], **network_kwargs(source['G_ema']))
+    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), config.G_kwargs['synthesis_kwargs'])
+    D_kwargs = config.D_kwargs
     if 'D' in source:
         D_kwargs = dict(class_name=D_kwargs['class_name'], **set_precision(network_kwargs(source['D']), D_kwargs))
-        D_kwargs = set_training_options(D_kwargs, config['D_kwargs'])
+        D_kwargs = set_training_options(D_kwargs, config.D_kwargs)
     else:
         channels = G_kwargs['synthesis_kwargs']
-        D_kwargs |= {name: channels[name] for name in ('channel_base', 'channel_max') if name in channels}
-    return {**config, 'G_kwargs': G_kwargs, 'D_kwargs': D_kwargs}, dataclasses.replace(data, warnings=data.warnings + notes)
+        D_kwargs = D_kwargs | {name: channels[name] for name in ('channel_base', 'channel_max') if name in channels}
+    config = dataclasses.replace(config, G_kwargs=G_kwargs, D_kwargs=D_kwargs)
+    return config, dataclasses.replace(data, warnings=data.warnings + notes)
 
 
 def network_kwargs(network: Any) -> dict[str, Any]:
@@ -89,8 +92,8 @@ def _describe_labels(label_dim: int, class_names: list[str]) -> str:
     return f'{label_dim} classes' if class_names else f'labels of {label_dim} dimensions'
 
 
-def in_full_precision(config: dict[str, Any]) -> dict[str, Any]:
+def in_full_precision(config: TrainingConfig) -> TrainingConfig:
     """The config of a training, with float32 in place of half precision, which is used on CUDA only."""
-    G_kwargs, D_kwargs, full = config['G_kwargs'], config['D_kwargs'], dict(num_fp16_res=0)
-    G_kwargs = G_kwargs | dict(synthesis_kwargs=set_precision(G_kwargs['synthesis_kwargs'], full))
-    return config | dict(G_kwargs=G_kwargs, D_kwargs=set_precision(D_kwargs, full))
+    full = dict(num_fp16_res=0)
+    G_kwargs = config.G_kwargs | dict(synthesis_kwargs=set_precision(config.G_kwargs.get('synthesis_kwargs', {}), full))
+    return dataclasses.replace(config, G_kwargs=G_kwargs, D_kwargs=set_precision(config.D_kwargs, full))

@@ -9,16 +9,21 @@ from typing import Any
 
 import torch
 
-import dnnlib
 from hyper_plugin.class_growth import ClassGrowth, match_classes
 from hyper_plugin.grown_networks import grow_source
+from training.config import TrainingConfig
+from training.data.class_labels import split_names, unescape
+from training.data.name_encoding import clean_name
+from training.loop.preparation import open_dataset
 from training.run.run_dir import Run
 from training.snapshot.resume import check_images, check_source, load_source
 
-from .config import TrainingOptions, build_config, run_description
+from .config import build_config, run_description
 from .data_facts import DataFacts, inspect_data
 from .launch import Plan
+from .options import option_name
 from .source_sizes import network_kwargs, set_precision, set_training_options
+from .transfer_options import TransferOptions
 from .transfer_start import start_networks
 
 COMMAND = 'train_hyper.py'
@@ -31,48 +36,48 @@ HYPER_RATE = 0.2
 EMA_RAMPUP = 0.05  # at first the average must follow: classes start far from their end
 
 
-def plan_transfer(options: TrainingOptions, values: dict[str, Any], outdir: str, run: Run | None,
-                  given: Collection[str]) -> Plan:
+def plan_transfer(options: TransferOptions, num_gpus: int, outdir: str, run: Run | None, given: Collection[str]) -> Plan:
     """The plan of a run whose training has not begun. ValueError or OSError if options, data and source do not fit.
 
-    given: the options that stand on the command line, by argument name.
+    num_gpus: processes. given: the options that stand on the command line, by argument name.
     """
     resume = check_resume(options.resume)
-    if options.data is None and not values['cond_transfer']:
+    if options.data is None and not options.cond_transfer:
         source = load_hyper_source(resume)
-        data = without_data(source['G_ema'], values['classes'])
+        data = without_data(source['G_ema'], options.classes)
     else:
         data = inspect_data(options.data, True, options.subset, options.mirror, options.seed)
-        check_no_classes(values['classes'])
+        check_no_classes(options.classes)
         source = load_hyper_source(resume)  # after the data: it may be a long download
         check_images(resume, source['G_ema'], data.resolution, data.num_channels)
     starts_fresh = source['G_ema'].c_dim == 0
-    config = hyper_config(build_config(options, data), source, data, starts_fresh, values)
+    planned = dataclasses.replace(options, gpus=num_gpus)
+    config = hyper_config(build_config(planned, data), source, data, starts_fresh, options)
     check_views(config)
     growth = None
     if not starts_fresh:
-        growth = check_goes_on(resume, source, data, values, given)
+        growth = check_goes_on(resume, source, data, options, given)
         data = dataclasses.replace(data, warnings=data.warnings + growth.notes(source['G_ema']))
         if growth.changes:
-            config['G_kwargs'] |= growth.generator_kwargs(source['G_ema'])
-            config['ema_rampup'] = EMA_RAMPUP
-    elif values.get('freeze_old_classes'):
+            config = dataclasses.replace(config, G_kwargs=config.G_kwargs | growth.generator_kwargs(source['G_ema']),
+                                         ema_rampup=EMA_RAMPUP)
+    elif options.freeze_old_classes:
         raise ValueError(f'--freeze-old-classes keeps classes of a hyper-modulated snapshot, and {resume} is unconditional: '
                          'leave it out')
-    elif data.has_label_vectors and values['d_cond'] == 'heads':
+    elif data.has_label_vectors and options.d_cond == 'heads':
         data = dataclasses.replace(data, warnings=(*data.warnings, 'label vectors take --d-cond=projection in place of heads'))
 
-    def prepare(run_dir: Path, config: dict[str, Any]) -> dict[str, Any] | None:
+    def prepare(run_dir: Path, config: TrainingConfig) -> TrainingConfig | None:
         start = source
         if growth is not None:
-            with contextlib.closing(dnnlib.util.construct_class_by_name(**config['training_set_kwargs'])) as dataset:
-                start = grow_source(source, growth, dataset, values['new_class_init'], config['random_seed'],
-                                    torch.device(config['device']))
-        return start_networks(run_dir, config, start, data, values)
+            with contextlib.closing(open_dataset(config.training_set_kwargs)) as dataset:
+                start = grow_source(source, growth, dataset, options.new_class_init, config.random_seed,
+                                    torch.device(config.device))
+        return start_networks(run_dir, config, start, data, options)
 
-    description = run_description(options, data) + (f'-{values["selfinit"]}' if values['selfinit'] else '')
-    return Plan(COMMAND, values, config, data, outdir, description, run,
-                prepare if growth is None or growth.changes else None, 'train' if values['cond_transfer'] else 'end')
+    description = run_description(planned, data) + (f'-{options.selfinit}' if options.selfinit else '')
+    return Plan(COMMAND, options, config, data, outdir, description, run,
+                prepare if growth is None or growth.changes else None, 'train' if options.cond_transfer else 'end')
 
 
 def check_resume(resume: str | None) -> str:
@@ -97,7 +102,10 @@ def without_data(G: Any, classes: str | None) -> DataFacts:
     """What self-initialisation alone needs to know in place of a data set."""
     if not classes:
         raise ValueError('--no-cond-transfer found neither --data nor --classes: give one, for the number of classes')
-    names = [str(i) for i in range(int(classes))] if classes.isdecimal() else [name.strip() for name in classes.split(',')]
+    if classes.isdecimal():
+        names = [str(index) for index in range(int(classes))]
+    else:
+        names = [clean_name(unescape(name.strip())) for name in split_names(classes)]
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
         raise ValueError(f'--classes={classes}: expected 2 or more classes, as a number or as different names with commas')
     return DataFacts(name=f'{len(names)}classes', path='no data', resolution=G.img_resolution, num_channels=G.img_channels,
@@ -110,23 +118,20 @@ def check_no_classes(classes: str | None) -> None:
         raise ValueError(f'--classes={classes} found beside --data, whose labels say what the classes are: leave out one')
 
 
-def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, values: dict[str, Any],
+def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, options: TransferOptions,
                   given: Collection[str]) -> ClassGrowth:
     """What becomes of a hyper-modulated snapshot's classes. ValueError if a fresh start or other sizes are asked for."""
-    if values['selfinit'] or not values['cond_transfer']:
+    if options.selfinit or not options.cond_transfer:
         raise ValueError(f'{resume} is hyper-modulated already: leave out --selfinit and --no-cond-transfer to go on with it, '
                          'or give an unconditional source')
     G = source['G_ema']
-    if 'D' in source and source['D'].c_dim != G.c_dim:
-        raise ValueError(f'{resume} has a discriminator of {source["D"].c_dim} classes beside a generator of {G.c_dim}: give the '
-                         'snapshot as a run wrote it, or leave its D out, to train a new one')
-    growth = match_classes(resume, G, source['class_names'], data.class_names, data.label_dim, values['freeze_old_classes'])
+    growth = match_classes(resume, G, source['class_names'], data.class_names, data.label_dim, options.freeze_old_classes)
     for option, (network, name) in SHAPING.items():
         if network in source and option in given:
-            has = argument_of(source[network], name)
-            if has != values[option]:
-                raise ValueError(f'--{option.replace("_", "-")}={values[option]} found, {resume} has {has}: leave the option '
-                                 'out, or start from the unconditional source')
+            has, asked = argument_of(source[network], name), getattr(options, option)
+            if has != asked:
+                raise ValueError(f'{option_name(option)}={asked} found, {resume} has {has}: leave the option out, or start from '
+                                 'the unconditional source')
     return growth
 
 
@@ -135,37 +140,38 @@ def argument_of(network: Any, name: str) -> Any:
     return network.init_kwargs.get(name, inspect.signature(type(network)).parameters[name].default)
 
 
-def check_views(config: dict[str, Any]) -> None:
+def check_views(config: TrainingConfig) -> None:
     """ValueError if the contrastive loss, which compares the images of a pass, gets one image at a time."""
-    loss = config['loss_kwargs']
-    if loss['contrastive_loss'] != 'none' and loss['contrastive_weight'] > 0 and config['batch_gpu'] * config['num_gpus'] < 2:
+    loss = config.loss_kwargs
+    contrasts = loss.get('contrastive_loss') != 'none' and loss.get('contrastive_weight', 1) > 0
+    if contrasts and config.batch_gpu * config.num_gpus < 2:
         raise ValueError('--contrastive=barlow compares the images of a pass, found passes of 1: give a larger --batch-gpu or '
                          '--batch, or --contrastive=none')
 
 
-def hyper_config(config: dict[str, Any], source: dict[str, Any], data: DataFacts, starts_fresh: bool,
-                 values: dict[str, Any]) -> dict[str, Any]:
-    """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure, JSON-ready."""
+def hyper_config(config: TrainingConfig, source: dict[str, Any], data: DataFacts, starts_fresh: bool,
+                 options: TransferOptions) -> TrainingConfig:
+    """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure."""
     own: dict[str, Any] = {}
     own_D: dict[str, Any] = {}
     if starts_fresh:  # else the networks are hyper-modulated already, and keep their own arguments
-        own = dict(code_dim=values['code_dim'], rank=values['hyper_rank'], init_scale=values['hyper_scale'],
-                   finetune=values['finetune'])
-        own_D = dict(d_cond='projection' if data.has_label_vectors else values['d_cond'], finetune=values['finetune'])
+        own = dict(code_dim=options.code_dim, rank=options.hyper_rank, init_scale=options.hyper_scale, finetune=options.finetune)
+        own_D = dict(d_cond='projection' if data.has_label_vectors else options.d_cond, finetune=options.finetune)
     G_kwargs = own | network_kwargs(source['G_ema'])
-    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), config['G_kwargs']['synthesis_kwargs'])
+    G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), config.G_kwargs['synthesis_kwargs'])
     sizes = {name: size for name, size in G_kwargs['synthesis_kwargs'].items() if name in ('channel_base', 'channel_max')}
-    D_kwargs = own_D | (network_kwargs(source['D']) if 'D' in source else config['D_kwargs'] | sizes)
-    D_kwargs = set_training_options(set_precision(D_kwargs, config['D_kwargs']), config['D_kwargs'])
-    loss = config['loss_kwargs']
-    rate = config['G_opt_kwargs']['lr'] * (HYPER_RATE if values['glr'] is None else 1)
-    return config | dict(
+    D_kwargs = own_D | (network_kwargs(source['D']) if 'D' in source else config.D_kwargs | sizes)
+    D_kwargs = set_training_options(set_precision(D_kwargs, config.D_kwargs), config.D_kwargs)
+    rate = config.G_opt_kwargs.lr * (HYPER_RATE if options.glr is None else 1)
+    return dataclasses.replace(
+        config,
         G_kwargs=G_kwargs | dict(class_name='hyper_plugin.networks.HyperGenerator'),
         D_kwargs=D_kwargs | dict(class_name='hyper_plugin.networks.HyperDiscriminator'),
-        loss_kwargs=dict(class_name='hyper_plugin.loss.HyperTransferLoss', r1_gamma=loss['r1_gamma'],
-                         style_mixing_prob=loss['style_mixing_prob'], contrastive_loss=values['contrastive'],
-                         contrastive_weight=values['contrastive_weight'], share_fakes=values['share_fakes']),
-        G_opt_kwargs=config['G_opt_kwargs'] | dict(lr=rate),
+        loss_kwargs=dict(
+            class_name='hyper_plugin.loss.HyperTransferLoss', r1_gamma=config.loss_kwargs['r1_gamma'],
+            style_mixing_prob=config.loss_kwargs['style_mixing_prob'], contrastive_loss=options.contrastive,
+            contrastive_weight=options.contrastive_weight, share_fakes=options.share_fakes),
+        G_opt_kwargs=dataclasses.replace(config.G_opt_kwargs, lr=rate),
         G_reg_interval=None,
         ema_rampup=EMA_RAMPUP if starts_fresh else None,
     )

@@ -5,12 +5,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-import dnnlib
+from dnnlib.archives import warn_made_anew
 from dnnlib.files import is_disk_full
 from hyper_plugin import selfinit, transfer
+from training.config import TrainingConfig
+from training.loop.preparation import build_networks, open_dataset
 from training.loop.training_state import read_state, write_state
 from training.parallel.stop_signals import StopSignals
 from training.run.run_dir import save_json
@@ -18,25 +19,24 @@ from training.run.terminal_bar import open_bar
 from training.snapshot.writing import save_network_pkl
 
 from .data_facts import DataFacts
+from .transfer_options import TransferOptions
 
 SELFINIT_STATE = 'selfinit-state.pt'
 
 
-def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any], data: DataFacts,
-                   values: dict[str, Any]) -> dict[str, Any] | None:
+def start_networks(run_dir: Path, config: TrainingConfig, source: dict[str, Any], data: DataFacts,
+                   options: TransferOptions) -> TrainingConfig | None:
     """Build the networks, transfer the source, self-initialise, save; returns the config that trains from there.
 
     A self-initialisation that was stopped goes on. None: it was stopped again.
     """
-    path = run_dir / ('selfinit.pkl' if values['selfinit'] else 'transfer.pkl')
-    trains_from_there = config | dict(resume_pkl=str(path.absolute()))
+    path = run_dir / ('selfinit.pkl' if options.selfinit else 'transfer.pkl')
+    trains_from_there = dataclasses.replace(config, resume_pkl=str(path.absolute()))
     if path.is_file():  # it was written last, so that all of this is done
         return trains_from_there
-    torch.manual_seed(config['random_seed'])
-    device = torch.device(config['device'])
-    sizes: dict[str, Any] = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
-    G = dnnlib.util.construct_class_by_name(**config['G_kwargs'], **sizes).eval().to(device)
-    D = dnnlib.util.construct_class_by_name(**config['D_kwargs'], **sizes).eval().to(device)
+    torch.manual_seed(config.random_seed)
+    device = torch.device(config.device)
+    G, D = (network.eval().to(device) for network in build_networks(data, config))
     if data.has_label_vectors:
         D.keep_label_scale_()
     reports = {name: transfer.transfer(source[origin], network)
@@ -44,16 +44,16 @@ def start_networks(run_dir: Path, config: dict[str, Any], source: dict[str, Any]
     for name in ('G', 'D'):
         print('\n'.join(reports[name].lines(name) if name in reports else [f'{name}   not in the source, starts anew']))
     found = {name: dataclasses.asdict(report) for name, report in reports.items()}
-    save_json(run_dir / 'transfer.json', dict(options=values, **found))
-    method = values['selfinit']
+    save_json(run_dir / 'transfer.json', dict(options=vars(options), **found))
+    method = options.selfinit
     if method:
-        result = self_initialise(method, source['G_ema'].to(device), G, device, values['selfinit_kimg'], config['random_seed'],
+        result = self_initialise(method, source['G_ema'].to(device), G, device, options.selfinit_kimg, config.random_seed,
                                  run_dir, label_vectors(data) if data.has_label_vectors else None)
         if result is None:
             return None
         print(f'Self-initialisation ({method}): relative feature error {result.relative_error:.3g} after {result.images} images')
         save_json(run_dir / 'selfinit.json', result.as_dict())
-    save_network_pkl(path, dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=config['training_set_kwargs'],
+    save_network_pkl(path, dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=vars(config.training_set_kwargs),
                                 class_names=list(data.class_names)))
     (run_dir / SELFINIT_STATE).unlink(missing_ok=True)
     return trains_from_there
@@ -69,10 +69,19 @@ def save_if_space(path: Path, state: dict[str, Any]) -> None:
         print(f'Warning: no space left to save in {path.parent}: it goes on, and saving is tried again; make space')
 
 
+def kept_state(path: Path) -> dict[str, Any] | None:
+    """The state of a self-initialisation that was stopped; None if there is none, or it cannot be used, which is said."""
+    try:
+        return read_state(path) if path.is_file() else None
+    except ValueError as error:
+        warn_made_anew('the self-initialisation', path, error)
+        return None
+
+
 def label_vectors(data: DataFacts) -> torch.Tensor:
     """The labels of all images of the data, float32 [N, K]."""
-    with contextlib.closing(dnnlib.util.construct_class_by_name(**data.dataset_kwargs())) as dataset:
-        return torch.from_numpy(np.stack([dataset.get_label(index) for index in range(len(dataset))]))
+    with contextlib.closing(open_dataset(data.dataset)) as dataset:
+        return torch.from_numpy(dataset.labels())
 
 
 def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,
@@ -84,7 +93,7 @@ def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, de
     if method == 'exact':
         return selfinit.exact(source, G, device, labels)
     path = run_dir / SELFINIT_STATE
-    saved = read_state(path) if path.is_file() else None
+    saved = kept_state(path)
     with StopSignals() as stop, open_bar(round(kimg * 1000), saved['images'] if saved else 0) as bar:
         def report(images: int, error: float) -> None:
             bar.update(images - bar.n)

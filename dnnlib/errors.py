@@ -3,6 +3,7 @@
 import errno
 
 MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM}  # the machine's fault, not the input's
+MAX_MESSAGE = 2000  # characters: some twenty lines of a terminal
 
 
 def input_message(error: BaseException) -> str | None:
@@ -16,11 +17,16 @@ def describe_os_error(error: OSError) -> str:
     """'no/such.zip: No such file or directory' in place of Python's '[Errno 2] ...'."""
     if error.filename is None or error.strerror is None:
         return one_line(error)
-    return printable(f'{error.filename}: {error.strerror}')
+    return cut(printable(f'{error.filename}: {error.strerror}'))
 
 
 def one_line(error: BaseException) -> str:
-    return printable(' '.join(str(error).split())) or type(error).__name__
+    return cut(printable(' '.join(str(error).split()))) or type(error).__name__
+
+
+def cut(text: str) -> str:
+    """The text, or its beginning: names and values from files may be of any length."""
+    return text if len(text) <= MAX_MESSAGE else f'{text[:MAX_MESSAGE]} ... ({len(text)} characters)'
 
 
 def printable(text: str) -> str:

@@ -15,19 +15,37 @@ _CLOCK_SLACK_SEC = 1    # between the clock of files and that of processes
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """True for the error of a disk or a quota without space."""
-    return isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS
+    """True for the error of a disk or a quota without space, or one that such an error has led to."""
+    return _full_disk_error(error) is not None
 
 
 @contextlib.contextmanager
 def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Tell the error of a full disk in the block, which comes from a write to an open file, the path that was to be written."""
+    """Tell the error of a full disk in the block, which comes from a write to an open file, the path that was to be written.
+
+    Libraries turn it into errors of their own, as torch.save() does: what leaves the block is the OSError all the same.
+    """
     try:
         yield
-    except OSError as error:
-        if is_disk_full(error) and error.filename is None:
-            error.filename = os.fspath(path)
+    except Exception as error:
+        full = _full_disk_error(error)
+        if full is None:
+            raise
+        if full is not error:
+            raise OSError(full.errno, full.strerror, os.fspath(path)) from error
+        full.filename = os.fspath(path) if full.filename is None else full.filename
         raise
+
+
+def _full_disk_error(error: BaseException | None) -> OSError | None:
+    """The first of the error and what led to it that is of a full disk."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        if isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS:
+            return error
+        seen.add(id(error))
+        error = error.__cause__ or error.__context__
+    return None
 
 
 @contextlib.contextmanager

@@ -60,6 +60,8 @@ def open_url(url: str, cache_dir: str | None = None, num_attempts: int = 10, ver
         raise ValueError(f'num_attempts must be at least 1, got {num_attempts}')
     if not is_url(url):
         path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path) if is_url(url, allow_file_urls=True) else url
+        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):     # a pipe would never end
+            raise OSError(f'{path} is not a regular file; give the file itself')
         return path if return_filename else open(path, 'rb')
     if not cache:
         if return_filename:

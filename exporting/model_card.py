@@ -17,7 +17,7 @@ from dnnlib.files import whole_file
 from torch_utils import misc
 from training.data.class_labels import NetworkLabels, list_names
 from training.run.run_dir import OPTIONS, SNAPSHOT_PATTERN
-from training.run.run_record import Run, flatten, read_run
+from training.run.run_history import RunHistory, flatten, read_history
 from training.snapshot.source_names import RESUME_NAMES
 
 from .baked import baked_in
@@ -60,14 +60,14 @@ def card_path(exported: Path) -> Path:
     return exported.with_name(f'{exported.name}.md')
 
 
-def run_of(network: str) -> Run | None:
+def run_of(network: str) -> RunHistory | None:
     """The run directory that a snapshot lies in."""
     if dnnlib.util.is_url(network, allow_file_urls=True) or not (Path(network).absolute().parent / OPTIONS).is_file():
         return None
-    return read_run(Path(network).absolute().parent)
+    return read_history(Path(network).absolute().parent)
 
 
-def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: Run | None) -> str:
+def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: RunHistory | None) -> str:
     """The card of `exported`, which is there already: its checksum is told."""
     G = snapshot['G_ema']
     names = _names(snapshot.get('class_names'))
@@ -98,7 +98,7 @@ def _of_what(snapshot: dict[str, Any]) -> str:
     return baked[0] if baked else 'no classes'
 
 
-def _data(run: Run) -> dict[str, Any]:
+def _data(run: RunHistory) -> dict[str, Any]:
     told = run.record.get('data')
     told = told if isinstance(told, dict) else {}
     path = flatten(run.options).get('training_set_kwargs.path')
@@ -120,7 +120,7 @@ def _snapshot_name(network: Path) -> str:
     return network.name
 
 
-def _options(run: Run, snapshot: str) -> dict[str, Any]:
+def _options(run: RunHistory, snapshot: str) -> dict[str, Any]:
     """How long training took until this snapshot, and the command's options; the loop's where those are not recorded."""
     told = run.record.get('options')
     chosen = told if isinstance(told, dict) else flatten(run.options)
@@ -129,7 +129,7 @@ def _options(run: Run, snapshot: str) -> dict[str, Any]:
     return {'Command': run.record.get('command'), 'Thousand images': int(kimg[1]) if kimg else None, **shown}
 
 
-def _metrics(run: Run, snapshot: str, baked: dict[str, str]) -> list[str]:
+def _metrics(run: RunHistory, snapshot: str, baked: dict[str, str]) -> list[str]:
     """The latest results of this snapshot; results of single classes only of the baked one, if one is."""
     results = {name: value for line in run.metrics if line.snapshot == snapshot for name, value in line.results.items()
                if not baked or '/' not in name or name.partition('/')[2] == baked.get('class')}
@@ -139,7 +139,7 @@ def _metrics(run: Run, snapshot: str, baked: dict[str, str]) -> list[str]:
     return ['## Metrics', *note, _table(('Metric', 'Value'), ((name, f'{value:.6g}') for name, value in results.items()))]
 
 
-def _source(run: Run | None) -> str | None:
+def _source(run: RunHistory | None) -> str | None:
     """What the run started from, as the user named it."""
     if run is None:
         return None

@@ -1,7 +1,7 @@
 """A generator as an ONNX graph (https://onnx.ai/onnx/operators), written node by node from the formulas of StyleGAN2.
 
-Exporters that trace PyTorch fix the batch size in kernels of the fast path and change from release to release; the graph of
-this network is short. Demodulation is done on the activations (StyleGAN2, Eq. 3):
+torch.onnx.export() has no form for it with a free batch: its convolutions take no number of groups that depends on the batch,
+as filters have it here. The graph of this network is short. Demodulation is done on the activations (StyleGAN2, Eq. 3):
 
     y = conv(x * s, W) / sqrt(sum over i of s_i^2 sum over taps of W_oi^2 + 1e-8)
 

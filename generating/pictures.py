@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.data.class_labels import NetworkLabels, class_index, interpolate_labels, list_names
-from training.data.file_names import MAX_LENGTH, file_name
+from training.data.class_labels import NetworkLabels, class_index, interpolate_labels, is_mix, list_names, split_names, unescape
+from training.data.file_names import MAX_LENGTH, file_names, mix_file_name, path_file_name, vector_file_name
 from training.data.image_grid import make_grid, save_image, to_picture
 
 from .sampler import Sampler
@@ -17,7 +17,7 @@ def save_each(sampler: Sampler, seeds: list[int], class_text: str | None, vector
     """outdir/seed0000.png, or with a class outdir/cat-seed0000.png, with a label vector outdir/label_0.2_1-seed0000.png."""
     if vector is not None:
         label = sampler.labels.of_vector(vector)
-        prefix = file_name(f'label_{vector.replace(" ", "")}') + '-'
+        prefix = f'{vector_file_name(vector)}-'
     elif class_text is not None:
         label = sampler.labels.of_class(class_text)
         prefix = f'{_as_file_name(class_text, sampler.labels.class_names)}-'
@@ -45,14 +45,16 @@ def save_class_grid(sampler: Sampler, seeds: list[int], outdir: Path) -> str:
 
 def save_path(sampler: Sampler, seeds: list[int], ends: str, num_steps: int, outdir: Path) -> str:
     """outdir/cat-to-dog.png: a row for each seed, from the one class on the left to the other on the right."""
-    first, comma, last = (part.strip() for part in ends.partition(','))
-    if not comma:
-        raise ValueError(f'--interpolate={ends}: expected two classes, for example --interpolate=cat,dog')
+    parts = [unescape(part) for part in split_names(ends)]
+    if len(parts) != 2:
+        raise ValueError(f'--interpolate={ends}: expected two classes, for example --interpolate=cat,dog; a comma in a name is '
+                         'written \\,')
+    first, last = parts
     path = interpolate_labels(sampler.labels.of_class(first), sampler.labels.of_class(last), num_steps)
     all_seeds = [seed for seed in seeds for _ in range(num_steps)]
     images = np.stack(list(sampler.images(all_seeds, np.tile(path, [len(seeds), 1]))))
-    name = '-to-'.join(_as_file_name(end, sampler.labels.class_names, MAX_LENGTH // 2) for end in (first, last)) + '.png'
-    return _save_picture(make_grid(images, num_steps, [f'seed {seed}' for seed in seeds]), outdir / name)
+    name = path_file_name(*(_as_file_name(end, sampler.labels.class_names, MAX_LENGTH // 2) for end in parts))
+    return _save_picture(make_grid(images, num_steps, [f'seed {seed}' for seed in seeds]), outdir / f'{name}.png')
 
 
 def _save_picture(picture: Image.Image, path: Path) -> str:
@@ -73,6 +75,7 @@ def _no_label(labels: NetworkLabels) -> np.ndarray:
 
 
 def _as_file_name(class_text: str, names: list[str], max_length: int = MAX_LENGTH) -> str:
-    """The class's name, also when it was given by number; a mix as it was written."""
-    text = class_text if class_text in names or ':' in class_text else names[class_index(class_text, names)]
-    return file_name(text, max_length)
+    """That of the class, also when it was given by number; of a mix, as it was written."""
+    if is_mix(class_text, names):
+        return mix_file_name(class_text, names, max_length)
+    return file_names(names, max_length)[class_index(class_text, names)]

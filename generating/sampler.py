@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from tqdm import tqdm
 
 from torch_utils.allocator import keep_freed_memory
 from training.data.class_labels import NetworkLabels
-from training.data.image_grid import images_to_uint8
+from training.data.image_grid import to_pixels
 from training.snapshot.reading import open_snapshot
 
 from .graphed_generator import GraphedGenerator, check_device
@@ -38,6 +39,7 @@ class Sampler:
         """seeds: N of them, labels: float32 [N, K] -> N times uint8 [H, W, C], with a progress bar after 2 seconds."""
         options = dict(truncation_psi=self.psi, noise_mode=self.noise_mode, force_fp32=self.device.type == 'cpu')
         draw = GraphedGenerator(self.G, self.batch, **options) if self.graph else functools.partial(self.G, **options)
+        bad: list[int] = []
         with tqdm(total=len(seeds), unit='img', delay=2) as progress:
             for start in range(0, len(seeds), self.batch):
                 chunk = slice(start, start + self.batch)
@@ -45,8 +47,12 @@ class Sampler:
                 c = torch.from_numpy(labels[chunk])
                 with torch.inference_mode():
                     images = draw(z.to(self.device), c.to(self.device))
-                yield from images_to_uint8(images)
+                    bad += [seed for seed, image in zip(seeds[chunk], images, strict=True) if not image.isfinite().all()]
+                yield from to_pixels(images)
                 progress.update(len(images))
+        if bad:
+            print(f'Warning: {len(bad)} of {len(seeds)} pictures have values that are not finite, as of seed {bad[0]}: the '
+                  'network has failed in training, or --trunc is too large', file=sys.stderr, flush=True)
 
 
 def latent(seed: int, z_dim: int) -> np.ndarray:

@@ -23,7 +23,7 @@ def nearest_classes(growth: ClassGrowth, G: Any, D: Any | None, dataset: Any, se
     """{new class: place of the known class it is nearest to}. G, D: of the snapshot, on the device; dataset: item by item."""
     if not growth.new:
         return {}
-    classes = np.array([int(dataset.get_label(index).argmax()) for index in range(len(dataset))])
+    classes = dataset.classes()
     order = np.random.RandomState(seed).permutation(len(classes))
     means = {place: _mean_of_real(dataset, order[classes[order] == place], D, device) for place in range(len(growth.names))}
     candidates = {known: means[place] for place, known in enumerate(growth.old) if known is not None}

@@ -24,7 +24,9 @@ PyTorch 1.9 understand. Where host codebases differ in a keyword, their networks
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Collection, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,13 @@ import torch
 from torch import nn
 
 from torch_utils import misc, persistence
-from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
+
+try:
+    from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
+except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
+    sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
+    from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
+    del sys.modules['pkg_resources']
 
 try:
     from training import networks as host

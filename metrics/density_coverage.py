@@ -35,8 +35,8 @@ def dc5k5_full(opts: MetricOptions) -> dict[str, float]:
     With --test-data also, under names with _reference, those of the held-out images in place of the generated ones.
     """
     opts.ignore_training_subset()
-    real = metric_utils.compute_feature_stats_for_dataset(opts, **WANTED, max_items=opts.max_real, rel_lo=0, rel_hi=0.5)
-    made = metric_utils.compute_feature_stats_for_generator(opts, **WANTED, max_items=opts.num_gen, rel_lo=0.5, rel_hi=1)
+    real = metric_utils.compute_feature_stats_for_dataset(opts, **WANTED, max_items=opts.max_real)
+    made = metric_utils.compute_feature_stats_for_generator(opts, **WANTED, max_items=opts.num_gen)
     held_out = None if opts.test_dataset_kwargs is None else metric_utils.held_out_feature_stats(opts, **WANTED)
     opts.facts['num_real_drawn'] = min(real.num_items, made.num_items)
     if opts.rank != 0:

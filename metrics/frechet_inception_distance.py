@@ -20,8 +20,8 @@ NEEDED = 2048  # images, of each kind; Inception has as many features
 def compute_fid(opts: MetricOptions, max_real: int | None, num_gen: int) -> float:
     """FID of num_gen generated images to the real ones, at most max_real of these. NaN in all processes but the first."""
     wanted: dict[str, Any] = dict(detector_url=INCEPTION_URL, detector_kwargs=dict(return_features=True), capture_mean_cov=True)
-    real = metric_utils.compute_feature_stats_for_dataset(opts, **wanted, max_items=max_real, rel_lo=0, rel_hi=0.5)
-    made = metric_utils.compute_feature_stats_for_generator(opts, **wanted, max_items=num_gen, rel_lo=0.5, rel_hi=1)
+    real = metric_utils.compute_feature_stats_for_dataset(opts, **wanted, max_items=max_real)
+    made = metric_utils.compute_feature_stats_for_generator(opts, **wanted, max_items=num_gen)
     if opts.rank != 0:
         return float('nan')
     warn_if_few(opts, min(real.num_items, made.num_items), real.num_features or 0)

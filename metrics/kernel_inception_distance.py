@@ -19,8 +19,8 @@ from .metric_options import MetricOptions
 def compute_kid(opts: MetricOptions, max_real: int | None, num_gen: int, num_subsets: int, max_subset_size: int) -> float:
     """KID of num_gen generated images to the real ones, at most max_real of these. NaN in all processes but the first."""
     wanted: dict[str, Any] = dict(detector_url=INCEPTION_URL, detector_kwargs=dict(return_features=True), capture_all=True)
-    real = metric_utils.compute_feature_stats_for_dataset(opts, **wanted, max_items=max_real, rel_lo=0, rel_hi=0.5)
-    made = metric_utils.compute_feature_stats_for_generator(opts, **wanted, max_items=num_gen, rel_lo=0.5, rel_hi=1)
+    real = metric_utils.compute_feature_stats_for_dataset(opts, **wanted, max_items=max_real)
+    made = metric_utils.compute_feature_stats_for_generator(opts, **wanted, max_items=num_gen)
     if opts.rank != 0:
         return float('nan')
     return kernel_distance(made.get_all(), real.get_all(), num_subsets, max_subset_size, np.random.default_rng(opts.seed))

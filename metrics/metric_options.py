@@ -1,7 +1,6 @@
 """What a metric is computed from and with: the generator, the data, the devices, the counts; and its progress bar."""
 import dataclasses
 import os
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -13,39 +12,22 @@ BAR_DELAY_SEC = 2  # shorter work shows no bar
 
 
 class ProgressMonitor:
-    """A bar for one piece of work, and how far the whole has come.
+    """A bar for one piece of work of num_items, with the words `tag` before it. verbose: show it, where there is a terminal."""
 
-    tag: words before the bar. num_items: of the work. flush_interval: items between reports to progress_fn. verbose: show
-    a bar, where there is a terminal. progress_fn(value, total): told the progress of the whole, which goes from pfn_lo to pfn_hi
-    of pfn_total here.
-    """
-
-    def __init__(self, tag: str | None = None, num_items: int | None = None, flush_interval: int = 1000, verbose: bool = False,
-                 progress_fn: Callable[[float, float], None] | None = None, pfn_lo: float = 0, pfn_hi: float = 1000,
-                 pfn_total: float = 1000):
-        self.tag, self.num_items, self.flush_interval, self.verbose = tag, num_items, flush_interval, verbose
-        self.progress_fn, self.pfn_lo, self.pfn_hi, self.pfn_total = progress_fn, pfn_lo, pfn_hi, pfn_total
-        self._told = 0
+    def __init__(self, tag: str | None = None, num_items: int | None = None, verbose: bool = False):
+        self.num_items, self.verbose = num_items, verbose
         self._bar = tqdm(total=num_items, desc=tag, unit='img', delay=BAR_DELAY_SEC, leave=False,
                          disable=None if verbose and tag is not None else True)
 
     def update(self, cur_items: int) -> None:
         """cur_items are done by now; at num_items the bar ends."""
         self._bar.update(cur_items - self._bar.n)
-        is_done = self.num_items is not None and cur_items >= self.num_items
-        if is_done:
+        if self.num_items is not None and cur_items >= self.num_items:
             self._bar.close()
-        if self.progress_fn is not None and self.num_items and (is_done or cur_items - self._told >= self.flush_interval):
-            self._told = cur_items
-            share = min(cur_items / self.num_items, 1)
-            self.progress_fn(self.pfn_lo + (self.pfn_hi - self.pfn_lo) * share, self.pfn_total)
 
-    def sub(self, tag: str | None = None, num_items: int | None = None, flush_interval: int = 1000, rel_lo: float = 0,
-            rel_hi: float = 1) -> 'ProgressMonitor':
-        """The monitor of a part of this work, from the share rel_lo to the share rel_hi of it."""
-        span = self.pfn_hi - self.pfn_lo
-        return ProgressMonitor(tag, num_items, flush_interval, self.verbose, self.progress_fn, self.pfn_lo + span * rel_lo,
-                               self.pfn_lo + span * rel_hi, self.pfn_total)
+    def sub(self, tag: str | None = None, num_items: int | None = None) -> 'ProgressMonitor':
+        """The monitor of a part of this work."""
+        return ProgressMonitor(tag, num_items, self.verbose)
 
 
 @dataclasses.dataclass

@@ -9,15 +9,14 @@ import torch
 
 from metrics.features.detectors import Detector, get_detector
 from metrics.features.feature_stats import FeatureStats
-from metrics.features.labelled_images import class_labels
-from metrics.features.sampling import Sampler, generate_images, generation_batch, prepare_generator, seeded_noise
+from metrics.features.sampling import LatentSampler, generate_images, generation_batch, prepare_generator, seeded_noise
 from torch_utils.collectives import any_process, first_value, gather_rows
 
 from .features import feature_cache
 from .metric_options import MetricOptions, ProgressMonitor
 
 __all__ = [
-    'FeatureStats', 'MetricOptions', 'ProgressMonitor', 'Sampler', 'compute_feature_stats_for_dataset',
+    'FeatureStats', 'LatentSampler', 'MetricOptions', 'ProgressMonitor', 'compute_feature_stats_for_dataset',
     'compute_feature_stats_for_generator', 'draw_items', 'gather', 'generate_images', 'generation_batch', 'get_feature_detector',
     'held_out_feature_stats', 'prepare_generator', 'real_images', 'seeded_noise',
 ]
@@ -59,14 +58,13 @@ def _classifier_of_first_process(opts: MetricOptions) -> Detector:
 
 
 def compute_feature_stats_for_dataset(
-    opts: MetricOptions, detector_url: str, detector_kwargs: dict[str, Any], rel_lo: float = 0, rel_hi: float = 1,
+    opts: MetricOptions, detector_url: str, detector_kwargs: dict[str, Any],
     batch_size: int | None = None, data_loader_kwargs: dict[str, Any] | None = None, max_items: int | None = None,
     **stats_kwargs: Any,
 ) -> FeatureStats:
     """Statistics of the features of the real images; of max_items of them, drawn by draw_items(), if there are more.
 
     stats_kwargs: what to capture at least, see FeatureStats; with capture_labels images are drawn from the classes in turn.
-    rel_lo, rel_hi: the part of the whole progress that this is.
     """
     dataset = opts.data(opts.dataset_kwargs)
     if stats_kwargs.get('capture_labels') and not dataset.has_onehot_labels:
@@ -83,7 +81,7 @@ def compute_feature_stats_for_dataset(
     stats = feature_cache.load_features(kept)
     if any_process(stats is None, opts.device) or stats is None:
         stats = FeatureStats(max_items=num_items, **stats_kwargs)
-        progress = opts.progress.sub('Features of real images', num_items, rel_lo=rel_lo, rel_hi=rel_hi)
+        progress = opts.progress.sub('Features of real images', num_items)
         items = draw_items(dataset, num_items, in_turn)
         for images, classes in real_images(opts, dataset, items, batch_size, data_loader_kwargs):
             stats.append_torch(detector(images, **detector_kwargs), opts.num_gpus, opts.rank, classes)
@@ -111,7 +109,7 @@ def held_out_feature_stats(
 
 
 def compute_feature_stats_for_generator(
-    opts: MetricOptions, detector_url: str, detector_kwargs: dict[str, Any], rel_lo: float = 0, rel_hi: float = 1,
+    opts: MetricOptions, detector_url: str, detector_kwargs: dict[str, Any],
     batch_size: int | None = None, batch_gen: int | None = None, max_items: int | None = None,
     balanced_labels: bool = False, **stats_kwargs: Any,
 ) -> FeatureStats:
@@ -132,7 +130,7 @@ def compute_feature_stats_for_generator(
     if key in opts.shared:
         return opts.shared[key]
     stats = FeatureStats(max_items=max_items, capture_all=True, capture_labels=opts.G.c_dim > 0)
-    progress = opts.progress.sub('Features of generated images', max_items, rel_lo=rel_lo, rel_hi=rel_hi)
+    progress = opts.progress.sub('Features of generated images', max_items)
     for images, classes in _joined(generate_images(opts, max_items, batch_gen, balanced_labels), batch_size or opts.batch_size):
         stats.append_torch(detector(images, **detector_kwargs), opts.num_gpus, opts.rank, classes)
         progress.update(stats.num_items)
@@ -149,7 +147,7 @@ def draw_items(dataset: Any, num_items: int, in_turn: bool = False) -> np.ndarra
         return np.arange(num_items)
     order = np.random.default_rng(SUBSET_SEED).permutation(len(dataset))
     if in_turn:
-        labels = class_labels(dataset).numpy()[order]
+        labels = dataset.classes()[order]
         by_class = np.argsort(labels, kind='stable')
         turn = np.empty_like(by_class)  # images of the same class that stand before
         turn[by_class] = np.arange(len(order)) - np.searchsorted(labels[by_class], labels[by_class])

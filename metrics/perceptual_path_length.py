@@ -30,7 +30,7 @@ def compute_ppl(
         raise ValueError(f"expected space 'z' or 'w' and sampling 'full' or 'end', found {space!r} and {sampling!r}")
     G, G_kwargs = metric_utils.prepare_generator(opts)
     detector = metric_utils.get_feature_detector(opts, VGG16_URL)
-    sampler = metric_utils.Sampler(opts, G.c_dim, G.z_dim)
+    sampler = metric_utils.LatentSampler(opts, G.c_dim, G.z_dim)
     progress = opts.progress.sub('Path lengths', num_samples)
     distances: list[np.ndarray] = []
     with metric_utils.seeded_noise(opts), torch.no_grad():

@@ -25,8 +25,8 @@ def compute_pr(
     Distances are computed in blocks of at most row_batch_size or col_batch_size points, whichever is smaller.
     """
     wanted: dict[str, Any] = dict(detector_url=VGG16_URL, detector_kwargs=dict(return_features=True), capture_all=True)
-    real = metric_utils.compute_feature_stats_for_dataset(opts, **wanted, max_items=max_real, rel_lo=0, rel_hi=0.5)
-    made = metric_utils.compute_feature_stats_for_generator(opts, **wanted, max_items=num_gen, rel_lo=0.5, rel_hi=1)
+    real = metric_utils.compute_feature_stats_for_dataset(opts, **wanted, max_items=max_real)
+    made = metric_utils.compute_feature_stats_for_generator(opts, **wanted, max_items=num_gen)
     if opts.rank != 0:
         return float('nan'), float('nan')
     place = opts.device if opts.device.type == 'cuda' else 'cpu'  # MPS has no float64

@@ -14,6 +14,8 @@ import torch
 
 from .checkout import Checkout, identify
 from .known import applied, name_of, needed
+from .spawned import reaching_children
+from .surroundings import describe_missing, missing_modules, place_of, unreachable_urls
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_SCRIPT = 'train_hyper.py'
@@ -53,7 +55,7 @@ def main(words: tuple[str, ...], verbose: bool) -> None:
         is_own = script == OWN_SCRIPT and not checkout.has(script)
         work = own_work(checkout, args) if is_own else stock_work(checkout, script, args)
         if work is not None:
-            in_checkout(checkout, work)
+            in_checkout(checkout, None if is_own else checkout.path / script, work)
     except (click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
@@ -71,12 +73,18 @@ def as_click_error(error: Exception, has_begun: bool) -> click.ClickException:
 
 
 def describe(checkout: Checkout) -> str:
-    """What it is and what breaks, in lines."""
-    lines = [f'{checkout.path}: {checkout.kind}, seen with PyTorch {torch.__version__}']
+    """What it is, what breaks and is mended, and what is missing and is not, in lines."""
+    lines = [f'{checkout.path}: {checkout.fork or checkout.kind}, seen with PyTorch {torch.__version__}']
     if checkout.kind == 'unknown':
-        return lines[0] + '\nExpected a checkout of stylegan2-ada-pytorch or stylegan3'
+        then = '; its scripts run with what is mended here, train_hyper.py does not' if checkout.fork else ''
+        lines.append(f'Expected a checkout of stylegan2-ada-pytorch or stylegan3{then}')
+        if not checkout.fork:
+            return '\n'.join(lines)
     found = [f'  {name_of(patch):<20} {patch.MENDS}' for patch in needed(checkout)]
-    return '\n'.join([*lines, *(found or ['  nothing that is known breaks']),
+    missing = describe_missing(missing_modules(checkout))
+    missing += [f'{url} cannot be reached: fetch it by other means and put it at {place_of(url)}'
+                for url in unreachable_urls(checkout)]
+    return '\n'.join([*lines, *(found or ['  nothing that is known breaks']), *(f'  missing: {line}' for line in missing),
                       'python -m patches run PATH SCRIPT ... runs a script with these mended'])
 
 
@@ -92,7 +100,8 @@ def stock_work(checkout: Checkout, script: str, args: list[str]) -> Callable[[],
 def own_work(checkout: Checkout, args: list[str]) -> Callable[[], object] | None:
     """Prepare with this project's packages in another process; what is then to train in this one with the checkout's, if any."""
     if checkout.kind == 'unknown':
-        raise ValueError(f'{checkout.path} is no checkout of stylegan2-ada-pytorch or stylegan3, whose training loop is needed')
+        raise ValueError(f'{checkout.path} is {checkout.fork or "no checkout"}; expected stylegan2-ada-pytorch or stylegan3, '
+                         'whose training loop is needed')
     run_dir = prepared_run(args)
     if run_dir is None:
         return None
@@ -111,12 +120,12 @@ def prepared_run(args: list[str]) -> Path | None:
     return Path(name) if name else None
 
 
-def in_checkout(checkout: Checkout, work: Callable[[], object]) -> None:
-    """Do the work with the checkout's packages in front of this project's, and what breaks mended."""
+def in_checkout(checkout: Checkout, script: Path | None, work: Callable[[], object]) -> None:
+    """Do the work with the checkout's packages in front of this project's, and what breaks mended, also in its children."""
     sys.path[:0] = [str(checkout.path), str(ROOT)]
     patches = needed(checkout)
     click.echo(f'{checkout.kind} with patches: {", ".join(map(name_of, patches)) or "none"}', err=True)
-    with applied(patches):
+    with reaching_children(checkout, script), applied(patches):
         work()
 
 

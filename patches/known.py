@@ -8,16 +8,20 @@ from .mends import (
     adam_betas,
     cuda_only,
     custom_ops,
+    downloads,
     gradient_fix,
+    hyper_resume,
     pil_antialias,
     pil_mode,
     pkg_resources_gone,
     sampler,
     scipy_sqrtm,
+    summary_memory,
 )
 
 # pkg_resources first: others import the checkout's operations.
-PATCHES = (pkg_resources_gone, sampler, adam_betas, gradient_fix, custom_ops, cuda_only, pil_mode, pil_antialias, scipy_sqrtm)
+PATCHES = (pkg_resources_gone, sampler, adam_betas, gradient_fix, custom_ops, cuda_only, pil_mode, pil_antialias, scipy_sqrtm,
+           summary_memory, hyper_resume, downloads)
 
 
 def needed(checkout: Checkout) -> list[ModuleType]:

@@ -13,8 +13,8 @@ import train_hyper
 from commands.cli import check_outdir, command_errors, given_options
 from commands.config import check_finite
 from commands.launch import launch
-from commands.options import options_of
 from commands.transfer import COMMAND, plan_transfer
+from commands.transfer_options import TransferOptions
 from training.run.run_dir import OPTIONS, find_run, read_json, save_json
 
 
@@ -27,23 +27,25 @@ def prepare(args: list[str]) -> Path | None:
         values = dict(context.params)
         outdir, _device, dry_run, verbose = (values.pop(name) for name in ('outdir', 'device', 'dry_run', 'verbose'))
         with command_errors(verbose):
-            check_finite(values)
-            if not values['cond_transfer']:
+            # Stock loops know CUDA only; on a machine without it they get the CPU in its place.
+            options = TransferOptions(**values, device='cuda' if torch.cuda.is_available() else 'cpu')
+            check_finite(options)
+            if not options.cond_transfer:
                 raise ValueError('--no-cond-transfer leaves nothing to do for the checkout: run train_hyper.py directly')
-            if values['gpus'] != 1:
-                raise ValueError(f'--gpus={values["gpus"]} found; in a checkout one process trains: leave it out, or run '
+            if options.gpus != 1:
+                raise ValueError(f'--gpus={options.gpus} found; in a checkout one process trains: leave it out, or run '
                                  'train_hyper.py directly')
-            if find_run(values['resume'], outdir, COMMAND) is not None:
+            if find_run(options.resume, outdir, COMMAND) is not None:
                 raise ValueError('stock training loops cannot go on exactly with a run: give a snapshot (--resume=FILE.pkl), or '
                                  'run train_hyper.py directly')
             check_outdir(outdir)
-            # Stock loops know CUDA only; on a machine without it they get the CPU in its place.
-            options = options_of(values, device='cuda' if torch.cuda.is_available() else 'cpu', cond=True)
-            plan = plan_transfer(options, values, outdir, None, given_options())
+            plan = plan_transfer(options, 1, outdir, None, given_options())
             # The checkout computes its own metrics: nothing is looked for here that these would need.
-            run_dir = launch(dataclasses.replace(plan, config=plan.config | dict(metrics=None), then='hand over'), dry_run)
-            if run_dir is not None:
-                save_json(run_dir / OPTIONS, read_json(run_dir / OPTIONS) | dict(metrics=plan.config['metrics']))
+            bare = dataclasses.replace(plan.config, metrics=None)
+            run_dir = launch(dataclasses.replace(plan, config=bare, then='hand over'), dry_run)
+            if run_dir is not None and plan.config.metrics is not None:
+                metrics = dataclasses.asdict(plan.config.metrics)
+                save_json(run_dir / OPTIONS, read_json(run_dir / OPTIONS) | dict(metrics=metrics))
             return run_dir
 
 

@@ -102,9 +102,25 @@ def test_imports_of_the_tests_are_the_declared_ones(project):
     assert not undeclared, f'tests import {sorted(undeclared)}, which pyproject.toml does not name'
 
 
+def test_files_beside_the_modules_are_installed():
+    setuptools = tomllib.loads((REPO / 'pyproject.toml').read_text())['tool']['setuptools']
+    found = {path for pattern in setuptools['packages']['find']['include'] for path in REPO.glob(f'{pattern.rstrip("*")}/**/*')
+             if path.is_file() and path.suffix not in ('.py', '.pyc')}
+    shipped = {path for package, patterns in setuptools['package-data'].items() for pattern in patterns
+               for path in (REPO / package.replace('.', '/')).glob(pattern)}
+    assert found and found <= shipped, f'not installed: {sorted(map(str, found - shipped))}'
+
+
 def test_installed_modules_exist_and_none_is_missing():
     tools = tomllib.loads((REPO / 'pyproject.toml').read_text())['tool']
     listed = tools['setuptools']['py-modules']
     assert sorted(listed) == sorted(path.stem for path in REPO.glob('*.py'))
     packages = {pattern.rstrip('*') for pattern in tools['setuptools']['packages']['find']['include']}
     assert packages == {path.parent.name for path in REPO.glob('*/__init__.py')} - {'tests', 'benchmarks'}
+
+
+def test_no_torch_that_runs_code_from_states(project):
+    """Up to 2.5 weights_only=True could be made to (CVE-2025-32434)."""
+    torch = next(requirement for requirement in ranges(project) if requirement.name == 'torch')
+    versions = ('2.4.1', '2.5.1', '2.6.0', '2.13.0')
+    assert [version for version in versions if torch.specifier.contains(version)] == ['2.6.0', '2.13.0']

@@ -10,11 +10,9 @@ import functools
 import hashlib
 import os
 import platform
-import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -90,8 +88,9 @@ def build() -> Path:
     if not library.is_file():
         library.parent.mkdir(parents=True, exist_ok=True)
         print('Building the CPU kernels: some seconds, once', file=sys.stderr)
-        with tempfile.TemporaryDirectory() as directory, whole_file(library) as part:
-            shutil.copyfile(run_ninja(Path(directory), compiler, sources, openmp), part)
+        with whole_file(library) as part:
+            subprocess.run([*compiler, *FLAGS, *map(str, sources), *openmp_flags(openmp), '-shared', '-o', str(part)],
+                           capture_output=True, check=True, timeout=BUILD_LIMIT_SEC)
     return library
 
 
@@ -111,6 +110,11 @@ def find_openmp() -> str | None:
     return str(found[0]) if found else None
 
 
+def openmp_flags(openmp: str | None) -> list[str]:
+    """So that the library needs this OpenMP alone: the compiler adds its own after it, which is then left out."""
+    return ['-fopenmp', '-Wl,--as-needed', openmp, f'-Wl,-rpath,{Path(openmp).parent}'] if openmp else []
+
+
 def processor() -> str:
     """What decides which instructions -march=native may use."""
     try:
@@ -118,36 +122,3 @@ def processor() -> str:
         return '\n'.join(sorted({line for line in lines if line.startswith(('model name', 'flags', 'Features', 'CPU part'))}))
     except OSError:
         return f'{platform.machine()} {platform.processor()}'
-
-
-def run_ninja(directory: Path, compiler: list[str], sources: list[Path], openmp: str | None) -> Path:
-    """Compile and link in `directory`; returns the library. SubprocessError or OSError if that fails."""
-    compile_flags = FLAGS + (['-fopenmp'] if openmp else [])
-    link_flags = ['-shared'] + ([openmp, f'-Wl,-rpath,{Path(openmp).parent}'] if openmp else [])
-    library = directory / 'kernels.so'
-    words = [' '.join(_escape(shlex.quote(word)) for word in part) for part in (compiler, compile_flags, link_flags)]
-    objects = [f'{source.stem}.o' for source in sources]
-    lines = [f'rule compile\n  command = {words[0]} {words[1]} -c $in -o $out',
-             f'rule link\n  command = {words[0]} $in {words[2]} -o $out',
-             *(f'build {name}: compile {_escape(str(source))}' for name, source in zip(objects, sources, strict=True)),
-             f'build {library.name}: link {" ".join(objects)}', '']
-    (directory / 'build.ninja').write_text('\n'.join(lines))
-    subprocess.run([_ninja()], cwd=directory, check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                   timeout=BUILD_LIMIT_SEC)
-    return library
-
-
-def _ninja() -> str:
-    """Path of the build tool: the package's, else the system's. OSError if there is none."""
-    try:
-        import ninja
-        return str(Path(ninja.BIN_DIR) / 'ninja')
-    except ImportError:
-        found = shutil.which('ninja')
-        if found is None:
-            raise OSError('ninja is not installed') from None
-        return found
-
-
-def _escape(word: str) -> str:
-    return word.replace('$', '$$').replace(' ', '$ ').replace(':', '$:')

@@ -38,7 +38,7 @@ def report(name: str, value: Any) -> Any:
     Does not wait for the device. An empty value makes the name known and adds nothing.
     """
     counters = _counters.setdefault(name, {})
-    numbers = torch.as_tensor(value).detach().flatten().to(torch.float32)
+    numbers = torch.as_tensor(value).flatten().to(torch.float32)
     if numbers.numel() > 0:
         moments = torch.stack([torch.full_like(numbers[0], numbers.numel()), numbers.sum(), numbers.square().sum()])
         # Apple's GPUs have no float64.

@@ -13,14 +13,22 @@ Shapes: N images, C channels, H height, W width. Positions are in pixels from th
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import torch
 
 from torch_utils import persistence
-from torch_utils.ops import grid_sample_gradfix, upfirdn2d
+
+try:
+    from torch_utils.ops import grid_sample_gradfix, upfirdn2d
+except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
+    sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
+    from torch_utils.ops import grid_sample_gradfix, upfirdn2d
+    del sys.modules['pkg_resources']
 
 # Low-pass analysis filters of the symlets with 2 and 6 vanishing moments (Daubechies 1992, "Ten lectures on wavelets", ch. 8).
 SYM2 = [-0.12940952255092145, 0.22414386804185735, 0.836516303737469, 0.48296291314469025]

@@ -11,6 +11,8 @@ Weights use the equalised learning rate (Karras et al. 2018, section 4.1): store
 from __future__ import annotations
 
 import math
+import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,13 @@ import torch
 from torch import nn
 
 from torch_utils import misc, persistence
-from torch_utils.ops import bias_act, conv2d_resample, fma, upfirdn2d
+
+try:
+    from torch_utils.ops import bias_act, conv2d_resample, fma, upfirdn2d
+except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
+    sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
+    from torch_utils.ops import bias_act, conv2d_resample, fma, upfirdn2d
+    del sys.modules['pkg_resources']
 
 try:  # one pass over memory, where the codebase around this file has it
     from torch_utils.ops.scaled_act import scaled_act

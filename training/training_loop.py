@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-import dnnlib
 from torch_utils import collectives, training_stats
+from training.config import TrainingConfig
 from training.loop.averaging import ema_beta, next_augment_p, update_ema
 from training.loop.cond_ramp import fade_labels, mean_label, ramp_strength
 from training.loop.diversity import DiversityAlarm
 from training.loop.optimizer_phases import Phase, begin_phase, finish_phase, make_phases
 from training.loop.preparation import (
     build_augment_pipe,
-    build_networks,
+    build_loss,
     fill_networks,
+    networks_to_train,
+    open_dataset,
     print_summaries,
     read_start,
     real_batches,
@@ -30,50 +32,16 @@ from training.loop.preparation import (
 )
 from training.loop.run_output import RefreshReport, RunOutput
 from training.loop.sample_grid import choose_samples
-from training.loop.snapshot_metrics import SnapshotMetrics
 from training.loop.training_state import TrainingState
 from training.parallel.processes import average_buffers, copy_from_first_process
 from training.parallel.stop_signals import StopSignals
 from training.run.progress import Progress
 
-NUM_SEEDS = 2 ** 32  # that NumPy takes
-
 
 def training_loop(
     run_dir: str | Path,
+    config: TrainingConfig,
     *,
-    training_set_kwargs: dict[str, Any],
-    data_loader_kwargs: dict[str, Any],
-    G_kwargs: dict[str, Any],
-    D_kwargs: dict[str, Any],
-    G_opt_kwargs: dict[str, Any],
-    D_opt_kwargs: dict[str, Any],
-    augment_kwargs: dict[str, Any] | None,  # None: no augmentation
-    loss_kwargs: dict[str, Any],
-    random_seed: int,
-    num_gpus: int,  # processes
-    batch_size: int,  # images per batch, all processes together
-    batch_gpu: int,  # images per pass of one process; a batch is gathered over several passes
-    ema_kimg: float,  # half-life of the averaged generator
-    ema_rampup: float | None,  # limit of the half-life, as a share of the images so far
-    G_reg_interval: int | None,  # batches between regularisation steps; None: in every main step
-    D_reg_interval: int | None,
-    augment_p: float,  # probability of augmentation at the start
-    ada_target: float | None,  # mean sign of D(real) to hold; None: augment_p stays
-    ada_interval: int,  # batches between changes of augment_p
-    ada_kimg: float,  # thousand images in which augment_p can move by 1
-    total_kimg: float,
-    kimg_per_tick: float,
-    image_snapshot_ticks: int | None,  # None: only at the end
-    network_snapshot_ticks: int | None,
-    resume_pkl: str | None,
-    cudnn_benchmark: bool,
-    allow_tf32: bool,
-    device: str,  # of this process: 'cpu', 'cuda:0', 'mps'
-    num_threads: int | None = None,  # torch's threads on the CPU; None: its own choice
-    cond_ramp: list[float] | None = None,  # thousand images: labels fade in from the first to the second number
-    keep_snapshots: int | None = None,  # None: all
-    metrics: dict[str, Any] | None = None,  # what SnapshotMetrics takes; None: no metrics
     rank: int = 0,
     refresh_report: RefreshReport = lambda run_dir, say: None,  # called when files of the run have changed
 ) -> bool:
@@ -82,47 +50,48 @@ def training_loop(
     Returns whether all images are done; SIGINT or SIGTERM end the loop before, with everything saved. FloatingPointError if
     a loss stays non-finite, OSError if the last state cannot be written.
     """
-    run_dir, torch_device = Path(run_dir), torch.device(device)
-    set_up_torch(torch_device, (random_seed * num_gpus + rank) % NUM_SEEDS, cudnn_benchmark, allow_tf32, num_threads)
+    run_dir, device, num_gpus = Path(run_dir), torch.device(config.device), config.num_gpus
+    set_up_torch(config, device, rank)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignals(is_quiet=rank > 0))
-        dataset = stack.enter_context(contextlib.closing(dnnlib.util.construct_class_by_name(**training_set_kwargs)))
-        total_images = math.ceil(total_kimg * 1000 / batch_size) * batch_size
+        dataset = stack.enter_context(contextlib.closing(open_dataset(config.training_set_kwargs)))
+        total_images = math.ceil(config.total_kimg * 1000 / config.batch_size) * config.batch_size
         saved = read_start(run_dir, rank)
         images_before = saved['images_done'] if saved else 0
-        progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_images, torch_device, rank, images_before)))
-        networks = build_networks(dataset, G_kwargs, D_kwargs, torch_device)
+        progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_images, device, rank, images_before)))
+        networks = networks_to_train(dataset, config, device)
         G, D, G_ema = networks['G'], networks['D'], networks['G_ema']
-        if rank == 0 and saved is None and resume_pkl is not None:
-            fill_networks(networks, resume_pkl, progress)
+        if rank == 0 and saved is None and config.resume_pkl is not None:
+            fill_networks(networks, config.resume_pkl, progress)
         if num_gpus > 1:
             copy_from_first_process(list(networks.values()))
-        augment_pipe = build_augment_pipe(augment_kwargs, augment_p, torch_device)
-        loss = dnnlib.util.construct_class_by_name(device=torch_device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D,
-                                                   augment_pipe=augment_pipe, **loss_kwargs)
-        phases = make_phases('G', G, G_opt_kwargs, G_reg_interval) + make_phases('D', D, D_opt_kwargs, D_reg_interval)
+        augment_pipe = build_augment_pipe(config.augment_kwargs, config.augment_p, device)
+        loss = build_loss(config, G, D, augment_pipe, device)
+        phases = (make_phases('G', G, vars(config.G_opt_kwargs), config.G_reg_interval)
+                  + make_phases('D', D, vars(config.D_opt_kwargs), config.D_reg_interval))
         state = TrainingState(networks, phases, augment_pipe, loss, training_stats.Collector(regex='Loss/signs/real'), progress,
-                              DiversityAlarm(dataset, G.z_dim, random_seed, torch_device), torch_device)
-        labels_mean = mean_label(dataset).to(torch_device) if cond_ramp else None
+                              DiversityAlarm(dataset, G.z_dim, config.random_seed, device), device)
+        labels_mean = mean_label(dataset).to(device) if config.cond_ramp else None
 
         def faded(c: torch.Tensor) -> torch.Tensor:
-            return c if labels_mean is None else fade_labels(c, labels_mean, ramp_strength(state.images_done, cond_ramp))
+            return c if labels_mean is None else fade_labels(c, labels_mean, ramp_strength(state.images_done, config.cond_ramp))
 
-        output = RunOutput(run_dir, state, dataset, choose_samples(dataset, G.z_dim, random_seed, torch_device),
-                           lambda z, c, **kwargs: G_ema(z, faded(c), **kwargs), batch_gpu, training_set_kwargs, keep_snapshots,
-                           SnapshotMetrics(**metrics) if metrics else None, rank, num_gpus, stop, refresh_report)
+        output = RunOutput(run_dir, config, state, dataset, choose_samples(dataset, G.z_dim, config.random_seed, device),
+                           lambda z, c, **kwargs: G_ema(z, faded(c), **kwargs), rank, stop, refresh_report)
         if saved is None:
             if rank == 0:
-                print_summaries(networks, batch_gpu, torch_device)
+                print_summaries(networks, config.batch_gpu, device)
             output.save_start()
         else:
             progress.say(f'Going on after {images_before / 1000:g} thousand images')
         batches = stack.enter_context(contextlib.closing(real_batches(
-            dataset, batch_size // num_gpus, random_seed, rank, num_gpus, images_before, data_loader_kwargs, torch_device)))
-        progress.say(f'Training for {total_kimg:g} thousand images')
+            dataset, config.batch_size // num_gpus, config.random_seed, rank, num_gpus, images_before,
+            vars(config.data_loader_kwargs), device)))
+        progress.say(f'Training for {config.total_kimg:g} thousand images')
         if saved is not None:
             state.load_state_dict(saved, rank, num_gpus)  # last: the random numbers go on from here
             del saved
+            output.save_missing_snapshot()
 
         done, stopping = state.images_done >= total_images, False
         while not done and not stopping:
@@ -130,20 +99,21 @@ def training_loop(
             real_c = faded(real_c)
             for phase in phases:
                 if state.batch_index % phase.interval == 0:
-                    gen_z, gen_c = draw_latents(len(real_img), G.z_dim, dataset, torch_device)
-                    run_phase(phase, loss, real_img, real_c, gen_z, faded(gen_c), batch_gpu, num_gpus)
+                    gen_z, gen_c = draw_latents(len(real_img), G.z_dim, dataset, device)
+                    run_phase(phase, loss, real_img, real_c, gen_z, faded(gen_c), config.batch_gpu, num_gpus)
             average_buffers(G, num_gpus)
-            update_ema(G_ema, G, ema_beta(batch_size, ema_kimg, state.images_done, ema_rampup))
-            state.images_done += batch_size
+            update_ema(G_ema, G, ema_beta(config.batch_size, config.ema_kimg, state.images_done, config.ema_rampup))
+            state.images_done += config.batch_size
             state.batch_index += 1
-            if augment_pipe is not None and ada_target is not None and state.batch_index % ada_interval == 0:
-                update_augment_p(augment_pipe, state.real_signs, ada_target, batch_size * ada_interval, ada_kimg)
-            progress.advance(batch_size)
+            if augment_pipe is not None and config.ada_target is not None and state.batch_index % config.ada_interval == 0:
+                update_augment_p(augment_pipe, state.real_signs, config.ada_target, config.batch_size * config.ada_interval,
+                                 config.ada_kimg)
+            progress.advance(config.batch_size)
 
             done = state.images_done >= total_images
-            stopping = collectives.any_process(stop.asked, torch_device)
-            if done or progress.tick_is_over(state.images_done, kimg_per_tick):
-                output.end_tick(image_snapshot_ticks, network_snapshot_ticks, done, stopping)
+            stopping = collectives.any_process(stop.asked, device)
+            if done or progress.tick_is_over(state.images_done, config.kimg_per_tick):
+                output.end_tick(done, stopping)
             elif stopping:
                 output.save_networks(last=True)
     return done
@@ -151,7 +121,7 @@ def training_loop(
 
 def draw_latents(num_images: int, z_dim: int, dataset: Any, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Fresh z [N, z_dim], and labels [N, label_dim] of images drawn uniformly from the data set."""
-    labels = np.stack([dataset.get_label(index) for index in np.random.randint(len(dataset), size=num_images)])
+    labels = dataset.labels(np.random.randint(len(dataset), size=num_images))
     return torch.randn([num_images, z_dim], device=device), torch.from_numpy(labels).to(device)
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from benchmarks.digits_task import OPTIONS, judge_command, make_data, num_gen_option, resume_option, run_command, write_text
+from commands.cli import UserPath
 
 from .table import results_table
 
@@ -53,7 +54,7 @@ def summary(results: dict) -> str:
 @click.option('--kimg', type=click.IntRange(min=1), default=16, show_default=True, help='Thousands of images of the transfer.')
 @num_gen_option
 @click.option('--seed', type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help='Seed of training and judging.')
-@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/demo'), show_default=True,
+@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=Path('training-runs/demo'), show_default=True,
               help='Where everything is written.')
 @click.argument('train_hyper_options', nargs=-1)
 def main(resume: Path, kimg: int, num_gen: int, seed: int, outdir: Path, train_hyper_options: tuple[str, ...]) -> None:

@@ -20,6 +20,7 @@ import click
 import torch
 
 from benchmarks.digits_task import ROOT, write_text
+from commands.cli import UserPath
 from generating.graphed_generator import GraphedGenerator
 from torch_utils.ops.triton import support as triton_support
 from training.networks import Generator
@@ -134,7 +135,7 @@ def line(result: dict[str, Any]) -> str:
 @click.command(help=(__doc__ or '').splitlines()[0])
 @click.option('--batch', type=click.IntRange(min=1), default=16, show_default=True, help='Images of a batch.')
 @click.option('--quick', is_flag=True, help='Tiny sizes, to see that everything runs.')
-@click.option('--out', type=click.Path(dir_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'gpu.json',
+@click.option('--out', type=UserPath(dir_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'gpu.json',
               show_default=True, help='JSON file for all numbers.')
 def main(batch: int, quick: bool, out: Path) -> None:
     """Exit code 1 if a kernel fails or is wrong."""

@@ -20,6 +20,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.digits_task import ROOT, write_text
+from commands.cli import UserPath
 from hyper_plugin.kernel_cache import CACHE_BYTES, CACHE_CODES
 
 from .flops import flop_per_class, flop_per_image
@@ -188,9 +189,9 @@ def draw(axes: Any, x: list[int], y: list[float], xlabel: str, ylabel: str, line
 @click.option('--threads', type=click.IntRange(min=1), help="Threads on the CPU  [default: PyTorch's choice]")
 @click.option('--largest', type=click.IntRange(min=32), default=MEASURED_RESOLUTION, show_default=True,
               help='Resolution in pixels up to which sampling is measured.')
-@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'speed',
+@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'speed',
               show_default='benchmarks/results/speed', help='Where numbers and tables are written.')
-@click.option('--picture', type=click.Path(dir_okay=False, path_type=Path), default=ROOT / 'docs' / 'scale.png',
+@click.option('--picture', type=UserPath(dir_okay=False, path_type=Path), default=ROOT / 'docs' / 'scale.png',
               show_default='docs/scale.png', help='Where the picture is written.')
 def main(threads: int | None, largest: int, outdir: Path, picture: Path) -> None:
     """Cost against classes, resolution, batch and rank: measured where that is quick, computed elsewhere.

@@ -22,6 +22,7 @@ from benchmarks.transfer.methods import FIRST, METHODS
 from benchmarks.transfer.run_cell import run_cell
 from benchmarks.transfer.trained_run import Cell, settings_of
 from benchmarks.transfer.transfers import TRANSFERS, Files, find_files
+from commands.cli import UserPath
 
 QUICK = dict(transfers=['letters-digits'], methods=['hyper', 'splice', 'scratch'], seeds=[0], kimg=1)
 
@@ -105,11 +106,11 @@ def run_all(calls: Sequence[tuple[Any, ...]], jobs: int) -> None:
 @click.option('--quick', is_flag=True, help='Three methods on built-in data, one seed, 1,000 images; results go under --workdir.')
 @click.option('--only', type=click.Choice(['train', 'judge']), help='Only train, or only measure the runs that have ended.')
 @click.option('--num-gen', type=click.IntRange(min=4), default=200, show_default=True, help='Images of each class to measure.')
-@click.option('--workdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
+@click.option('--workdir', type=UserPath(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
               show_default=True, help='Where runs and built-in data are kept.')
-@click.option('--shared', type=click.Path(file_okay=False, path_type=Path), default=ROOT.parent / 'shared',
+@click.option('--shared', type=UserPath(file_okay=False, path_type=Path), default=ROOT.parent / 'shared',
               show_default='../shared', help='Folder of the sources and data sets that are not built in.')
-@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'transfer',
+@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'transfer',
               show_default='benchmarks/results/transfer', help='Where results.jsonl is.')
 def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, jobs: int, quick: bool, only: str | None,
          num_gen: int, workdir: Path, shared: Path, outdir: Path) -> None:

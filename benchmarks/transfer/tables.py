@@ -13,6 +13,7 @@ from benchmarks.transfer.methods import COMMON, METHODS
 from benchmarks.transfer.pictures import curves, side_by_side
 from benchmarks.transfer.results import COLUMNS, Line, at_the_end, at_time, of_transfer
 from benchmarks.transfer.transfers import TRANSFERS
+from commands.cli import UserPath
 
 NOTE = """
 Mean over seeds, and the range where there are several. Compared with the test images, which no method has seen: KID, recall and
@@ -83,9 +84,9 @@ def markdown(lines: list[Line]) -> str:
 
 
 @click.command()
-@click.option('--outdir', type=click.Path(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'transfer',
+@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'transfer',
               show_default='benchmarks/results/transfer', help='Where results.jsonl is, and what is made of it.')
-@click.option('--workdir', type=click.Path(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
+@click.option('--workdir', type=UserPath(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
               show_default=True, help='Where the runs are, for their pictures.')
 def main(outdir: Path, workdir: Path) -> None:
     """Make tables, curves and pictures of the lines that the study has written."""

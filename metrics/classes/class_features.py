@@ -64,7 +64,7 @@ def real_features(opts: MetricOptions, class_names: list[str]) -> ClassFeatures:
     """Features of the data set (cached on disk by compute_feature_stats_for_dataset)."""
     part = dataclasses.replace(opts, dataset_kwargs=dict(opts.dataset_kwargs, use_labels=True))
     stats = metric_utils.compute_feature_stats_for_dataset(
-        part, **DETECTOR, max_items=opts.max_real, capture_all=True, capture_labels=True, rel_lo=0, rel_hi=0.5)
+        part, **DETECTOR, max_items=opts.max_real, capture_all=True, capture_labels=True)
     limit = f' with --max-real={opts.max_real}' if opts.max_real else ''
     return _checked(stats, class_names, f'{opts.dataset_kwargs.get("path", "the data")}{limit}: ')
 
@@ -80,7 +80,7 @@ def generated_features(opts: MetricOptions, class_names: list[str]) -> ClassFeat
     """Features of opts.num_gen generated images, as many of each class, from the one pass that the metrics share."""
     num_gen = check_num_gen(opts, class_names)
     stats = metric_utils.compute_feature_stats_for_generator(
-        opts, **DETECTOR, max_items=num_gen, capture_all=True, capture_labels=True, balanced_labels=True, rel_lo=0.5, rel_hi=1)
+        opts, **DETECTOR, max_items=num_gen, capture_all=True, capture_labels=True, balanced_labels=True)
     return _checked(stats, class_names, 'generated images: ')
 
 

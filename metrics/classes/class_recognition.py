@@ -87,8 +87,7 @@ def generate_classes(
     images = []
     with tqdm(total=len(labels), desc='Generating', unit='img', delay=2, leave=False, disable=None) as bar:
         for part_z, part_c in zip(z.split(batch), c.split(batch), strict=True):
-            made = images_to_uint8(G(part_z.float(), part_c.float(), noise_mode='const'))  # [N, H, W, C]
-            images.append(torch.from_numpy(made).permute(0, 3, 1, 2))
+            images.append(images_to_uint8(G(part_z.float(), part_c.float(), noise_mode='const')).cpu())
             bar.update(len(part_z))
     return torch.cat(images), labels
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 
 import dnnlib
+from dnnlib.errors import printable
 from metrics.features.class_judge import MAX_RESOLUTION, JudgeNet, cached_judge, judge_identity
 from metrics.features.labelled_images import LabelledImages, check_labelled, load_labelled, split_held_out
 from metrics.metric_options import MetricOptions
@@ -132,7 +133,8 @@ def judge_of_real_images(
 def confusion_table(confusion: torch.Tensor, class_names: list[str]) -> str:
     """Markdown: a row for each class asked for, columns for the classes that the judge saw, in per cent of the row."""
     shares = 100 * confusion / confusion.sum(dim=1, keepdim=True)
-    head = [' | '.join(['asked for', *class_names]), ' | '.join(['---', *['---:'] * len(class_names)])]
-    rows = zip(class_names, shares.tolist(), strict=True)
+    names = [printable(name).replace('|', '\\|') for name in class_names]
+    head = [' | '.join(['asked for', *names]), ' | '.join(['---', *['---:'] * len(names)])]
+    rows = zip(names, shares.tolist(), strict=True)
     body = [' | '.join([name, *(f'{share:.0f}' for share in row)]) for name, row in rows]
     return '\n'.join(f'| {line} |' for line in [*head, *body])

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
+from dnnlib.archives import check_archive, warn_made_anew
 from dnnlib.files import whole_file
 
 from .labelled_images import check_labelled, load_labelled
@@ -150,7 +151,7 @@ def cached_judge(
     if net is None:
         net = train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
         try:
-            _save_judge(net, path)
+            save_judge(net, path)
         except OSError as error:
             print(f'Warning: the classifier was not kept for the next time: {error}', file=sys.stderr, flush=True)
     return net.to(device)
@@ -176,23 +177,39 @@ def judge_identity(net: JudgeNet) -> str:
     return f'classifier-{digest.hexdigest()[:32]}'
 
 
-def _save_judge(net: JudgeNet, path: Path) -> None:
+def save_judge(net: JudgeNet, path: Path) -> None:
+    """Keep the weights; OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as part, open(part, 'wb') as file:  # torch tells a full disk only through an opened file
         torch.save({name: value.cpu() for name, value in net.state_dict().items()}, file)
 
 
 def _load_judge(path: Path, images: torch.Tensor, num_classes: int) -> JudgeNet | None:
-    """The judge from a file, frozen, for images of this shape; None if the file is missing or damaged."""
+    """The judge from a file, frozen, for images of this shape; None if the file is missing, or cannot be used, which is said."""
     if not path.is_file():
         return None
     with torch.device('meta'):  # no random draws, no memory
         net = JudgeNet(images.shape[1], images.shape[2], num_classes)
     try:
-        net.load_state_dict(torch.load(path, weights_only=True), assign=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        check_archive(path)
+        weights = torch.load(path, weights_only=True)
+        _check_weights(weights, net)
+        net.load_state_dict(weights, assign=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        warn_made_anew('the classifier', path, error)
         return None
     return net.eval().requires_grad_(False)
+
+
+def _check_weights(weights: Any, net: JudgeNet) -> None:
+    """ValueError unless the weights have the names, shapes and types of the network's, and are finite."""
+    expected = {name: (value.shape, value.dtype) for name, value in net.state_dict().items()}
+    found = {name: (value.shape, value.dtype) for name, value in weights.items() if isinstance(value, torch.Tensor)} \
+        if isinstance(weights, dict) else {}
+    if found != expected:
+        raise ValueError('it holds the weights of another network')
+    if not all(value.isfinite().all() for value in weights.values()):
+        raise ValueError('it holds weights that are not finite')
 
 
 def _fingerprint(images: torch.Tensor, labels: torch.Tensor, num_classes: int, seed: int, num_steps: int | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dnnlib
+from dnnlib.archives import warn_made_anew
 from dnnlib.files import whole_file
 
 from .feature_stats import FeatureStats
@@ -41,12 +42,13 @@ def features_path(
 
 
 def load_features(path: Path | None) -> FeatureStats | None:
-    """None if they are not there or damaged."""
+    """None if they are not there, or cannot be used, which is said."""
     if path is None or not path.is_file():
         return None
     try:
         return FeatureStats.load(path)
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
+        warn_made_anew('statistics of features', path, error)
         return None
 
 

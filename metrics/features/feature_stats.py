@@ -5,6 +5,7 @@
 Sums are float64 and of x minus the mean of the first batch: a mean that is large beside the spread costs no digits.
 Shapes: N images, D features.
 """
+import math
 import os
 import zipfile
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dnnlib.archives import check_archive
 from torch_utils.collectives import gather_rows
 
 PIECE = 4096  # images at a time, in float64
@@ -119,15 +121,41 @@ class FeatureStats:
     def load(path: str | os.PathLike[str]) -> 'FeatureStats':
         """What save() wrote; nothing in the file is run. ValueError if it is damaged, OSError if it cannot be read."""
         try:
+            check_archive(path)
+            _check_headers(path)
             with open(path, 'rb') as file, np.load(file, allow_pickle=False) as content:
                 return _from_arrays(dict(content))
-        except (zipfile.BadZipFile, KeyError, EOFError, ValueError, RuntimeError) as error:  # RuntimeError: of zipfile's flags
+        except (zipfile.BadZipFile, KeyError, EOFError, TypeError, ValueError) as error:
             raise ValueError(f'{path} holds no whole feature statistics ({error}): delete it') from error
 
 
+def _check_headers(path: str | os.PathLike[str]) -> None:
+    """ValueError for an array that is not as large as its header says: numpy makes room for it before it reads."""
+    with zipfile.ZipFile(path) as archive:
+        for record in archive.infolist():
+            with archive.open(record) as stream:
+                version = np.lib.format.read_magic(stream)
+                shape, _fortran, dtype = np.lib.format.read_array_header_1_0(stream) if version == (1, 0) else ((), False, None)
+                if dtype is None or math.prod(shape) * dtype.itemsize != record.file_size - stream.tell():
+                    raise ValueError(f'{record.filename!r:.100} has another size than it says')
+
+
 def _from_arrays(arrays: dict[str, np.ndarray]) -> FeatureStats:
+    """ValueError unless types and shapes are right, and all numbers finite; KeyError."""
     stats = FeatureStats(**{name: bool(arrays[name]) for name in FLAGS}, max_items=int(arrays['max_items']) or None)
-    stats.num_items, stats.num_features = int(arrays['num_items']), int(arrays['num_features']) or None
+    num_items, num_features = int(arrays['num_items']), int(arrays['num_features'])
+    size = num_features if num_items else 0     # sums begin with the first image
+    expected: dict[str, tuple[type, tuple[int, ...]]] = {}
+    expected |= dict(features=(np.float32, (num_items, num_features))) if stats.capture_all else {}
+    expected |= dict(labels=(np.int64, (num_items,))) if stats.capture_labels else {}
+    if stats.capture_mean_cov:
+        outer = (size, size) if size else (0,)
+        expected |= dict(shift=(np.float64, (size,)), sum=(np.float64, (size,)), outer=(np.float64, outer))
+    for name, (dtype, shape) in expected.items():
+        array = arrays[name]
+        if array.dtype != dtype or array.shape != shape or not np.isfinite(array).all():
+            raise ValueError(f'{name} is no finite array of type {np.dtype(dtype)}, {list(shape)}')
+    stats.num_items, stats.num_features = num_items, num_features or None
     if stats.capture_all:
         stats._features = [arrays['features']]
     if stats.capture_labels:

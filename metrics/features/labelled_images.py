@@ -8,10 +8,11 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
+
+from training.data.class_labels import list_names
 
 from .open_data import OpenData
 
@@ -34,7 +35,7 @@ def check_labels(labels: torch.Tensor, class_names: list[str], where: str = '') 
         raise ValueError(f'{where}labels must lie in 0..{num_classes - 1}, found {int(labels.min())}..{int(labels.max())}')
     empty = (torch.bincount(labels, minlength=num_classes) == 0).nonzero().flatten().tolist()
     if empty:
-        names = ', '.join(class_names[index] for index in empty[:10]) + (' ...' if len(empty) > 10 else '')
+        names = list_names([class_names[index] for index in empty])
         raise ValueError(f'{where}no images of class {names}: every class needs some')
 
 
@@ -63,14 +64,9 @@ def open_labelled(dataset_kwargs: Mapping[str, Any], data: OpenData | None = Non
     dataset = (data or OpenData())(dataset_kwargs, use_labels=True)
     if not dataset.has_labels or not dataset.has_onehot_labels:
         where = dataset_kwargs.get('path', dataset.name)
-        raise ValueError(f'{where} has no class labels: judging classes needs them, see dataset_tool.py --help')
+        why = getattr(dataset, 'why_unlabelled', '') or 'its labels are vectors of numbers'
+        raise ValueError(f'{where} has no class labels, which judging classes needs: {why}')
     return dataset
-
-
-def class_labels(dataset: Any) -> torch.Tensor:
-    """The class of every item of a data set with one-hot labels, int64 [N]."""
-    labels = np.stack([dataset.get_label(index) for index in range(len(dataset))])
-    return torch.from_numpy(labels.argmax(axis=1))
 
 
 def load_labelled(dataset_kwargs: Mapping[str, Any], max_resolution: int | None = None,
@@ -78,7 +74,7 @@ def load_labelled(dataset_kwargs: Mapping[str, Any], max_resolution: int | None 
     """All images of a labelled data set, averaged down to max_resolution if they are larger. data: has it open already."""
     dataset = open_labelled(dataset_kwargs, data)
     try:
-        labels = class_labels(dataset)
+        labels = torch.from_numpy(dataset.classes())
         check_labels(labels, dataset.class_names, f'{dataset_kwargs.get("path", dataset.name)}: ')
         indices = tqdm(range(len(dataset)), desc=f'Reading {dataset.name}', unit='img', delay=2, leave=False, disable=None)
         images = [shrink(torch.from_numpy(dataset[index][0])[None], max_resolution) for index in indices]

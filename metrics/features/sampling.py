@@ -13,11 +13,12 @@ import numpy as np
 import torch
 
 from metrics.metric_options import MetricOptions
+from training.data.image_grid import images_to_uint8
 
 PIXELS_PER_BATCH = 1 << 20  # one image of 1024x1024 or 16 of 256x256: activations stay below some 2 GiB
 
 
-class Sampler:
+class LatentSampler:
     """Draws z [N, z_dim], and c [N, c_dim] as the labels of images that are drawn uniformly from the data set.
 
     balanced: the classes take turns instead, 0, 1, 2 ...
@@ -33,7 +34,7 @@ class Sampler:
             if dataset.label_dim != c_dim:
                 raise ValueError(f'the network has {c_dim} classes, the data set {dataset.name} has {dataset.label_dim}: '
                                  'give the data that the network was trained on')
-            self.labels = np.stack([dataset.get_label(index) for index in range(len(dataset))])
+            self.labels = dataset.labels()
             dataset.close()
 
     def latents(self, num: int, *several: int) -> torch.Tensor:
@@ -102,22 +103,22 @@ def generate_images(
     cut. ValueError for images with NaN.
     """
     G, G_kwargs = prepare_generator(opts)
-    sampler = Sampler(opts, G.c_dim, G.z_dim, balanced_labels)
+    sampler = LatentSampler(opts, G.c_dim, G.z_dim, balanced_labels)
     left = math.ceil(num_items / opts.num_gpus)
     batch = batch or generation_batch(opts, G.img_resolution)
     with seeded_noise(opts):
         while left > 0:
             num = min(batch, left)
             z, c = sampler.latents(num), sampler.conditions(num)
-            yield to_uint8(G(z, c, **G_kwargs)), c.argmax(dim=1) if G.c_dim > 0 else None
+            images = G(z, c, **G_kwargs)
+            check_finite(images)
+            yield images_to_uint8(images), c.argmax(dim=1) if G.c_dim > 0 else None
             left -= num
 
 
-def to_uint8(images: torch.Tensor) -> torch.Tensor:
-    """float [N, C, H, W] in [-1, 1] -> uint8 [0, 255], fractions cut off, as in pictures. ValueError if any is not finite."""
+def check_finite(images: torch.Tensor) -> None:
+    """ValueError if any of the images [N, C, H, W] is not finite."""
     if not torch.isfinite(images).all():
         bad = int((~torch.isfinite(images)).flatten(1).any(dim=1).sum())
         raise ValueError(f'{bad} of {len(images)} generated images hold NaN or infinity: the network is broken, '
                          'take an older snapshot')
-    levels = images.to(torch.float32).mul(127.5).add(128)
-    return levels.clamp(0, 255).to(torch.uint8)

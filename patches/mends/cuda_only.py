@@ -3,6 +3,7 @@
 PyTorch asks a TorchFunctionMode before every operation; this one puts the CPU in place of CUDA devices in the arguments.
 """
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -33,8 +34,17 @@ def patched() -> Iterator[None]:
             max_memory_allocated=0, max_memory_reserved=0, memory_allocated=0).items()})
         for name, value in stands_in.items():
             stack.enter_context(replaced(torch.cuda, name, value))
+        stack.enter_context(replaced(torch.distributed, 'init_process_group', _with_gloo(torch.distributed.init_process_group)))
         stack.enter_context(OnCpu())
         yield
+
+
+def _with_gloo(usual: Callable[..., Any]) -> Callable[..., Any]:
+    """Processes talk by gloo: nccl, which they name, needs GPUs."""
+    @functools.wraps(usual)
+    def init_process_group(backend: Any = None, *args: Any, **kwargs: Any) -> Any:
+        return usual('gloo' if backend == 'nccl' else backend, *args, **kwargs)
+    return init_process_group
 
 
 def _returns(value: Any) -> Callable[..., Any]:

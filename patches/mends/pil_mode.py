@@ -1,6 +1,7 @@
 """Stock code names the mode in PIL.Image.fromarray(array, 'RGB'). Some versions of Pillow deprecate or refuse that.
 
-The mode named there is always the one that Pillow finds by itself: 'L' for [H, W], 'RGB' for [H, W, 3], both uint8.
+The mode named there is the one that Pillow finds by itself: 'L' for [H, W], 'RGB' for [H, W, 3], both uint8. Only pictures of
+gray networks come as [H, W, 1] and are called 'RGB' too, which no version takes.
 """
 import contextlib
 import functools
@@ -14,8 +15,8 @@ import PIL.Image
 from patches.checkout import Checkout
 from patches.replace import replaced
 
-MENDS = 'PIL.Image.fromarray() takes no mode any more: pictures are not saved'
-DELETE = 'when no version of Pillow minds'
+MENDS = 'PIL.Image.fromarray() takes no mode any more, and no gray picture [H, W, 1]: pictures are not saved'
+DELETE = 'when checkouts name no mode, and save gray pictures'
 
 
 def applies(checkout: Checkout) -> bool:
@@ -23,19 +24,23 @@ def applies(checkout: Checkout) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         try:
-            PIL.Image.fromarray(np.zeros([1, 1, 3], np.uint8), 'RGB')
-        except (DeprecationWarning, TypeError):
+            for channels in (1, 3):
+                PIL.Image.fromarray(np.zeros([1, 1, channels], np.uint8), 'RGB')
+        except (DeprecationWarning, TypeError, ValueError):
             return True
     return False
 
 
 @contextlib.contextmanager
 def patched() -> Iterator[None]:
-    """The mode is left out where it is the usual one; ValueError for any other."""
+    """The mode is left out where it is the usual one, and one channel may be called 'RGB'; ValueError for any other."""
     usual = PIL.Image.fromarray
 
     @functools.wraps(usual)
     def fromarray(obj: Any, mode: str | None = None) -> PIL.Image.Image:
+        if np.ndim(obj) == 3 and np.shape(obj)[2] == 1:
+            gray = usual(obj[:, :, 0])
+            return gray.convert(mode) if mode == 'RGB' else gray
         image = usual(obj)
         if mode not in (None, image.mode):
             raise ValueError(f'an array of mode {image.mode} as a picture of mode {mode}: convert the array')

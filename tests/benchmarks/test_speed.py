@@ -18,8 +18,9 @@ from benchmarks.speed import reference
 from benchmarks.speed import timing as bench_timing
 from benchmarks.speed.networks import OPTIMIZER, Setup, Training, build
 from benchmarks.speed.timing import Case, Way
-from commands.config import TrainingOptions, build_config
+from commands.config import build_config
 from commands.data_facts import DataFacts
+from commands.options import TrainingOptions
 from tests.support.flop_counter import FlopCounter
 from torch_utils import allocator
 from training.networks import Discriminator, Generator
@@ -179,7 +180,7 @@ def test_ratios_are_taken_within_a_repeat():
 
 def test_the_optimiser_is_that_of_training():
     facts = DataFacts(path='x.zip', name='x', resolution=16, num_channels=3, num_images=100)
-    chosen = build_config(TrainingOptions(), facts)['G_opt_kwargs']
+    chosen = vars(build_config(TrainingOptions(), facts).G_opt_kwargs)
     assert {**chosen, 'lr': OPTIMIZER['lr']} == OPTIMIZER
 
 

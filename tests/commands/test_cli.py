@@ -1,14 +1,17 @@
 """commands/cli.py: exit codes and one-line errors as a command shows them, devices, snapshots, seeds."""
 
 import errno
+import importlib
 import os
+import subprocess
+import sys
 
 import click
 import pytest
 import torch
 from click.testing import CliRunner
 
-from commands.cli import command_errors, device_option, parse_seeds, resolve_device, verbose_option
+from commands.cli import UserPath, command_errors, device_option, parse_seeds, resolve_device, verbose_option
 from dnnlib.errors import input_message
 from training.run.run_dir import newest_snapshot
 
@@ -112,3 +115,37 @@ def test_wrong_seeds(text):
 ])
 def test_what_is_the_users_to_mend(error, message):
     assert input_message(error) == message
+
+
+@pytest.mark.parametrize('given, want', [('~', '{home}'), ('~/a.zip', '{home}/a.zip'), ('a/~', 'a/~'), ('http://a/~b', 'http://a/~b')])
+def test_a_leading_tilde_is_the_home_directory(given, want, monkeypatch, tmp_path):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.setenv('USERPROFILE', str(tmp_path))
+
+    @click.command()
+    @click.option('--dest', type=UserPath())
+    def command(dest):
+        click.echo(dest)
+
+    assert CliRunner().invoke(command, [f'--dest={given}']).output.strip() == want.format(home=tmp_path)
+
+
+PATHS = {'dataset_tool': ['source', 'dest'], 'train': ['data', 'outdir', 'resume'], 'train_hyper': ['data', 'outdir', 'resume'],
+         'generate': ['network', 'outdir'], 'calc_metrics': ['network', 'data', 'test_data', 'outdir', 'detector'],
+         'export': ['network', 'out']}
+
+
+@pytest.mark.parametrize('command', PATHS)
+def test_every_command_knows_the_home_directory(command):
+    options = {option.name: option.type for option in importlib.import_module(command).main.params}
+    assert all(isinstance(options[name], UserPath) for name in PATHS[command])
+
+
+def test_names_that_a_strict_terminal_cannot_show_do_not_fail():
+    """UTF-8 without surrogates, and ASCII."""
+    program = ('import sys, click\nfrom commands.cli import command_errors\n'
+               'with command_errors():\n    print("caf\\udce9 \\u732b")\n    click.echo("caf\\udce9 \\u732b", err=True)')
+    for encoding in ('utf-8', 'ascii'):
+        result = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, encoding='utf-8', check=False,
+                                env={**os.environ, 'PYTHONIOENCODING': f'{encoding}:strict'})
+        assert result.returncode == 0 and result.stdout.startswith('caf?') and result.stderr.startswith('caf?'), result

@@ -5,11 +5,13 @@ import json
 
 import pytest
 
-from commands.config import TrainingOptions, build_config, run_description
+from commands.config import build_config, run_description
 from commands.data_facts import DataFacts
+from commands.options import TrainingOptions
 from commands.presets import PRESETS, auto_preset
 from dnnlib.util import construct_class_by_name
 from training.augment import AugmentPipe
+from training.config import DatasetConfig, LoaderConfig, TrainingConfig
 
 
 def facts(**changes):
@@ -29,16 +31,16 @@ def config_of(data=None, **options):
 ])
 def test_presets_are_the_published_ones(name, batch, group, base, rate, gamma, ema, ramp, depth):
     config = config_of(cfg=name)
-    assert config['batch_size'] == batch
-    assert config['D_kwargs']['epilogue_kwargs'] == {'mbstd_group_size': group}
-    assert config['G_kwargs']['synthesis_kwargs']['channel_base'] == config['D_kwargs']['channel_base'] == base
-    assert config['G_opt_kwargs']['lr'] == config['D_opt_kwargs']['lr'] == rate
-    assert config['loss_kwargs']['r1_gamma'] == gamma
-    assert (config['ema_kimg'], config['ema_rampup']) == (ema, ramp)
-    assert config['G_kwargs']['mapping_kwargs']['num_layers'] == depth
+    assert config.batch_size == batch
+    assert config.D_kwargs['epilogue_kwargs'] == {'mbstd_group_size': group}
+    assert config.G_kwargs['synthesis_kwargs']['channel_base'] == config.D_kwargs['channel_base'] == base
+    assert config.G_opt_kwargs.lr == config.D_opt_kwargs.lr == rate
+    assert config.loss_kwargs['r1_gamma'] == gamma
+    assert (config.ema_kimg, config.ema_rampup) == (ema, ramp)
+    assert config.G_kwargs['mapping_kwargs']['num_layers'] == depth
     small = name == 'cifar'
-    assert config['D_kwargs']['architecture'] == ('orig' if small else 'resnet')
-    assert (config['loss_kwargs']['pl_weight'], config['loss_kwargs']['style_mixing_prob']) == ((0, 0) if small else (2, 0.9))
+    assert config.D_kwargs['architecture'] == ('orig' if small else 'resnet')
+    assert (config.loss_kwargs['pl_weight'], config.loss_kwargs['style_mixing_prob']) == ((0, 0) if small else (2, 0.9))
 
 
 @pytest.mark.parametrize('resolution, gpus, batch, group, base, rate, gamma, ema', [
@@ -60,51 +62,51 @@ def test_auto_follows_the_resolution(resolution, gpus, batch, group, base, rate,
 
 def test_auto_goes_by_a_given_batch():
     config = config_of(batch=8)
-    assert config['loss_kwargs']['r1_gamma'] == pytest.approx(0.0002 * 32**2 / 8)
-    assert config['ema_kimg'] == pytest.approx(2.5)
+    assert config.loss_kwargs['r1_gamma'] == pytest.approx(0.0002 * 32**2 / 8)
+    assert config.ema_kimg == pytest.approx(2.5)
 
 
 def test_options_override_the_preset():
     config = config_of(cfg='paper256', gamma=3, batch=32, batch_gpu=16, mbstd_group=16, glr=0.01, dlr=0.02, cbase=1024, cmax=64,
                        z_dim=16, w_dim=24, map_depth=3, mapping_lr_mult=0.1, mixing_prob=0.5, pl_weight=0, ema_kimg=7, kimg=200.0,
                        tick=0.5)
-    assert config['loss_kwargs'] == dict(class_name='training.loss.StyleGAN2Loss', r1_gamma=3, style_mixing_prob=0.5, pl_weight=0)
-    assert (config['batch_size'], config['batch_gpu']) == (32, 16)
-    assert (config['G_opt_kwargs']['lr'], config['D_opt_kwargs']['lr']) == (0.01, 0.02)
-    assert config['G_kwargs']['mapping_kwargs'] == dict(num_layers=3, lr_multiplier=0.1)
-    assert (config['G_kwargs']['z_dim'], config['G_kwargs']['w_dim']) == (16, 24)
-    assert config['D_kwargs']['channel_max'] == 64
-    assert config['D_kwargs']['epilogue_kwargs'] == dict(mbstd_group_size=16)
-    assert config['ema_kimg'] == 7
-    assert (config['total_kimg'], config['kimg_per_tick']) == (200, 0.5)
+    assert config.loss_kwargs == dict(class_name='training.loss.StyleGAN2Loss', r1_gamma=3, style_mixing_prob=0.5, pl_weight=0)
+    assert (config.batch_size, config.batch_gpu) == (32, 16)
+    assert (config.G_opt_kwargs.lr, config.D_opt_kwargs.lr) == (0.01, 0.02)
+    assert config.G_kwargs['mapping_kwargs'] == dict(num_layers=3, lr_multiplier=0.1)
+    assert (config.G_kwargs['z_dim'], config.G_kwargs['w_dim']) == (16, 24)
+    assert config.D_kwargs['channel_max'] == 64
+    assert config.D_kwargs['epilogue_kwargs'] == dict(mbstd_group_size=16)
+    assert config.ema_kimg == 7
+    assert (config.total_kimg, config.kimg_per_tick) == (200, 0.5)
 
 
 @pytest.mark.parametrize('options', [{}, dict(cfg='cifar', aug='fixed', p=0.3),
                                      dict(aug='noaug', resume='x.pkl', device='cuda', freezed=4)])
 def test_config_survives_json(options):
     config = config_of(**options)
-    assert json.loads(json.dumps(config)) == config
+    assert TrainingConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
 
 
 def test_labels_that_fade_in():
     classes = facts(label_dim=2, class_names=('a', 'b'))
-    assert config_of(classes, cond=True)['cond_ramp'] is None
-    assert json.dumps(config_of(classes, cond=True, cond_ramp='2.0,30.5', kimg=30.5)['cond_ramp']) == '[2, 30.5]'
+    assert config_of(classes, cond=True).cond_ramp is None
+    assert json.dumps(config_of(classes, cond=True, cond_ramp='2.0,30.5', kimg=30.5).cond_ramp) == '[2, 30.5]'
 
 
 def test_half_precision_belongs_to_cuda():
-    assert config_of(device='cuda')['G_kwargs']['synthesis_kwargs']['num_fp16_res'] == 4
-    assert config_of(device='cuda')['D_kwargs']['conv_clamp'] == 256
+    assert config_of(device='cuda').G_kwargs['synthesis_kwargs']['num_fp16_res'] == 4
+    assert config_of(device='cuda').D_kwargs['conv_clamp'] == 256
     for config in (config_of(device='cuda', fp32=True), config_of(device='cpu'), config_of(device='mps')):
-        assert config['G_kwargs']['synthesis_kwargs']['num_fp16_res'] == config['D_kwargs']['num_fp16_res'] == 0
-        assert config['D_kwargs']['conv_clamp'] is None
+        assert config.G_kwargs['synthesis_kwargs']['num_fp16_res'] == config.D_kwargs['num_fp16_res'] == 0
+        assert config.D_kwargs['conv_clamp'] is None
 
 
 def test_bfloat16_takes_the_place_of_float16():
     """The same layers and limits; and the config of float16 doesn't name the type, which other tools' networks don't know."""
     half, other = config_of(device='cuda', freezed=2), config_of(device='cuda', freezed=2, half='bf16')
-    assert other['G_kwargs']['synthesis_kwargs'] == half['G_kwargs']['synthesis_kwargs'] | dict(half_type='bfloat16')
-    assert other['D_kwargs'] == half['D_kwargs'] | dict(block_kwargs=dict(freeze_layers=2, half_type='bfloat16'))
+    assert other.G_kwargs['synthesis_kwargs'] == half.G_kwargs['synthesis_kwargs'] | dict(half_type='bfloat16')
+    assert other.D_kwargs == half.D_kwargs | dict(block_kwargs=dict(freeze_layers=2, half_type='bfloat16'))
     assert config_of(device='cpu', half='bf16') == config_of(device='cpu')
     with pytest.raises(ValueError, match=r'--half=bf16 .* --fp32=1'):
         config_of(device='cuda', half='bf16', fp32=True)
@@ -116,8 +118,8 @@ def test_bfloat16_takes_the_place_of_float16():
 def test_configured_networks_compute_in_the_chosen_type(half):
     config = config_of(device='cuda', half=half, z_dim=8, w_dim=8, map_depth=1, cbase=64, cmax=8)
     image = dict(c_dim=0, img_resolution=32, img_channels=3)
-    G = construct_class_by_name(**config['G_kwargs'], **image)
-    D = construct_class_by_name(**config['D_kwargs'], **image)
+    G = construct_class_by_name(**config.G_kwargs, **image)
+    D = construct_class_by_name(**config.D_kwargs, **image)
     for network in (G.synthesis, D):
         assert [network.get_submodule(f'b{res}').use_fp16 for res in (32, 16, 8)] == [True] * 3
         assert {network.get_submodule(f'b{res}').half_type for res in (32, 8)} == {dict(fp16='float16', bf16='bfloat16')[half]}
@@ -127,7 +129,7 @@ def test_configured_networks_compute_in_the_chosen_type(half):
 @pytest.mark.parametrize('name, count', [('blit', 3), ('geom', 4), ('color', 5), ('filter', 1), ('noise', 1), ('cutout', 1),
                                          ('bg', 7), ('bgc', 12), ('bgcf', 13), ('bgcfn', 14), ('bgcfnc', 15)])
 def test_augmentation_presets_name_transforms_of_the_pipe(name, count):
-    kwargs = dict(config_of(augpipe=name)['augment_kwargs'])
+    kwargs = dict(config_of(augpipe=name).augment_kwargs)
     assert kwargs.pop('class_name') == 'training.augment.AugmentPipe'
     assert len(kwargs) == count
     assert set(kwargs) <= set(inspect.signature(AugmentPipe).parameters)
@@ -135,28 +137,28 @@ def test_augmentation_presets_name_transforms_of_the_pipe(name, count):
 
 
 def test_augmentation_modes():
-    assert config_of(aug='noaug')['augment_kwargs'] is None
-    assert config_of()['ada_target'] == 0.6
-    assert config_of(target=0.4)['ada_target'] == 0.4
+    assert config_of(aug='noaug').augment_kwargs is None
+    assert config_of().ada_target == 0.6
+    assert config_of(target=0.4).ada_target == 0.4
     fixed = config_of(aug='fixed', p=0.25)
-    assert (fixed['augment_p'], fixed['ada_target']) == (0.25, None)
+    assert (fixed.augment_p, fixed.ada_target) == (0.25, None)
 
 
 def test_resuming_moves_augmentation_faster_and_needs_no_ramp():
-    assert (config_of()['ada_kimg'], config_of()['ema_rampup']) == (500, 0.05)
+    assert (config_of().ada_kimg, config_of().ema_rampup) == (500, 0.05)
     resumed = config_of(resume='x.pkl')
-    assert (resumed['ada_kimg'], resumed['ema_rampup'], resumed['resume_pkl']) == (100, None, 'x.pkl')
+    assert (resumed.ada_kimg, resumed.ema_rampup, resumed.resume_pkl) == (100, None, 'x.pkl')
 
 
 def test_workers_go_with_the_device():
-    assert config_of(device='cpu')['data_loader_kwargs'] == dict(num_workers=0, pin_memory=False)
-    assert config_of(device='cuda')['data_loader_kwargs'] == dict(num_workers=3, pin_memory=True, prefetch_factor=2)
-    assert config_of(workers=2)['data_loader_kwargs'] == dict(num_workers=2, pin_memory=False, prefetch_factor=2)
+    assert config_of(device='cpu').data_loader_kwargs == LoaderConfig(num_workers=0, pin_memory=False)
+    assert config_of(device='cuda').data_loader_kwargs == LoaderConfig(num_workers=3, pin_memory=True, prefetch_factor=2)
+    assert config_of(workers=2).data_loader_kwargs == LoaderConfig(num_workers=2, pin_memory=False, prefetch_factor=2)
 
 
 def test_data_facts_open_the_same_data_again():
     config = config_of(facts(label_dim=3, class_names=('a', 'b', 'c'), subset=10, mirror=True, seed=5))
-    assert config['training_set_kwargs'] == dict(
+    assert config.training_set_kwargs == DatasetConfig(
         class_name='training.dataset.ImageFolderDataset', path='pets.zip', use_labels=True, max_size=10, xflip=True,
         resolution=32, random_seed=5)
 

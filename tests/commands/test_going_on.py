@@ -11,10 +11,12 @@ import train
 import train_hyper
 from commands import launch
 from commands.going_on import absolute_paths
+from commands.options import TrainingOptions
 from tests.conftest import REPO
 from tests.support.commands import COMMAND, finish, only_run, start_command, wait_for, wait_for_line
 from tests.support.small_disk import fill_disk, small_disk
 from tests.whole_runs.test_exact_resume import assert_same_end
+from training.config import TrainingConfig
 from training.loop.training_state import find_state, read_state
 from training.run.run_dir import read_json, save_json
 from training.run.run_lock import lock_run
@@ -79,7 +81,8 @@ def test_the_same_option_as_before_is_no_change(run):
 def test_a_change_stays_for_the_next_time(run):
     run_dir, _args = run
     assert call('--resume', run_dir, '--kimg=0.032', '--batch-gpu=2').exit_code == 0
-    find_state(run_dir).unlink()
+    for path in (find_state(run_dir), *run_dir.glob('network-snapshot-*.pkl')):
+        path.unlink()
     assert call('--resume', run_dir).exit_code == 0
     assert images_done(run_dir) == 32 and read_json(run_dir / 'training_options.json')['batch_gpu'] == 2
     record = read_json(run_dir / 'run.json')
@@ -149,12 +152,36 @@ def test_going_on_from_another_directory(tmp_path, rgb_zip, monkeypatch):
     assert result.exit_code == 0 and images_done(only_run(tmp_path / 'runs')) == 24, result.output
 
 
-def test_snapshots_without_a_state_are_not_written_over(run):
+@pytest.mark.parametrize('lost', [[], ['training_options.json']])
+def test_snapshots_without_a_state_are_not_written_over(run, lost):
+    run_dir, args = run
+    snapshot, = run_dir.glob('network-snapshot-*.pkl')
+    for path in (find_state(run_dir), *(run_dir / name for name in lost)):
+        path.unlink()
+    before = {path.name: path.read_bytes() for path in run_dir.iterdir()}
+    for how in (['--resume', run_dir], ['--resume', run_dir, '--kimg=0.1'], ['--outdir', run_dir, *args]):
+        result = call(*how)
+        assert result.exit_code == 2 and result.stderr.count('\n') == 1
+        assert 'has snapshots and no training-state-*.pt' in result.stderr and f'--resume={snapshot}' in result.stderr
+        assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
+
+
+def test_a_state_without_its_configuration(run):
     run_dir, _args = run
-    find_state(run_dir).unlink()
-    (run_dir / 'network-snapshot-000007.pkl').touch()
+    (run_dir / 'training_options.json').unlink()
     result = call('--resume', run_dir)
-    assert result.exit_code == 2 and 'has snapshots and no training-state-*.pt' in result.stderr
+    assert result.exit_code == 2 and 'has a training state and no training_options.json' in result.stderr
+
+
+def test_a_process_that_dies_between_state_and_snapshot(run):
+    """The state is written first; the snapshot that belongs to it comes when the run goes on."""
+    run_dir, _args = run
+    snapshot, = run_dir.glob('network-snapshot-*.pkl')
+    want = legacy.load_network_pkl(snapshot)['G_ema'].state_dict()
+    snapshot.unlink()
+    assert call('--resume', run_dir).exit_code == 0
+    found = legacy.load_network_pkl(snapshot)['G_ema'].state_dict()
+    assert all((found[name] == want[name]).all() for name in want) and images_done(run_dir) == 16
 
 
 def test_one_training_at_a_time(run):
@@ -168,7 +195,8 @@ def test_one_training_at_a_time(run):
 def test_a_run_without_a_state_starts_again_in_its_directory(run):
     run_dir, _args = run
     weights = read_state(find_state(run_dir))['networks']['G']['mapping.fc0.weight']
-    find_state(run_dir).unlink()
+    for path in (find_state(run_dir), *run_dir.glob('network-snapshot-*.pkl')):
+        path.unlink()
     assert call('--resume', run_dir).exit_code == 0
     assert (read_state(find_state(run_dir))['networks']['G']['mapping.fc0.weight'] == weights).all()
     assert len(list(run_dir.glob('*'))) == len({path.name for path in run_dir.iterdir()})
@@ -221,19 +249,19 @@ def test_half_precision_comes_back_with_the_gpu(tmp_path, run):
     assert call('--resume', run_dir, '--kimg=0.024').exit_code == 0
     kept = read_json(path)
     assert kept['G_kwargs']['synthesis_kwargs']['num_fp16_res'] == kept['D_kwargs']['num_fp16_res'] == 4
-    on_gpu, on_cpu = (launch._on_device(kept | dict(device=device), 0) for device in ('cuda', 'cpu'))
-    assert on_gpu['G_kwargs'] == kept['G_kwargs'] and on_gpu['D_kwargs'] == kept['D_kwargs']
-    assert on_cpu['G_kwargs']['synthesis_kwargs']['num_fp16_res'] == on_cpu['D_kwargs']['num_fp16_res'] == 0
+    on_gpu, on_cpu = (launch._on_device(TrainingConfig.from_json(kept | dict(device=device)), 0) for device in ('cuda', 'cpu'))
+    assert on_gpu.G_kwargs == kept['G_kwargs'] and on_gpu.D_kwargs == kept['D_kwargs']
+    assert on_cpu.G_kwargs['synthesis_kwargs']['num_fp16_res'] == on_cpu.D_kwargs['num_fp16_res'] == 0
 
 
 def test_files_are_found_from_another_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ('data.zip', 'source.pkl', 'detector.pt'):
         (tmp_path / name).touch()
-    found = absolute_paths(dict(data='data.zip', resume='source.pkl', metrics_detector='detector.pt', outdir='runs'))
-    assert found == dict(data=str(tmp_path / 'data.zip'), resume=str(tmp_path / 'source.pkl'),
-                         metrics_detector=str(tmp_path / 'detector.pt'), outdir='runs')
-    assert absolute_paths(dict(data=None, resume='latest', metrics_detector='inception'))['metrics_detector'] == 'inception'
+    found = absolute_paths(TrainingOptions(data='data.zip', resume='source.pkl', metrics_detector='detector.pt', desc='data.zip'))
+    assert found == TrainingOptions(data=str(tmp_path / 'data.zip'), resume=str(tmp_path / 'source.pkl'),
+                                    metrics_detector=str(tmp_path / 'detector.pt'), desc='data.zip')
+    assert absolute_paths(TrainingOptions(resume='latest')) == TrainingOptions(resume='latest')
 
 
 def test_long_descriptions_in_any_script(tmp_path, rgb_zip):

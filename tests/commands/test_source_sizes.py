@@ -5,8 +5,9 @@ import pickle
 import pytest
 
 import legacy
-from commands.config import TrainingOptions, build_config
+from commands.config import build_config
 from commands.data_facts import DataFacts
+from commands.options import TrainingOptions
 from commands.source_sizes import compare_labels, set_training_options, use_source_sizes
 from dnnlib.util import construct_class_by_name
 from tests.support.hyper_sources import make_hyper, make_source
@@ -27,12 +28,12 @@ def sizes(path, data, **options):
 @pytest.mark.parametrize('there', [0, 3])
 def test_sizes_are_the_source_s_and_labels_the_data_s(make_snapshot, there, here):
     config, data = sizes(make_snapshot(c_dim=there), facts(here, 'abcde'[:here]), mbstd_group=2)
-    assert (config['G_kwargs']['z_dim'], config['G_kwargs']['mapping_kwargs']) == (8, dict(num_layers=2))
-    assert config['G_kwargs']['synthesis_kwargs']['channel_max'] == config['D_kwargs']['channel_max'] == 16
-    assert config['D_kwargs']['epilogue_kwargs'] == dict(mbstd_group_size=2)
-    assert 'c_dim' not in config['G_kwargs'] and 'c_dim' not in config['D_kwargs']
+    assert (config.G_kwargs['z_dim'], config.G_kwargs['mapping_kwargs']) == (8, dict(num_layers=2))
+    assert config.G_kwargs['synthesis_kwargs']['channel_max'] == config.D_kwargs['channel_max'] == 16
+    assert config.D_kwargs['epilogue_kwargs'] == dict(mbstd_group_size=2)
+    assert 'c_dim' not in config.G_kwargs and 'c_dim' not in config.D_kwargs
     assert len(data.warnings) == (there != here)
-    for kwargs in (config['G_kwargs'], config['D_kwargs']):
+    for kwargs in (config.G_kwargs, config.D_kwargs):
         assert construct_class_by_name(**kwargs, c_dim=here, img_resolution=16, img_channels=3).c_dim == here
 
 
@@ -40,7 +41,7 @@ def test_the_discriminator_takes_its_channels_from_the_generator_if_it_must(tmp_
     path = tmp_path / 'ema.pkl'
     path.write_bytes(pickle.dumps({**pickle.loads(source_pkl.read_bytes()), 'G': None, 'D': None}))
     config, _data = sizes(path, facts())
-    assert (config['D_kwargs']['channel_base'], config['D_kwargs']['channel_max']) == (128, 16)
+    assert (config.D_kwargs['channel_base'], config.D_kwargs['channel_max']) == (128, 16)
 
 
 @pytest.mark.parametrize('there, their_names, here, our_names, texts', [
@@ -81,8 +82,8 @@ def test_precision_is_the_option_s_not_the_source_s(tmp_path, there, here):
     path = tmp_path / 'source.pkl'
     path.write_bytes(pickle.dumps(dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=None, class_names=None)))
     config, _data = sizes(path, facts(), device='cuda', fp32=here == 'fp32', half='bf16' if here == 'bf16' else 'fp16')
-    for kwargs, blocks in ((config['G_kwargs']['synthesis_kwargs'], config['G_kwargs']['synthesis_kwargs']),
-                           (config['D_kwargs'], config['D_kwargs']['block_kwargs'])):
+    for kwargs, blocks in ((config.G_kwargs['synthesis_kwargs'], config.G_kwargs['synthesis_kwargs']),
+                           (config.D_kwargs, config.D_kwargs['block_kwargs'])):
         assert kwargs['num_fp16_res'] == (0 if here == 'fp32' else 4)
         assert kwargs.get('conv_clamp') == (there.get('conv_clamp') if here == 'fp32' else 256)
         assert blocks.get('half_type') == ('bfloat16' if here == 'bf16' else None)
@@ -96,7 +97,7 @@ def test_layers_are_frozen_by_the_option_not_by_the_source(tmp_path, freezed):
     path = tmp_path / 'frozen.pkl'
     legacy.save_network_pkl(path, dict(G=G, D=D, G_ema=G))
     config, _data = sizes(path, facts(), freezed=freezed)
-    assert config['D_kwargs']['block_kwargs'] == dict(activation='relu', **(dict(freeze_layers=2) if freezed else {}))
+    assert config.D_kwargs['block_kwargs'] == dict(activation='relu', **(dict(freeze_layers=2) if freezed else {}))
 
 
 def test_training_options_of_the_discriminator_leave_the_source_s_arguments_alone():

@@ -76,6 +76,14 @@ def test_content_reaches_the_disk_before_the_name_does(tmp_path, monkeypatch):
     assert len(steps) == (2 if os.name == 'nt' else 3)
 
 
+def test_a_full_disk_is_told_behind_errors_of_a_library(tmp_path):
+    with pytest.raises(OSError) as info, whole_file(tmp_path / 'state.pt'):
+        raise caused(RuntimeError('unexpected pos'), OSError(errno.ENOSPC, 'No space left on device'))
+    assert is_disk_full(info.value) and info.value.filename == str(tmp_path / 'state.pt')
+    with pytest.raises(RuntimeError, match='other'), whole_file(tmp_path / 'state.pt'):
+        raise caused(RuntimeError('other'), ValueError())
+
+
 def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
     with small_disk(tmp_path / 'disk', kib=64) as disk:
         path = disk / 'net.pkl'
@@ -89,9 +97,15 @@ def test_a_full_disk_leaves_the_old_file_and_nothing_else(tmp_path):
         assert path.stat().st_size == 30_000
 
 
+def caused(error, cause):
+    error.__context__ = cause
+    return error
+
+
 @pytest.mark.parametrize('error, full', [
     (OSError(errno.ENOSPC, 'x'), True), (OSError(errno.EDQUOT, 'x'), True), (OSError(errno.EIO, 'x'), False),
     (OSError('no space left'), False), (ValueError(errno.ENOSPC), False),
+    (caused(RuntimeError('unexpected pos'), OSError(errno.ENOSPC, 'x')), True), (caused(OSError(5, 'x'), ValueError()), False),
 ])
 def test_what_counts_as_a_full_disk(error, full):
     assert is_disk_full(error) is full

@@ -174,3 +174,11 @@ def test_local_names(tmp_path):
 ])
 def test_is_url(text, web, local):
     assert is_url(text) is web and is_url(text, allow_file_urls=True) is (web or local)
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
+def test_a_pipe_or_device_is_refused_in_place_of_waiting_for_it(tmp_path):
+    os.mkfifo(tmp_path / 'pipe.pkl')
+    for path in (tmp_path / 'pipe.pkl', '/dev/zero'):
+        with pytest.raises(OSError, match='is not a regular file'):
+            open_url(str(path))

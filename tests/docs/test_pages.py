@@ -21,7 +21,7 @@ from training.data.image_files import ImageFiles
 from training.data.image_labels import read_labels
 from training.parallel.environment import VARIABLES, from_environment
 from training.report.curves import CURVES, DIVERSITY, NONFINITE
-from training.run.run_record import KIMG
+from training.run.run_history import KIMG
 
 PATHS = [REPO / 'README.md', *sorted((REPO / 'docs').glob('*.md'))]
 PAGES = {path.name: path.read_text(encoding='ascii') for path in PATHS}

@@ -43,24 +43,13 @@ def test_warnings_are_facts():
     assert opts.facts == dict(warnings=['a', 'b'])
 
 
-def test_progress_of_parts_is_told_as_that_of_the_whole():
-    told = []
-    whole = ProgressMonitor(progress_fn=lambda value, total: told.append((value, total)))
-    first = whole.sub('first', num_items=2000, rel_lo=0, rel_hi=0.5)
-    second = whole.sub('second', num_items=10, rel_lo=0.5, rel_hi=1)
-    for done in (500, 1000, 1500, 2000):
-        first.update(done)
-    second.update(10)
-    assert told == [(250, 1000), (500, 1000), (1000, 1000)]     # every flush_interval = 1000 items and at the ends
-
-
-def test_only_the_first_process_tells():
-    told = []
-    progress = ProgressMonitor(progress_fn=lambda *value: told.append(value))
-    MetricOptions(num_gpus=2, rank=1, progress=progress, device='cpu').progress.sub('x', num_items=1).update(1)
-    assert not told
-    MetricOptions(num_gpus=2, rank=0, progress=progress, device='cpu').progress.sub('x', num_items=1).update(1)
-    assert told == [(1000, 1000)]
+@pytest.mark.parametrize('rank', [0, 1])
+def test_only_the_first_process_shows_a_bar(rank, monkeypatch, capsys):
+    monkeypatch.setattr('metrics.metric_options.BAR_DELAY_SEC', 0)
+    monkeypatch.setattr(sys.stderr, 'isatty', lambda: True)
+    opts = MetricOptions(num_gpus=2, rank=rank, progress=ProgressMonitor(verbose=True), device='cpu')
+    opts.progress.sub('Reading', num_items=1).update(1)
+    assert ('Reading' in capsys.readouterr().err) == (rank == 0)
 
 
 @pytest.mark.parametrize('verbose, terminal', [(False, True), (True, True), (True, False)])

@@ -1,6 +1,7 @@
 """patches: what a checkout is, and each patch: when it applies, that it mends, that it is undone."""
 import contextlib
 import importlib
+import socket
 import sys
 import types
 import warnings
@@ -12,6 +13,7 @@ import scipy.linalg
 import torch
 from click.testing import CliRunner
 
+import dnnlib
 from patches import known
 from patches.__main__ import main
 from patches.checkout import Checkout, identify
@@ -19,15 +21,20 @@ from patches.mends import (
     adam_betas,
     cuda_only,
     custom_ops,
+    downloads,
     gradient_fix,
+    hyper_resume,
     pil_antialias,
     pil_mode,
     pkg_resources_gone,
     sampler,
     scipy_sqrtm,
+    summary_memory,
 )
 from tests.conftest import REPO
+from tests.support.hyper_sources import make_hyper, make_source
 from tests.support.miniature_host import LAYOUTS, make_host
+from torch_utils import misc
 
 
 @pytest.fixture(scope='module', params=LAYOUTS)
@@ -79,6 +86,43 @@ def test_report_lists_what_breaks(host, tmp_path):
     assert 'unknown' in CliRunner().invoke(main, [str(tmp_path)]).output
 
 
+def test_forks_are_not_what_they_descend_from(tmp_path):
+    path = make_host(tmp_path / 'host', 'stylegan3')
+    loop = path / 'training/training_loop.py'
+    text = loop.read_text()
+    loop.write_text(text.replace('augment_kwargs', 'other_kwargs'))
+    assert identify(path).kind == 'unknown' and 'takes no augment_kwargs' in identify(path).fork
+    loop.write_text(text)
+    (path / 'pg_modules').mkdir()
+    output = CliRunner().invoke(main, [str(path)]).output
+    assert 'a fork of stylegan3: it has pg_modules/, as stylegan-xl' in output and 'pkg-resources-gone' in output
+    result = CliRunner().invoke(main, ['run', str(path), 'train_hyper.py', '--data=x'])
+    assert result.exit_code == 2 and 'fork of stylegan3' in result.output
+
+
+def test_report_names_silent_faults_and_what_is_missing(tmp_path, monkeypatch):
+    path = make_host(tmp_path / 'host', LAYOUTS[0])
+    (path / 'gone_files').mkdir()
+    (path / 'gone_files/video.py').write_text('import no_such_library.sub\nimport os, dnnlib\nfrom . import other\n')
+    (path / 'projector.py').write_text(f"""import no_such_library
+try:
+    import no_such_extra
+except ImportError:
+    pass
+NET = 'http://127.0.0.1:{closed_port()}/weights/vgg16.pkl'
+""")
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
+    output = CliRunner().invoke(main, [str(path)]).output
+    assert 'silent: the table of layers' in output and 'no_such_extra' not in output
+    assert 'missing: no_such_library: not installed, for gone_files/video.py, projector.py; pip install no_such_library' in output
+    assert f'vgg16.pkl cannot be reached: fetch it by other means and put it at {tmp_path}/cache/downloads/vgg16.pkl' in output
+
+
+def closed_port():
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        return server.getsockname()[1]
+
+
 @pytest.mark.parametrize('args, match', [
     (['none'], 'no folder'), (['run', '.'], 'needs a path and a script'), (['a', 'b'], 'one path'), ([str(REPO)], 'this project'),
     ([], 'Usage')])
@@ -88,7 +132,7 @@ def test_wrong_input(args, match):
 
 
 def test_every_patch_says_what_and_until_when(same_afterwards):
-    assert len(set(map(known.name_of, known.PATCHES))) == len(known.PATCHES) == 9
+    assert len(set(map(known.name_of, known.PATCHES))) == len(known.PATCHES) == 12
     for patch in known.PATCHES:
         assert patch.MENDS and patch.DELETE and patch.__doc__ and '\n' not in patch.MENDS
     anything = Checkout(REPO / 'tests', 'unknown')
@@ -213,6 +257,9 @@ def test_pil_mode(monkeypatch):
         for shape, mode in (([2, 3, 3], 'RGB'), ([2, 3], 'L')):
             assert PIL.Image.fromarray(np.full(shape, 7, np.uint8), mode).mode == mode
         assert PIL.Image.fromarray(np.zeros([2, 3], np.uint8)).mode == 'L'
+        gray = np.arange(6, dtype=np.uint8).reshape(2, 3, 1)    # as stock scripts have the pictures of gray networks
+        assert np.array_equal(PIL.Image.fromarray(gray, 'RGB'), gray.repeat(3, axis=2))
+        assert np.array_equal(PIL.Image.fromarray(gray), gray[:, :, 0])
         with pytest.raises(ValueError, match='convert the array'):
             PIL.Image.fromarray(np.zeros([2, 3], np.uint8), 'RGB')
     assert PIL.Image.fromarray is strict
@@ -249,3 +296,52 @@ def test_pkg_resources(checkout, monkeypatch, same_afterwards):
     with pkg_resources_gone.patched():
         parse_version = importlib.import_module('pkg_resources').parse_version
         assert parse_version(torch.__version__) >= parse_version('1.11.0a') and parse_version('1.9.1') < parse_version('1.11.0a')
+
+
+def test_downloads(checkout, monkeypatch, tmp_path):
+    url = f'http://127.0.0.1:{closed_port()}/nets/ffhq.pkl'
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
+    usual = dnnlib.util.open_url
+    assert downloads.applies(checkout(dnnlib__util='def open_url(): pass'))
+    with downloads.patched():
+        place = tmp_path / 'cache/downloads/ffhq.pkl'
+        with pytest.raises(OSError, match=f'put it at {place}'):
+            dnnlib.util.open_url(url, num_attempts=1, verbose=False)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(b'weights')
+        with dnnlib.util.open_url(url) as file:
+            assert file.read() == b'weights'
+        assert dnnlib.util.open_url(url, return_filename=True) == str(place)
+        assert dnnlib.util.open_url(str(place), return_filename=True) == str(place)
+    assert dnnlib.util.open_url is usual
+
+
+def test_summary_memory(checkout):
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer('w_avg', torch.ones(2))
+
+        def forward(self, z):
+            self.w_avg.copy_(self.w_avg.lerp(z.mean(0), 0.5))
+            return z + 1
+
+    network, usual = Network(), misc.print_module_summary
+    inputs = [torch.full([3, 2], torch.nan)]
+    with summary_memory.patched():
+        assert torch.equal(misc.print_module_summary(network, inputs), torch.ones(3, 2))
+    assert torch.equal(network.w_avg, torch.ones(2)) and misc.print_module_summary is usual
+    loop = 'z = torch.empty([2, 3]); misc.print_module_summary(G, [z])'
+    stock = checkout(training__training_loop=loop, training__networks='def forward(self, z, c, skip_w_avg_update=False): pass')
+    assert summary_memory.applies(stock)
+    assert not summary_memory.applies(checkout(training__training_loop=loop.replace('empty', 'zeros')))
+
+
+def test_hyper_resume(checkout):
+    assert hyper_resume.applies(checkout(training__training_loop='misc.copy_params_and_buffers(a, b)'))
+    G = make_hyper(make_source())
+    with hyper_resume.patched():
+        misc.copy_params_and_buffers(make_source(), make_source())
+        misc.copy_params_and_buffers(G, G)
+        with pytest.raises(ValueError, match='holds a HyperGenerator, expected a Generator: train on'):
+            misc.copy_params_and_buffers(G, make_source())

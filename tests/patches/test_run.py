@@ -13,7 +13,7 @@ import legacy
 from hyper_plugin.networks import HyperDiscriminator
 from patches.host_training import easy, host_arguments
 from patches.prepare import prepare
-from tests.conftest import REPO
+from tests.conftest import REPO, write_dataset
 from tests.support.hyper_sources import labels, make_hyper, make_source
 from tests.support.miniature_host import LAYOUTS, make_host
 from training.run.run_dir import Run, record_run
@@ -24,11 +24,11 @@ def host(request, tmp_path_factory):
     return make_host(tmp_path_factory.mktemp('host'), request.param)
 
 
-def run(folder, *args):
+def run(folder, *args, timeout=None):
     """python -m patches run ... from a folder that has nothing of this project in it."""
     environment = os.environ | dict(PYTHONPATH=str(REPO), OMP_NUM_THREADS='1')
     return subprocess.run([sys.executable, '-m', 'patches', 'run', *map(str, args)], cwd=folder, env=environment,
-                          capture_output=True, text=True)
+                          capture_output=True, text=True, timeout=timeout)
 
 
 def train(host, folder, data, source, *args):
@@ -38,6 +38,55 @@ def train(host, folder, data, source, *args):
 
 def listing(host):
     return {path: path.read_bytes() for path in sorted(host.rglob('*')) if path.is_file() and '__pycache__' not in path.parts}
+
+
+def stock_train(host, folder, resume, gpus):
+    """The checkout's train.py: it spawns workers, which import it anew. Returns the finished process."""
+    data = write_dataset(folder / 'data.zip', 'RGB')
+    return run(folder, host, 'train.py', data, folder / 'seen', resume, gpus)
+
+
+@pytest.mark.parametrize('gpus', [1, 2])
+def test_mends_reach_spawned_processes(host, tmp_path, gpus):
+    if torch.cuda.is_available():
+        pytest.skip('needs a machine without CUDA')
+    source = make_source()
+    legacy.save_network_pkl(tmp_path / 'source.pkl', dict(G=source, D=None, G_ema=source))
+    result = stock_train(host, tmp_path, tmp_path / 'source.pkl', gpus)
+    assert result.returncode == 0, result.stderr
+    seen = [json.loads((tmp_path / f'seen-{rank}.json').read_text()) for rank in range(gpus)]
+    assert seen == gpus * [dict(shape=[2, 3, 16, 16], is_worker=True, beta=0.0, total=gpus, own='patches_own_conv2d_gradfix',
+                                w_avg=source.mapping.w_avg.tolist())]
+
+
+def test_stock_training_cannot_go_on_from_a_hyper_snapshot(host, tmp_path):
+    G = make_hyper(make_source())
+    legacy.save_network_pkl(tmp_path / 'hyper.pkl', dict(G=G, D=None, G_ema=G))
+    result = stock_train(host, tmp_path, tmp_path / 'hyper.pkl', 1)
+    assert result.returncode == 1 and 'export.py --class' in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.parametrize('where', ['script', 'data'])
+def test_a_process_that_cannot_begin_ends_its_parent(tmp_path, where):
+    """The parent writes more than a pipe holds to a child that reads no further."""
+    host = make_host(tmp_path / 'host', LAYOUTS[0])
+    (host / 'ends.py').write_text(f"""import multiprocessing
+
+if __name__ != '__main__' and {where == 'script'}:
+    raise KeyError('no second time')
+
+def unpickled(content):
+    raise KeyError('no second time')
+
+class Data:
+    def __reduce__(self):
+        return unpickled, (bytes(1 << 20),)
+
+if __name__ == '__main__':
+    multiprocessing.get_context('spawn').Process(target=print, args=(Data(), bytes(1 << 20))).start()
+""")
+    result = run(tmp_path, host, 'ends.py', timeout=120)
+    assert result.returncode != 0 and "Error: a process of the script cannot begin: KeyError: 'no second time'" in result.stderr
 
 
 def test_train_hyper(host, tmp_path, rgb_zip, source_pkl):

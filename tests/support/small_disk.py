@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -31,6 +32,15 @@ def fill_disk(folder):
                 while True:
                     file.write(bytes(size))
     return path
+
+
+def nearly_full(folder, rooms):
+    """For every room, in KiB, fill the disk but for so much; gives the room, with the disk so full, and empties it at the end."""
+    path = folder / 'filler'
+    for room in rooms:
+        path.write_bytes(bytes(max(shutil.disk_usage(folder).free - room * 1024, 0)))
+        yield room
+        path.unlink()
 
 
 class FullFile:

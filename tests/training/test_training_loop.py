@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,14 +12,15 @@ import torch
 from PIL import Image
 
 import legacy
-from commands.config import TrainingOptions, build_config
+from commands.config import build_config
 from commands.data_facts import inspect_data
 from commands.launch import Plan, launch
+from commands.options import TrainingOptions
 from commands.source_sizes import use_source_sizes
 from training.data.image_dataset import ImageFolderDataset
 from training.loop.averaging import ema_beta, next_augment_p, update_ema
 from training.loop.optimizer_phases import Phase
-from training.loop.preparation import build_networks
+from training.loop.preparation import networks_to_train
 from training.loop.run_output import is_due
 from training.training_loop import run_phase, training_loop
 
@@ -33,7 +35,7 @@ def tiny_config(path, **options):
 def train(run_dir, path, changes=None, **options):
     """-> the last snapshot of a tiny run."""
     run_dir.mkdir()
-    training_loop(run_dir, **{**tiny_config(path, **options), **(changes or {})})
+    training_loop(run_dir, replace(tiny_config(path, **options), **(changes or {})))
     return load(max(run_dir.glob('network-snapshot-*.pkl')))
 
 
@@ -52,7 +54,7 @@ def conditional_run(tmp_path_factory, rgb_zip):
     outdir = tmp_path_factory.mktemp('runs')
     options = TrainingOptions(**TINY, data=str(rgb_zip), cond=True)
     data = inspect_data(options.data, options.cond)
-    return launch(Plan('train.py', vars(options), build_config(options, data), data, str(outdir), 'pets'))
+    return launch(Plan('train.py', options, build_config(options, data), data, str(outdir), 'pets'))
 
 
 def test_ema_halves_at_the_half_life():
@@ -158,8 +160,8 @@ def test_worker_processes_give_the_same_images(tmp_path, gray_zip):
 
 
 def test_both_networks_learn(tmp_path, rgb_zip, source_pkl):
-    config = tiny_config(rgb_zip, aug='noaug') | source_sizes(rgb_zip, source_pkl)
-    trained, source = train(tmp_path / 'run', rgb_zip, config), load(source_pkl)
+    changes = source_sizes(rgb_zip, source_pkl)
+    trained, source = train(tmp_path / 'run', rgb_zip, changes, aug='noaug'), load(source_pkl)
     for name in ('G', 'D', 'G_ema'):
         before, after = dict(source[name].named_parameters()), dict(trained[name].named_parameters())
         # Biases and noise strengths too: every parameter has a gradient.
@@ -170,20 +172,20 @@ def source_sizes(data_path, pkl, **options):
     options = TrainingOptions(data=str(data_path), resume=str(pkl), batch=4, mbstd_group=2, **options)
     data = inspect_data(options.data, options.cond)
     config, _data = use_source_sizes(build_config(options, data), options, data)
-    return {key: config[key] for key in ('G_kwargs', 'D_kwargs', 'resume_pkl')}
+    return {key: getattr(config, key) for key in ('G_kwargs', 'D_kwargs', 'resume_pkl')}
 
 
 def test_resuming_without_learning_keeps_the_source(tmp_path, rgb_zip, source_pkl):
-    config = tiny_config(rgb_zip, aug='noaug', glr=0.0, dlr=0.0) | source_sizes(rgb_zip, source_pkl)
-    trained, source = train(tmp_path / 'run', rgb_zip, config), load(source_pkl)
+    changes = source_sizes(rgb_zip, source_pkl)
+    trained, source = train(tmp_path / 'run', rgb_zip, changes, aug='noaug', glr=0.0, dlr=0.0), load(source_pkl)
     for name in ('G', 'D', 'G_ema'):
         before, after = dict(source[name].named_parameters()), dict(trained[name].named_parameters())
         assert all(torch.equal(before[key], after[key]) for key in before)
 
 
 def test_frozen_layers_stay_and_the_rest_learns(tmp_path, rgb_zip, source_pkl):
-    config = tiny_config(rgb_zip, aug='noaug') | source_sizes(rgb_zip, source_pkl, freezed=2)
-    trained, source = weights(train(tmp_path / 'run', rgb_zip, config)['D']), weights(load(source_pkl)['D'])
+    changes = source_sizes(rgb_zip, source_pkl, freezed=2)
+    trained, source = weights(train(tmp_path / 'run', rgb_zip, changes, aug='noaug')['D']), weights(load(source_pkl)['D'])
     for name in ('b16.fromrgb.weight', 'b16.fromrgb.bias', 'b16.conv0.weight', 'b16.conv0.bias'):
         assert torch.equal(trained[name], source[name])
     for name in ('b16.conv1.weight', 'b16.skip.weight', 'b4.out.weight'):
@@ -231,8 +233,8 @@ def test_a_source_with_the_average_only_fills_the_generator(tmp_path, rgb_zip, s
         data = pickle.load(file)
     path = tmp_path / 'ema.pkl'
     path.write_bytes(pickle.dumps({**data, 'G': None, 'D': None}))
-    config = tiny_config(rgb_zip, aug='noaug', glr=0.0) | source_sizes(rgb_zip, path)
-    trained = train(tmp_path / 'run', rgb_zip, config)
+    changes = source_sizes(rgb_zip, path)
+    trained = train(tmp_path / 'run', rgb_zip, changes, aug='noaug', glr=0.0)
     assert torch.equal(trained['G'].synthesis.b4.const, data['G_ema'].synthesis.b4.const)
     assert 'D from' in (said := capsys.readouterr().out) and 'starts anew' in said
 
@@ -240,7 +242,7 @@ def test_a_source_with_the_average_only_fills_the_generator(tmp_path, rgb_zip, s
 def test_average_is_a_copy_of_its_own(tmp_path, gray_zip):
     config = tiny_config(gray_zip)
     dataset = ImageFolderDataset(str(gray_zip))
-    networks = build_networks(dataset, config['G_kwargs'], config['D_kwargs'], torch.device('cpu'))
+    networks = networks_to_train(dataset, config, torch.device('cpu'))
     dataset.close()
     networks['G'].synthesis.b4.const.data.zero_()
     assert float(networks['G_ema'].synthesis.b4.const.abs().sum()) > 0

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import re
+import struct
 import zipfile
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from commands.data_facts import inspect_data
 from dataset_tool import main
 from tests.support.dataset_files import SIDE, make_folder, png, to_zip
 from training.data.builtin_data import digits, letters
@@ -186,6 +189,129 @@ def test_exif_rotation(tmp_path):
     assert '4x8 pixels' in refused(tmp_path / 'out.zip', f'--source={source}')  # width and height as shown
     run(f'--source={source}', f'--dest={tmp_path}/out.zip', '--resolution=4', '--resize-filter=box')
     np.testing.assert_array_equal(first_image(tmp_path / 'out.zip')[0, :, 0], [0, 0, 255, 255])
+
+
+# --- what is found and what is left out
+
+def make_set(folder, *classes, **files):
+    """Two pictures of each class, and further files."""
+    return make_folder(folder, {**{f'{name}/{i}.png': png(seed=i) for name in classes for i in range(2)}, **files})
+
+
+def table(output):
+    """{class: (kept, left out, why)} of the printed table."""
+    rows = [re.fullmatch(r'(.*?) +(\d+) +(\d+)(?:  (.*))?', line) for line in output.splitlines()]
+    return {row[1]: (int(row[2]), int(row[3]), row[4] or '') for row in rows if row}
+
+
+def test_the_table_names_what_is_left_out_and_why(tmp_path):
+    source = make_set(tmp_path / 'set', 'cat', 'dog', **{
+        'cat/notes.txt': b'', 'cat/@eaDir/0.png': png(), 'wild/a.HEIC': b'', 'wild/b.HEIC': b'', 'dog/.hidden.png': png(),
+        'dog/0a1b': png(), 'preview.png': png()})
+    (source / 'none').mkdir()
+    output = run(f'--source={source}', f'--dest={tmp_path}/out.zip')
+    rows = table(output)
+    assert rows['cat'][:2] == (2, 2) and 'ending .txt (cat/notes.txt)' in rows['cat'][2] and '@eaDir' in rows['cat'][2]
+    assert rows['dog'][:2] == (3, 1) and 'hidden' in rows['dog'][2]
+    assert rows['wild'][:2] == (0, 2) and '2 x HEIC' in rows['wild'][2] and 'convert' in rows['wild'][2]
+    assert rows['none'] == (0, 1, '1 x empty folder (none/)')
+    assert rows['(no class)'] == (0, 1, '1 x in no class folder (preview.png)')
+    assert 'Note: wild is no class of the set' in output and 'Note: none is no class' in output
+    assert output.strip().endswith('5 images, 8x8 RGB, 2 classes (cat 2, dog 3)')
+
+
+def test_the_table_of_many_classes_shows_those_that_lose_pictures(tmp_path):
+    names = [f'c{i:02d}' for i in range(40)]
+    rows = table(run(f'--source={make_set(tmp_path / "set", *names, **{"c33/x.txt": b""})}', f'--dest={tmp_path}/out.zip'))
+    assert len(rows) == 20 and rows['c33'][:2] == (2, 1)
+
+
+def test_a_source_without_pictures_says_what_it_holds(tmp_path):
+    source = make_folder(tmp_path / 'set', {'a.heic': b'', 'b.heic': b'', 'c.txt': b''})
+    assert 'found 2 x HEIC' in refused(tmp_path / 'out.zip', f'--source={source}')
+
+
+def test_parts_of_a_set_have_to_be_chosen(tmp_path):
+    source = make_set(tmp_path / 'set', 'train/cat', 'train/dog', 'val/cat', 'val/dog')
+    assert 'train, val are parts of a set' in refused(tmp_path / 'out.zip', f'--source={source}')
+    for part, images in [('train', 4), ('val', 4), ('all', 8)]:
+        output = run(f'--source={source}', f'--dest={tmp_path}/{part}.zip', f'--split={part}')
+        assert f'{images} images' in output and f'(cat {images // 2}, dog {images // 2})' in output
+    assert table(output) == {'cat': (4, 0, ''), 'dog': (4, 0, '')}
+    assert 'no such folder' in refused(tmp_path / 'out.zip', f'--source={source}', '--split=test')
+
+
+def test_the_reason_for_no_labels_goes_with_the_set(tmp_path):
+    source = make_folder(tmp_path / 'set', ['cat/1.png', 'dog/1.png', 'x.png'])
+    output = run(f'--source={source}', f'--dest={tmp_path}/1.zip')
+    assert 'Note: the set has no labels: x.png is in no class folder' in output
+    run(f'--source={tmp_path}/1.zip', f'--dest={tmp_path}/2.zip')
+    with pytest.raises(ValueError, match=r'needs: x\.png is in no class folder, beside cat, dog'):
+        inspect_data(str(tmp_path / '2.zip'), cond=True)
+
+
+def test_label_vectors_are_noted(tmp_path):
+    source = make_folder(tmp_path / 'set', ['a.png', 'b.png'], [['a.png', [0.5]], ['b.png', [2]]])
+    assert 'vectors of 1 numbers, the first is [0.5], not classes' in run(f'--source={source}', f'--dest={tmp_path}/out.zip')
+
+
+def test_broken_pictures_can_be_left_out(tmp_path):
+    source = make_set(tmp_path / 'set', 'cat', 'dog', **{
+        'cat/half.png': png()[:-60], 'cat/text.png': b'text', 'dog/web.jpg': b'<html>', 'ill/1.png': b'',
+        'ill/2.png': png()[:50]})
+    assert '--skip-broken' in refused(tmp_path / 'out.zip', f'--source={source}')
+    output = run(f'--source={source}', f'--dest={tmp_path}/out.zip', '--skip-broken')
+    rows = table(output)
+    assert rows['cat'][:2] == (2, 2) and rows['ill'][:2] == (0, 2) and 'not a picture but a web page' in rows['dog'][2]
+    assert output.strip().endswith('2 classes (cat 2, dog 2)')
+    assert contents(tmp_path / 'out.zip')[1]['class_names'] == ['cat', 'dog']
+    only = make_folder(tmp_path / 'only', {'a.png': b'', 'b.png': b''})
+    assert '2 of 2 pictures' in refused(tmp_path / 'none.zip', f'--source={only}', '--skip-broken')
+
+
+def turned_jpeg(*entries):
+    """A picture of 8x4, upright 4x8, whose EXIF also has these 12-byte entries."""
+    entries = [struct.pack('<HHII', 0x0112, 3, 1, 6), *entries]
+    tiff = b'II*\0' + struct.pack('<IH', 8, len(entries)) + b''.join(sorted(entries)) + bytes(4) + bytes(64)
+    return png(size=(8, 4), file_format='JPEG', exif=b'Exif\0\0' + tiff)
+
+
+@pytest.mark.parametrize('entry', [
+    struct.pack('<HHII', 0x010f, 5, 1, 60), struct.pack('<HHII', 0x010f, 12, 1, 60), struct.pack('<HHII', 0x010e, 3, 8, 60),
+    struct.pack('<HHII', 0x0213, 2, 3, 0x414141), struct.pack('<HHII', 0x9286, 7, 10**9, 60),
+    struct.pack('<HHII', 0x8769, 4, 1, 8),
+])
+def test_odd_metadata_are_no_reason_to_lose_a_picture(tmp_path, entry):
+    source = make_folder(tmp_path / 'set', {'a.jpg': turned_jpeg(), 'b.jpg': turned_jpeg(entry)})
+    run(f'--source={source}', f'--dest={tmp_path}/out.zip', '--transform=center-crop', '--resolution=4')
+    dataset = ImageFolderDataset(tmp_path / 'out.zip')
+    np.testing.assert_array_equal(dataset[0][0], dataset[1][0])
+    dataset.close()
+
+
+def test_training_reads_a_folder_as_the_tool_converts_it(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    smooth = np.add.outer(np.arange(8) * 20, np.arange(8) * 10).astype(np.uint8)
+    source = make_folder(tmp_path / 'set', {'a.jpg': png(smooth, exif=exif, file_format='JPEG'), 'b.png': png(smooth, exif=exif),
+                                            'c.png': png(smooth, transparency=70)})
+    run(f'--source={source}', f'--dest={tmp_path}/out.zip')
+    direct, converted = ImageFolderDataset(source), ImageFolderDataset(tmp_path / 'out.zip')
+    for index in range(3):
+        np.testing.assert_array_equal(direct[index][0], converted[index][0])
+    assert (direct[1][0] != smooth).any() and (direct[2][0] == 0).sum() > (smooth == 0).sum()
+
+
+def test_pictures_nearly_without_contrast_are_noted(tmp_path):
+    deep = {f'{i}.png': png(np.random.default_rng(i).integers(0, 4096, (SIDE, SIDE)).astype(np.uint16)) for i in range(3)}
+    deep['0.png'] = png(np.linspace(7, 4095, SIDE * SIDE).astype(np.uint16).reshape(SIDE, SIDE))
+    output = run(f'--source={make_folder(tmp_path / "deep", deep)}', f'--dest={tmp_path}/deep.zip')
+    assert '3 of 3 pictures came out nearly constant' in output and 'to 4095 of 65535; scale the files' in output
+    black = np.zeros((SIDE, SIDE, 4), np.uint8)
+    black[::2, :, 3] = 255
+    output = run(f'--source={make_folder(tmp_path / "alpha", {"a.png": png(black), "b.png": png()})}', f'--dest={tmp_path}/a.zip')
+    assert '1 of 2 pictures came out nearly constant, the first is a.png: transparent parts become black' in output
+    assert 'constant' not in run(f'--source={make_folder(tmp_path / "good", ["a.png"])}', f'--dest={tmp_path}/good.zip')
 
 
 # --- wrong input

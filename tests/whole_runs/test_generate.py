@@ -158,6 +158,14 @@ def test_wrong_input_is_one_line_and_leaves_nothing(fixture, args, message, requ
     assert not outdir.exists()
 
 
+def test_pictures_that_are_not_finite_are_told(source_pkl, tmp_path):
+    data = legacy.load_network_pkl(source_pkl)
+    data['G_ema'].synthesis.b4.const.data.fill_(3e38)   # overflows
+    legacy.save_network_pkl(tmp_path / 'net.pkl', data)
+    result = generate(f'--network={tmp_path / "net.pkl"}', f'--outdir={tmp_path / "out"}', '--seeds=3-5')
+    assert result.exit_code == 0 and '3 of 3 pictures have values that are not finite, as of seed 3' in result.output
+
+
 @pytest.mark.parametrize('content', [None, b'', b'no pickle', b'\x80\x04cos\nsystem\n'])
 def test_broken_networks_are_one_line(content, tmp_path):
     path = tmp_path / 'net.pkl'
@@ -180,3 +188,26 @@ def test_help_has_an_example_and_defaults():
     assert result.exit_code == 0
     for text in ('python generate.py --class=cat --seeds=0-63', '[default: 0-15]', '[default: const]', 'newest network-snapshot'):
         assert text in ' '.join(result.output.split())
+
+
+def test_two_classes_never_share_a_file(make_snapshot, tmp_path):
+    names = ['+', '=', 'new\nline']
+    snapshot = make_snapshot(3, class_names=names)
+    for name in names:
+        assert generate(f'--network={snapshot}', f'--class={name}', '--seeds=0', f'--outdir={tmp_path}').exit_code == 0
+    for index, name in enumerate(names):
+        result = generate(f'--network={snapshot}', f'--class={name}:1,{names[index - 1]}:1', '--seeds=0', f'--outdir={tmp_path}')
+        assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.iterdir())) == 6
+    assert generate(f'--network={snapshot}', '--grid', '--seeds=0', f'--outdir={tmp_path}').exit_code == 0
+
+
+def test_names_with_commas_and_mixes_between_the_ends(make_snapshot, tmp_path):
+    snapshot = make_snapshot(3, class_names=['x, y', 'a:0.5', 'owl'])
+    for ends in ('x\\, y,a:0.5', 'x\\, y,owl:1\\,a\\\\:0.5:1'):
+        result = generate(f'--network={snapshot}', f'--interpolate={ends}', '--seeds=0', '--steps=2', f'--outdir={tmp_path}')
+        assert result.exit_code == 0, result.output
+    assert len(list(tmp_path.iterdir())) == 2
+    result = generate(f'--network={snapshot}', '--interpolate=x, y,owl', '--seeds=0', f'--outdir={tmp_path}')
+    assert result.exit_code == 2 and 'a comma in a name is written' in result.output
+    assert 'backslash before a comma' in ' '.join(generate('--help').output.split())

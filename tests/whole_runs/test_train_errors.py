@@ -107,7 +107,7 @@ def test_data_smaller_than_the_batch_is_noted(command, source_pkl, rgb_zip):
 @pytest.mark.parametrize('labels, heads, texts', [
     ([0, 1] * 3, 3, ['has 3 classes (cat, dog, owl)', 'has 2 without names', 'name them', 'unconditional source']),
     ([0, 1, 2, 3], 3, ['has 3 classes (cat, dog, owl)', 'has 4']),
-    ([0, 1, 2], 5, ['has a discriminator of 5 classes beside a generator of 3']),  # put together by hand
+    ([0, 1, 2], 5, ['different label dimensions (G 3, D 5, G_ema 3)']),  # put together by hand
 ])
 def test_a_hyper_snapshot_with_other_classes(labels, heads, texts, source_pkl, tmp_path):
     G, D = make_hyper(legacy.load_network_pkl(source_pkl)['G_ema']), make_hyper_D(make_source_D())
@@ -118,6 +118,26 @@ def test_a_hyper_snapshot_with_other_classes(labels, heads, texts, source_pkl, t
     data = write_zip(tmp_path / 'a.zip', labels)
     result = call('train_hyper.py', '--data', data, '--resume', snapshot, '--outdir', tmp_path / 'runs')
     check_refused(result, str(snapshot), *texts)
+    assert not (tmp_path / 'runs').exists()
+
+
+@pytest.mark.parametrize('fault, text', [
+    ('mean', 'G_ema holds NaN or infinity in mapping.w_avg'), ('clamp', "conv_clamp is 'x'; expected None or a number"),
+    ('activation', "activation is 'x'; expected one of linear"), ('labels', 'different label dimensions (G 0, D 3, G_ema 0)'),
+])
+def test_a_source_that_cannot_be_trained_from(command, fault, text, source_pkl, rgb_zip, tmp_path):
+    source = legacy.load_network_pkl(source_pkl)
+    if fault == 'mean':
+        source['G_ema'].mapping.w_avg[0] = float('nan')
+    elif fault == 'labels':
+        source['D'] = type(source['D'])(**{**source['D'].init_kwargs, 'c_dim': 3})
+    else:
+        kwargs = dict(clamp=dict(synthesis_kwargs={**source['G'].init_kwargs['synthesis_kwargs'], 'conv_clamp': 'x'}),
+                      activation=dict(mapping_kwargs={**source['G'].init_kwargs['mapping_kwargs'], 'activation': 'x'}))[fault]
+        source['G']._init_kwargs = {**source['G'].init_kwargs, **kwargs}
+    legacy.save_network_pkl(tmp_path / 'odd.pkl', {**source, 'augment_pipe': None})
+    result = call(command, '--data', rgb_zip, '--resume', tmp_path / 'odd.pkl', '--outdir', tmp_path / 'runs')
+    check_refused(result, 'odd.pkl', text)
     assert not (tmp_path / 'runs').exists()
 
 

@@ -179,7 +179,7 @@ def test_a_source_without_discriminator(tmp_path, rgb_zip, source_pkl):
 def test_selfinit_needs_no_data(tmp_path, source_pkl, classes, names):
     run_dir, _result = run(tmp_path, '--resume', source_pkl, '--selfinit', '--no-cond-transfer', f'--classes={classes}')
     assert {path.name for path in run_dir.iterdir()} == {
-        'run.json', 'transfer.json', 'selfinit.pkl', 'selfinit.json', 'training_options.json', 'log.txt'}
+        '.lock', 'run.json', 'transfer.json', 'selfinit.pkl', 'selfinit.json', 'training_options.json', 'log.txt'}
     start = load(run_dir / 'selfinit.pkl')
     assert start['class_names'] == names and start['G_ema'].c_dim == len(names)
 

@@ -2,14 +2,16 @@
 
 A tensor in a pickle is a call of torch's `_rebuild_tensor_v2` on a storage, and a storage is a byte string that
 `torch.save` wrote in its format of before version 1.6: five pickles (magic number, version, system, the storage's
-description, a list of keys), then the number of elements as int64 and the elements. torch's own reader for this
-format is not used, because it could be made to run code up to torch 2.5, `weights_only=True` or not (CVE-2025-32434).
+description, a list of keys), then the number of elements as int64 and the elements. torch's own reader, even
+with `weights_only=True`, knows far more than a storage (sparse, quantised and nested tensors, other byte orders that it reads
+wrongly), and up to torch 2.5 it could be made to run code (CVE-2025-32434); this one knows nothing else.
 
 No handler allocates more than a small multiple of the bytes that the file really holds.
 """
 import io
 import math
 import re
+import sys
 from collections import OrderedDict
 from typing import Any
 
@@ -120,6 +122,8 @@ def _from_bytes(content: Any, dtype: Any, shape: Any, order: Any) -> np.ndarray[
         raise ValueError('an array without content')
     if len(content) != math.prod(shape) * dtype.itemsize:
         raise ValueError(f'an array of shape {tuple(shape)} and type {dtype}, but {len(content)} bytes are there')
+    if dtype.kind == 'U' and (np.frombuffer(content, np.dtype(np.uint32).newbyteorder(dtype.byteorder)) > sys.maxunicode).any():
+        raise ValueError('an array of text with numbers that are no characters')
     return np.frombuffer(bytearray(content), dtype).reshape(shape, order=order) if content else np.empty(shape, dtype)
 
 

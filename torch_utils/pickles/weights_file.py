@@ -100,7 +100,8 @@ def _header_end(content: bytes) -> int:
 
 def _described_fields(content: bytes) -> dict[str, Any]:
     """The fields in the metadata of a file that the library has accepted."""
-    text = json.loads(content[_LENGTH_BYTES:_header_end(content)]).get('__metadata__', {}).get(KEY)
+    metadata = json.loads(content[_LENGTH_BYTES:_header_end(content)]).get('__metadata__')
+    text = metadata.get(KEY) if isinstance(metadata, dict) else None
     if text is None:
         raise ValueError(f'a safetensors file of another tool; {_FORMAT}')
     try:

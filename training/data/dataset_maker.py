@@ -3,7 +3,7 @@ mode and size before anything is written, one pass that converts."""
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -13,10 +13,14 @@ from tqdm import tqdm
 
 from . import builtin_data
 from .dataset_writer import DatasetWriter, Label
+from .file_listing import Entry
+from .flat_pictures import FlatPictures
+from .folder_labels import ALL_PARTS, folder_around
 from .image_convert import center_square, is_gray, resize, to_mode, upright_size
-from .image_dataset import BAR_DELAY_SEC, MIN_RESOLUTION
-from .image_files import DECODING_ERRORS, ImageFiles, reason
-from .image_labels import read_labels
+from .image_dataset import BAR_DELAY_SEC, MIN_RESOLUTION, no_images
+from .image_files import ImageFiles
+from .image_labels import choose_images, read_labels
+from .picture_formats import failure_reason, open_picture
 
 DIGIT_SETS = {
     'builtin:digits': partial(builtin_data.digits, 'train'), 'builtin:digits-test': partial(builtin_data.digits, 'test'),
@@ -29,7 +33,11 @@ DEFAULT_NUM_LETTERS = 20_000
 
 @dataclass
 class Pictures:
-    """A source: names and labels (class index, vector or None) of all pictures, their pixels in files or in an array."""
+    """A source: names and labels (class index, vector or None) of all pictures, their pixels in files or in an array.
+
+    left_out: what is found but not used. around: the folder around all pictures; depth: how many
+    folders lie between it and the class folders. why_none: why there are no labels.
+    """
 
     where: str
     names: list[str]
@@ -37,24 +45,38 @@ class Pictures:
     class_names: list[str]
     files: ImageFiles | None = None
     pixels: np.ndarray | None = None  # uint8 [N, H, W]
+    left_out: list[Entry] = field(default_factory=list)
+    around: str = ''
+    depth: int = 0
+    why_none: str = ''
+    notes: list[str] = field(default_factory=list)
 
-    def select(self, indices: np.ndarray) -> 'Pictures':
+    def select(self, indices: Any) -> 'Pictures':
         """Only these, in this order."""
         pixels = None if self.pixels is None else self.pixels[indices]
         return replace(self, names=[self.names[i] for i in indices], labels=[self.labels[i] for i in indices], pixels=pixels)
 
     @contextlib.contextmanager
     def open(self, index: int) -> Iterator[Image.Image]:
-        """One picture, not yet decoded. What fails inside the block to be read or converted is an OSError with its name."""
+        """One picture, not yet decoded. What fails inside the block to be read or converted is an UnusableError."""
+        if self.files is None:
+            assert self.pixels is not None
+            yield Image.fromarray(self.pixels[index])
+            return
+        name = self.names[index]
         try:
-            if self.files is None:
-                assert self.pixels is not None
-                yield Image.fromarray(self.pixels[index])
-                return
-            with self.files.open(self.names[index]) as stream, Image.open(stream) as image:
+            with self.files.open(name) as stream, open_picture(stream) as image:
                 yield image
-        except DECODING_ERRORS as error:
-            raise OSError(f'{self.where}: cannot use {self.names[index]} ({reason(error)}); replace or remove it') from error
+        except Exception as error:  # damaged files let Pillow raise almost anything
+            raise UnusableError(self.where, name, failure_reason(error, self.files.head(name))) from error
+
+
+class UnusableError(OSError):
+    """A picture that cannot be used."""
+
+    def __init__(self, where: str, name: str, reason: str):
+        super().__init__(f'{where}: cannot use {name} ({reason}); replace or remove it, or leave it out with --skip-broken')
+        self.entry = Entry(name, name, reason)
 
 
 @dataclass(frozen=True)
@@ -71,15 +93,17 @@ class Recipe:
         return resize(center_square(image) if self.crop else image, self.side, self.resize_filter)
 
 
-def load_pictures(source: str, max_images: int | None, seed: int) -> Pictures:
+def load_pictures(source: str, max_images: int | None, seed: int, part: str | None = None,
+                  name_encoding: str | None = None) -> Pictures:
     """source: folder, zip, or one of BUILTIN_SETS. max_images random ones are kept, in their order; seed also draws the letters.
 
-    OSError or ValueError if there are none, or if the labels do not fit.
+    part: of the set, as in `read_labels`. name_encoding: of names that are not UTF-8. OSError or ValueError if there are no
+    pictures, or if the labels do not fit.
     """
     if source == 'builtin:letters':
         pixels = builtin_data.letters(max_images or DEFAULT_NUM_LETTERS, seed)
         return Pictures(source, [f'letter {i}' for i in range(len(pixels))], [None] * len(pixels), [], pixels=pixels)
-    pictures = _load_digits(source) if source in DIGIT_SETS else _load_files(source)
+    pictures = _load_digits(source) if source in DIGIT_SETS else _load_files(source, part, name_encoding)
     num_pictures = len(pictures.names)
     if max_images is None or num_pictures <= max_images:
         return pictures
@@ -92,41 +116,70 @@ def _load_digits(source: str) -> Pictures:
     return Pictures(source, names, classes.tolist(), [str(digit) for digit in range(builtin_data.NUM_DIGITS)], pixels=pixels)
 
 
-def _load_files(source: str) -> Pictures:
+def _load_files(source: str, part: str | None, name_encoding: str | None) -> Pictures:
     if source.startswith('builtin:'):
         raise ValueError(f'there is no built-in set {source}; choose one of {", ".join(BUILTIN_SETS)}')
-    files = ImageFiles(source)
-    names = files.image_names
-    if not names:
-        raise OSError(f'{source}: no image among {len(files.file_names)} files; expected PNG, JPEG or other images at any depth')
-    labels = read_labels(files, names)
+    files = ImageFiles(source, name_encoding)
+    if not files.image_names:
+        raise OSError(no_images(files))
+    names = choose_images(files, part)
+    chosen = set(names)
+    labels = read_labels(files, names, part)
+    strays = [Entry(name, name, 'in no class folder') for name in labels.strays]
+    if strays:
+        names = sorted(chosen - set(labels.strays))
+        labels = read_labels(files, names, part)
+    if labels.parts:
+        raise ValueError(f'{source}: {labels.why_none}')
+    notes = [*files.notes, *labels.notes]
+    if labels.values is not None and labels.values.ndim == 2:
+        notes.append(f'the labels are vectors of {labels.values.shape[1]} numbers, the first is {labels.values[0, :4].tolist()}, '
+                     'not classes; for classes give each image an index')
+    other = [Entry(name, name, f'not in --split={part}') for name in files.image_names if name not in chosen]
     values: list[Label] = [None] * len(names) if labels.values is None else labels.values.tolist()
-    return Pictures(source, names, values, labels.class_names, files=files)
+    return Pictures(source, names, values, labels.class_names, files, left_out=[*files.left_out, *strays, *other],
+                    around=folder_around(names), depth=int(part == ALL_PARTS), why_none=labels.why_none, notes=notes)
 
 
-def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str, mode: str | None = None) -> Recipe:
-    """Look at all headers and decide. ValueError or OSError if it would be no data set.
+def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str, mode: str | None = None,
+         skip_broken: bool = False) -> tuple[Pictures, Recipe]:
+    """Look at all headers and decide; -> the pictures that can be used, and how. ValueError or OSError if they are no data set.
 
     side: of the result in pixels; None keeps the pictures' own, which must then be equal, square and a power of two.
-    mode: 'L' or 'RGB'; None gives gray if every picture is.
+    mode: 'L' or 'RGB'; None gives gray if every picture is. skip_broken: leave out what is no picture.
     """
     all_gray = True
-    sizes: list[tuple[int, int]] = []
-    errors: list[OSError] = []
+    sizes: dict[int, tuple[int, int]] = {}
+    errors: list[UnusableError] = []
     for index in _progress(range(len(pictures.names)), 'Looking'):
         try:
             with pictures.open(index) as image:
-                all_gray &= is_gray(image)
-                width, height = upright_size(image)
-        except OSError as error:
+                gray, (width, height) = is_gray(image), upright_size(image)
+                if skip_broken:
+                    to_mode(image, 'RGB')  # what cannot be decoded shows now
+        except UnusableError as error:
             errors.append(error)
             continue
-        sizes.append((min(width, height),) * 2 if crop else (width, height))
-    if errors:
+        all_gray &= gray
+        sizes[index] = (min(width, height),) * 2 if crop else (width, height)
+    if errors and (not skip_broken or not sizes):
         raise OSError(f'{errors[0]} ({len(errors)} of {len(pictures.names)} pictures are wrong)')
+    usable = _without_empty_classes(pictures.select(list(sizes)), pictures.labels) if errors else pictures
+    usable.left_out = [*pictures.left_out, *(error.entry for error in errors)]
     if side is None:
-        side = _common_side(pictures, sizes)
-    return Recipe(mode=mode or ('L' if all_gray else 'RGB'), side=side, crop=crop, resize_filter=resize_filter)
+        side = _common_side(usable, list(sizes.values()))
+    return usable, Recipe(mode=mode or ('L' if all_gray else 'RGB'), side=side, crop=crop, resize_filter=resize_filter)
+
+
+def _without_empty_classes(pictures: Pictures, before: list[Label]) -> Pictures:
+    """Named classes that had pictures, and have none any more, go; the others are numbered anew."""
+    labels = [label for label in pictures.labels if isinstance(label, int)]
+    emptied = {label for label in before if isinstance(label, int)} - set(labels)
+    if not pictures.class_names or not emptied:
+        return pictures
+    stay = [index for index in range(len(pictures.class_names)) if index not in emptied]
+    place = {index: i for i, index in enumerate(stay)}
+    return replace(pictures, labels=[place[label] for label in labels], class_names=[pictures.class_names[i] for i in stay])
 
 
 def _common_side(pictures: Pictures, sizes: list[tuple[int, int]]) -> int:
@@ -150,12 +203,15 @@ def is_resolution(side: int) -> bool:
     return side >= MIN_RESOLUTION and side & (side - 1) == 0
 
 
-def convert(pictures: Pictures, recipe: Recipe, writer: DatasetWriter) -> None:
-    """Write every picture; OSError with its name if one cannot be read."""
+def convert(pictures: Pictures, recipe: Recipe, writer: DatasetWriter) -> FlatPictures:
+    """Write every picture; -> those nearly without contrast. OSError with its name if one cannot be read."""
+    flat = FlatPictures()
     for index in _progress(range(len(pictures.names)), 'Writing'):
         with pictures.open(index) as image:
             converted = recipe.apply(image)
+            flat.look(pictures.names[index], image, converted)
         writer.add(converted, pictures.labels[index])
+    return flat
 
 
 def _progress(items: Any, what: str) -> Any:

@@ -26,12 +26,13 @@ class DatasetWriter:
     """A context manager: `with DatasetWriter('set.zip', class_names) as writer: writer.add(image, label)`.
 
     dest: ends in .zip for an archive (an older one is replaced), else a folder, which must be empty or absent.
-    The labels are stored only if every image has one.
+    The labels are stored only if every image has one; why_none then says why not.
     """
 
-    def __init__(self, dest: str | os.PathLike[str], class_names: list[str] | None = None):
+    def __init__(self, dest: str | os.PathLike[str], class_names: list[str] | None = None, why_none: str = ''):
         self.dest = Path(dest)
         self.class_names = class_names or []
+        self.why_none = why_none
         self._entries: list[tuple[str, Label]] = []
         check_destination(self.dest)
 
@@ -66,7 +67,8 @@ class DatasetWriter:
 
     def _label_text(self) -> str:
         if not self._entries or any(label is None for _name, label in self._entries):
-            return json.dumps({'labels': None, 'class_names': []})
+            why_none = {'why_none': self.why_none} if self.why_none else {}
+            return json.dumps({'labels': None, 'class_names': [], **why_none})
         return json.dumps({'labels': self._entries, 'class_names': self.class_names})
 
     def _write(self, name: str, data: bytes) -> None:

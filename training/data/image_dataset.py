@@ -1,6 +1,7 @@
 """Image data sets for training: uint8 images with float32 labels, from a folder or a zip archive.
 
-Labels come from dataset.json (`training.data.image_labels`), else from class sub-folders. Classes become one-hot vectors.
+Labels come from dataset.json (`training.data.image_labels`), else from class folders (`training.data.folder_labels`). Classes
+become one-hot vectors.
 """
 
 import os
@@ -14,6 +15,7 @@ from dnnlib import EasyDict
 
 from .image_files import ImageFiles, read_pixels, read_shape
 from .image_labels import Labels, read_labels
+from .left_out import describe_left_out
 
 MIN_RESOLUTION = 4  # the networks start at 4x4
 BAR_DELAY_SEC = 2  # shorter work shows no progress bar
@@ -75,6 +77,21 @@ class Dataset(torch.utils.data.Dataset):
         onehot[label] = 1
         return onehot
 
+    def labels(self, indices: Any = slice(None)) -> np.ndarray:
+        """float32 [N, label_dim]: the labels of all items, or of those at `indices`, as get_label gives them."""
+        labels = self._get_raw_labels()[self._raw_idx[indices]]
+        if not self.has_onehot_labels:
+            return labels.copy()
+        onehot = np.zeros([len(labels), self.label_dim], dtype=np.float32)
+        onehot[np.arange(len(labels)), labels] = 1
+        return onehot
+
+    def classes(self) -> np.ndarray:
+        """int64 [N]: the classes of all items; ValueError if labels are no classes."""
+        if not self.has_onehot_labels:
+            raise ValueError(f'{self.name} has no classes')
+        return self._get_raw_labels()[self._raw_idx]
+
     def get_details(self, idx: int) -> EasyDict:
         """raw_idx: index on disk; xflip: whether mirrored; raw_label: class or vector."""
         raw_idx = int(self._raw_idx[idx])
@@ -130,7 +147,7 @@ class Dataset(torch.utils.data.Dataset):
         """int64 [number of classes]: the images of each class, mirrored copies included; empty without classes."""
         if not self.has_onehot_labels:
             return np.zeros(0, dtype=np.int64)
-        return np.bincount(self._get_raw_labels()[self._raw_idx], minlength=self.label_dim)
+        return np.bincount(self.classes(), minlength=self.label_dim)
 
     def _given_class_names(self) -> list[str]:
         """Names that the data give for its classes; [] if they give none."""
@@ -149,10 +166,9 @@ class ImageFolderDataset(Dataset):
                  use_labels: bool = False, xflip: bool = False, random_seed: int = 0):
         self._files = ImageFiles(path)
         self._image_names = self._files.image_names
-        self._label_names: list[str] = []
+        self._found = Labels()
         if not self._image_names:
-            raise OSError(f'{self._files.path}: no image among {len(self._files.file_names)} files; '
-                          'expected PNG or other image files, in folders of any depth')
+            raise OSError(no_images(self._files))
         shape = read_shape(self._files, self._image_names[0])
         _check_shape(shape, resolution, where=f'{self._files.path}: {self._image_names[0]}')
         name = os.path.splitext(os.path.basename(os.path.abspath(path)))[0]
@@ -160,6 +176,18 @@ class ImageFolderDataset(Dataset):
 
     def close(self) -> None:
         self._files.close()
+
+    @property
+    def why_unlabelled(self) -> str:
+        """Why the data give no labels; '' if they give some, or if none are used."""
+        self._get_raw_labels()
+        return self._found.why_none
+
+    def notes(self) -> list[str]:
+        """What is odd about the data, and what is left out of them, a line each."""
+        self._get_raw_labels()
+        left_out = describe_left_out(self._files.left_out)
+        return [*self._files.notes, *self._found.notes, *([f'left out of the data: {left_out}'] if left_out else [])]
 
     def check_images(self) -> None:
         """Read the header of every image in use; OSError if any is unreadable or of another size or mode than the first."""
@@ -181,17 +209,24 @@ class ImageFolderDataset(Dataset):
         return image
 
     def _load_raw_labels(self) -> np.ndarray | None:
-        labels: Labels = read_labels(self._files, self._image_names)
-        self._label_names = labels.class_names
-        return labels.values
+        self._found = read_labels(self._files, self._image_names)
+        return self._found.values
 
     def _given_class_names(self) -> list[str]:
-        return list(self._label_names)
+        return list(self._found.class_names)
 
     def _check_same_shape(self, shape: tuple[int, ...], name: str) -> None:
         if list(shape) != self.image_shape:
             raise OSError(f'{self._files.path}: {name} is {_describe(shape)}, expected {_describe(self.image_shape)} '
                           'like the first image; make all equal with dataset_tool.py')
+
+
+def no_images(files: ImageFiles) -> str:
+    """What to say of a folder or archive without images."""
+    found = len(files.left_out) + len(files.label_files)
+    why = describe_left_out(files.left_out, hidden=True)
+    return (f'{files.path}: no image among {found} files; expected PNG or other image files, in folders of any depth'
+            + (f', found {why}' if why else ''))
 
 
 def check_dataset(dataset: Any) -> None:

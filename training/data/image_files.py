@@ -1,14 +1,17 @@
-"""Image files in a folder or a zip archive: their names, bytes, headers and pixels."""
+"""The files of a data set, in a folder or a zip archive: which are pictures, their bytes, headers and pixels."""
 
 import io
 import os
 import zipfile
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from .file_listing import HIDDEN, IRREGULAR, Entry, list_archive, list_folder
+from .image_convert import orientation, to_mode, upright_size
+from .name_encoding import FOLDER_ENCODING, ZIP_ENCODING, check_encoding, legacy_note
+from .picture_formats import HEAD_BYTES, content_reason, ending_of, ending_reason, failure_reason, open_picture
 
 try:
     import pyspng  # several times as fast as Pillow
@@ -16,37 +19,40 @@ except ImportError:
     pyspng = None
 
 LABEL_FILE = 'dataset.json'
+MAX_FILE_BYTES = 2**28  # of one file: a small archive can hold huge ones
 PIXEL_MODES = {'L': 1, 'RGB': 3}  # Pillow's mode -> channels; what a data set may hold
-DECODING_ERRORS = (OSError, ValueError, SyntaxError, RuntimeError, EOFError, zipfile.BadZipFile, Image.DecompressionBombError)
-
-
-def image_suffixes() -> frozenset[str]:
-    """Lower-case file endings, with the dot, that Pillow can open."""
-    known = Image.registered_extensions()  # loads Pillow's plugins
-    return frozenset(suffix for suffix, image_format in known.items() if image_format in Image.OPEN)
 
 
 class ImageFiles:
     """The files under a folder or in a zip archive, by their relative names with '/'.
 
+    image_names: of the pictures, sorted as text. label_files: those called dataset.json, in any case. left_out: all other
+    entries, each with the reason. notes: what is odd about names. encoding: of names that are not UTF-8.
+
     An archive is opened once in every process: one shared by forked workers has a single file position, which they would
     move under each other. Pickling drops the open archive. A path that is neither raises an OSError.
     """
 
-    def __init__(self, path: str | os.PathLike[str]):
+    def __init__(self, path: str | os.PathLike[str], encoding: str | None = None):
         self.path = os.fspath(path)
+        check_encoding(encoding)
         self._archive: zipfile.ZipFile | None = None
         self._archive_pid = -1
         self._is_folder = os.path.isdir(self.path)
-        if not os.path.exists(self.path):
-            raise FileNotFoundError(f'{self.path}: no such folder or zip file')
-        self.file_names = sorted(self._list_folder() if self._is_folder else self._list_archive())
-
-    @property
-    def image_names(self) -> list[str]:
-        """Names with an image's ending, sorted as text. Hidden files and the side files of macOS archives are left out."""
-        suffixes = image_suffixes()
-        return [name for name in self.file_names if PurePosixPath(name).suffix.lower() in suffixes and not _is_hidden(name)]
+        self._check_kind()
+        self._stored: dict[str, str] = {}  # name -> what the folder or archive calls it
+        self.image_names: list[str] = []
+        self.label_files: list[str] = []
+        self.left_out: list[Entry] = []
+        entries = list(list_folder(self.path, encoding) if self._is_folder
+                       else list_archive(self._open_archive().infolist(), encoding))
+        for entry in entries:
+            self._sort_in(entry)
+        self.image_names.sort()
+        self.left_out.sort(key=lambda entry: entry.name)
+        legacy = [] if encoding else [entry for entry in entries if entry.legacy]
+        used = FOLDER_ENCODING if self._is_folder else ZIP_ENCODING
+        self.notes = [legacy_note(legacy[0].name, legacy[0].legacy, len(legacy), used)] if legacy else []
 
     def read(self, name: str) -> bytes:
         """The bytes of one file; OSError if it cannot be read whole."""
@@ -57,13 +63,26 @@ class ImageFiles:
                 raise OSError(f'{self.path}: {name} is damaged ({error}); make the archive again') from error
 
     def open(self, name: str) -> BinaryIO:
-        """A stream of the bytes of one file."""
-        if self._is_folder:
-            return open(os.path.join(self.path, name), 'rb')
+        """A stream of the bytes of one file; OSError if it is larger than MAX_FILE_BYTES."""
+        stored = self._stored[name]
         try:
-            return self._open_archive().open(name)  # type: ignore[return-value]
+            if self._is_folder:
+                path = os.path.join(self.path, stored)
+                self._check_size(name, os.stat(path).st_size)
+                return open(path, 'rb')
+            archive = self._open_archive()
+            self._check_size(name, archive.getinfo(stored).file_size)
+            return archive.open(stored)  # type: ignore[return-value]
         except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged, encrypted, odd compression
             raise OSError(f'{self.path}: cannot read {name} ({error})') from error
+
+    def head(self, name: str) -> bytes:
+        """The first bytes of a file; b'' if it cannot be read."""
+        try:
+            with self.open(name) as stream:
+                return stream.read(HEAD_BYTES)
+        except (OSError, zipfile.BadZipFile, EOFError, RuntimeError):
+            return b''
 
     def close(self) -> None:
         """Close this process's archive; the next access opens it again."""
@@ -73,6 +92,45 @@ class ImageFiles:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_archive': None}
+
+    def _sort_in(self, entry: Entry) -> None:
+        """Decide what an entry is."""
+        name = entry.name
+        if entry.reason:
+            self.left_out.append(entry)
+            return
+        if name in self._stored:  # two names that read the same once decoded
+            name = entry.stored
+        self._stored[name] = entry.stored
+        file_name = name.rpartition('/')[2]
+        if file_name.lower() == LABEL_FILE:
+            self.label_files.append(name)
+            return
+        reason = HIDDEN if file_name.startswith('.') else ending_reason(name)
+        if reason is None:
+            reason = self._look_inside(name)
+        if reason:
+            self.left_out.append(Entry(name, entry.stored, reason))
+        else:
+            self.image_names.append(name)
+
+    def _look_inside(self, name: str) -> str:
+        """'' if the content is a picture, else what it is."""
+        try:
+            with self.open(name) as stream, open_picture(stream):
+                return ''
+        except Exception:  # damaged files let Pillow raise almost anything
+            return f'ending {ending_of(name)}' if ending_of(name) else content_reason(self.head(name))
+
+    def _check_kind(self) -> None:
+        if not os.path.exists(self.path):
+            raise FileNotFoundError(f'{self.path}: no such folder or zip file')
+        if not self._is_folder and not os.path.isfile(self.path):
+            raise OSError(f'{self.path} is {IRREGULAR}; give a folder or a zip file')
+
+    def _check_size(self, name: str, size: int) -> None:
+        if size > MAX_FILE_BYTES:
+            raise OSError(f'{self.path}: {name} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read; make it smaller')
 
     def _open_archive(self) -> zipfile.ZipFile:
         if self._archive is None or self._archive_pid != os.getpid():
@@ -84,55 +142,39 @@ class ImageFiles:
             self._archive_pid = os.getpid()
         return self._archive
 
-    def _list_folder(self) -> Iterator[str]:
-        for folder, _subfolders, files in os.walk(self.path, onerror=_raise, followlinks=True):
-            for file in files:
-                yield Path(folder, file).relative_to(self.path).as_posix()
-
-    def _list_archive(self) -> list[str]:
-        return [info.filename for info in self._open_archive().infolist() if not info.is_dir()]
-
-
-def _raise(error: OSError) -> None:
-    raise error
-
-
-def _is_hidden(name: str) -> bool:
-    return any(part.startswith('.') or part == '__MACOSX' for part in name.split('/'))
-
 
 def read_shape(files: ImageFiles, name: str) -> tuple[int, int, int]:
-    """(channels, height, width) from the header alone; OSError if it is no image or of a mode that data sets do not hold."""
+    """(channels, height, width) as shown, from the header alone; OSError if it is no image or of a mode that data sets do not
+    hold."""
     try:
-        with files.open(name) as stream, Image.open(stream) as image:
-            mode, (width, height) = image.mode, image.size
-    except DECODING_ERRORS as error:
+        with files.open(name) as stream, open_picture(stream) as image:
+            mode, (width, height) = image.mode, upright_size(image)
+    except Exception as error:  # damaged files let Pillow raise almost anything
         raise _unreadable(files, name, error) from error
     return _channels(files, name, mode), height, width
 
 
 def read_pixels(files: ImageFiles, name: str) -> np.ndarray:
-    """uint8 [C, H, W], C 1 or 3; OSError if it is no whole image or of another mode."""
+    """uint8 [C, H, W], C 1 or 3, upright and with black where it is transparent, as dataset_tool.py makes it; OSError if it is
+    no whole image or of another mode."""
     data = files.read(name)
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with open_picture(io.BytesIO(data)) as image:
             channels = _channels(files, name, image.mode)
             pixels = _decode(data, image, channels)
-    except ImageModeError:
-        raise
-    except DECODING_ERRORS as error:
+    except Exception as error:  # damaged files let Pillow raise almost anything
         raise _unreadable(files, name, error) from error
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _decode(data: bytes, image: Image.Image, channels: int) -> np.ndarray:
     """uint8 [H, W, C]. data: of the file; image: the same file, open in Pillow."""
-    shape = (image.height, image.width, channels)
-    if pyspng is not None and image.format == 'PNG':
+    if pyspng is not None and image.format == 'PNG' and orientation(image) == 1 and 'transparency' not in image.info:
         pixels = pyspng.load(data)
-        if pixels.dtype == np.uint8 and pixels.size == np.prod(shape):  # else 16 bits, or a colour that stands for transparent
-            return pixels.reshape(shape)
-    return np.asarray(image).reshape(shape)
+        if pixels.dtype == np.uint8 and pixels.size == image.height * image.width * channels:  # else 16 bits a colour
+            return pixels.reshape(image.height, image.width, channels)
+    upright = to_mode(image, image.mode)
+    return np.asarray(upright).reshape(upright.height, upright.width, channels)
 
 
 class ImageModeError(OSError):
@@ -149,11 +191,5 @@ def _channels(files: ImageFiles, name: str, mode: str) -> int:
 def _unreadable(files: ImageFiles, name: str, error: Exception) -> OSError:
     if isinstance(error, ImageModeError):
         return error
-    return OSError(f'{files.path}: {name} is not a readable image ({reason(error)}); replace or remove it')
-
-
-def reason(error: Exception) -> str:
-    """Why an image cannot be used, in one line."""
-    if isinstance(error, UnidentifiedImageError):
-        return 'its content has no known format'  # Pillow's own text shows an object in memory
-    return ' '.join(str(error).split()) or type(error).__name__
+    reason = failure_reason(error, files.head(name))
+    return OSError(f'{files.path}: {name} is not a readable image ({reason}); replace or remove it')

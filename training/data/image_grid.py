@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from dnnlib.errors import printable
 from dnnlib.files import whole_file
 
 MIN_FONT_PX = 10  # smaller letters cannot be read
@@ -18,10 +19,14 @@ MAX_FONT_PX = 48
 MAX_NAME_CHARS = 28  # a longer name is cut, so that the margin cannot outgrow the images
 
 
-def images_to_uint8(images: torch.Tensor) -> np.ndarray:
-    """float [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C] by x * 127.5 + 128, clamped to 0..255, fraction cut off."""
-    levels = (images.detach().float() * 127.5 + 128).clamp(0, 255)
-    return levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+def images_to_uint8(images: torch.Tensor) -> torch.Tensor:
+    """float [N, C, H, W] in [-1, 1] -> uint8 [N, C, H, W] by x * 127.5 + 128, clamped to 0..255, fraction cut off."""
+    return (images.detach().float() * 127.5 + 128).clamp(0, 255).to(torch.uint8)
+
+
+def to_pixels(images: torch.Tensor) -> np.ndarray:
+    """float [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C], as pictures and grids take them."""
+    return images_to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
 
 
 def make_grid(images: np.ndarray, num_columns: int, row_names: list[str] | None = None) -> Image.Image:
@@ -72,6 +77,7 @@ def _font(size_px: int, text: str) -> Any:
 
 
 def _shorten(name: str) -> str:
+    name = printable(name)  # Pillow draws no line breaks, and no halves of characters
     return name if len(name) <= MAX_NAME_CHARS else f'{name[:MAX_NAME_CHARS - 3]}...'
 
 

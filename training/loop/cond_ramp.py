@@ -46,10 +46,9 @@ def ramp_strength(images_done: int, cond_ramp: Sequence[float] | None) -> float:
 
 def mean_label(dataset: Any) -> torch.Tensor:
     """float32 [label_dim]: the mean over the data set's images; for classes, their shares of the images."""
-    total = np.zeros(dataset.label_dim, dtype=np.float64)
-    for index in range(len(dataset)):
-        total += dataset.get_label(index)
-    return torch.from_numpy((total / len(dataset)).astype(np.float32))
+    if dataset.has_onehot_labels:
+        return torch.from_numpy((dataset.class_counts() / len(dataset)).astype(np.float32))
+    return torch.from_numpy(dataset.labels().mean(axis=0, dtype=np.float64).astype(np.float32))
 
 
 def fade_labels(c: torch.Tensor, mean_label: torch.Tensor, strength: float) -> torch.Tensor:

@@ -91,8 +91,8 @@ class DiversityAlarm:
             return {WHOLE_SET: order[:NUM_REAL].tolist()}
         names = self._dataset.class_names
         groups: dict[str, list[int]] = {name: [] for name in names}
-        for index in order.tolist():
-            group = groups[names[int(np.argmax(self._dataset.get_label(index)))]]
+        for index, label in zip(order.tolist(), self._dataset.classes()[order].tolist(), strict=True):
+            group = groups[names[label]]
             if len(group) < NUM_REAL:
                 group.append(index)
         return groups
@@ -113,8 +113,7 @@ class DiversityAlarm:
 
     def _labels(self, name: str) -> torch.Tensor:
         """float32 [NUM_FAKE, label_dim]: those of the first images that the spread of the real ones is taken from."""
-        labels = [self._dataset.get_label(index) for index in np.resize(self._images[name], NUM_FAKE).tolist()]
-        return torch.from_numpy(np.stack(labels))
+        return torch.from_numpy(self._dataset.labels(np.resize(self._images[name], NUM_FAKE)))
 
     def _describe(self, name: str) -> str:
         return f'class {name}' if self._by_class else 'all images'

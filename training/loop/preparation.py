@@ -15,37 +15,48 @@ from dnnlib.files import remove_parts
 from torch_utils import collectives, misc
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
+from training.config import Arguments, DatasetConfig, TrainingConfig
 from training.run.progress import Progress
-from training.run.run_dir import SNAPSHOT_PATTERN
-from training.run.run_lock import leave_run_to_parent
 from training.snapshot.resume import resume_networks
 
-from .training_state import STATE_PATTERN, find_state, read_state
+from .training_state import find_start, read_state
 
+NUM_SEEDS = 2**32  # that NumPy takes
 Networks = dict[str, Any]  # 'G', 'D', 'G_ema': modules with the attributes of training.networks
 
 
-def set_up_torch(device: torch.device, seed: int, cudnn_benchmark: bool, allow_tf32: bool, num_threads: int | None) -> None:
+def set_up_torch(config: TrainingConfig, device: torch.device, rank: int) -> None:
     """Seed the global generators and set what torch keeps per process."""
+    seed = (config.random_seed * config.num_gpus + rank) % NUM_SEEDS
     if device.type == 'cuda':
         torch.cuda.set_device(device)
-    if num_threads is not None:
-        torch.set_num_threads(num_threads)
+    if config.num_threads is not None:
+        torch.set_num_threads(config.num_threads)
     if device.type == 'cpu':
         keep_freed_memory()
     conv2d_gradfix.enabled = grid_sample_gradfix.enabled = True
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allow_tf32
-    torch.backends.cudnn.benchmark = cudnn_benchmark
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = config.allow_tf32
+    torch.backends.cudnn.benchmark = config.cudnn_benchmark
     torch.manual_seed(seed)
     np.random.seed(seed)
     random.seed(seed)
 
 
-def build_networks(dataset: Any, G_kwargs: dict[str, Any], D_kwargs: dict[str, Any], device: torch.device) -> Networks:
-    """-> {'G', 'D', 'G_ema'} on the device, for the data set's image size and labels."""
-    sizes = dict(c_dim=dataset.label_dim, img_resolution=dataset.resolution, img_channels=dataset.num_channels)
-    G = dnnlib.util.construct_class_by_name(**G_kwargs, **sizes).train().to(device)
-    D = dnnlib.util.construct_class_by_name(**D_kwargs, **sizes).train().to(device)
+def open_dataset(config: DatasetConfig) -> Any:
+    """The data set, to be closed."""
+    return dnnlib.util.construct_class_by_name(**vars(config))
+
+
+def build_networks(data: Any, config: TrainingConfig) -> tuple[Any, Any]:
+    """-> G, D for the image size and labels of the data: its label_dim, resolution and num_channels."""
+    sizes = dict(c_dim=data.label_dim, img_resolution=data.resolution, img_channels=data.num_channels)
+    return (dnnlib.util.construct_class_by_name(**config.G_kwargs, **sizes),
+            dnnlib.util.construct_class_by_name(**config.D_kwargs, **sizes))
+
+
+def networks_to_train(data: Any, config: TrainingConfig, device: torch.device) -> Networks:
+    """-> {'G', 'D', 'G_ema'} on the device."""
+    G, D = (network.train().to(device) for network in build_networks(data, config))
     return dict(G=G, D=D, G_ema=copy.deepcopy(G).eval().requires_grad_(False))
 
 
@@ -66,13 +77,19 @@ def print_summaries(networks: Networks, num_images: int, device: torch.device) -
         misc.print_module_summary(D, [images, c])
 
 
-def build_augment_pipe(augment_kwargs: dict[str, Any] | None, augment_p: float, device: torch.device) -> Any:
+def build_augment_pipe(augment_kwargs: Arguments | None, augment_p: float, device: torch.device) -> Any:
     """The augmentation module with its probability set, or None."""
     if augment_kwargs is None:
         return None
     pipe = dnnlib.util.construct_class_by_name(**augment_kwargs).train().requires_grad_(False).to(device)
     pipe.p.copy_(torch.as_tensor(augment_p))
     return pipe
+
+
+def build_loss(config: TrainingConfig, G: Any, D: Any, augment_pipe: Any, device: torch.device) -> Any:
+    """The loss of these networks."""
+    return dnnlib.util.construct_class_by_name(device=device, G_mapping=G.mapping, G_synthesis=G.synthesis, D=D,
+                                               augment_pipe=augment_pipe, **config.loss_kwargs)
 
 
 def real_batches(
@@ -97,9 +114,7 @@ def real_batches(
 
 
 def leave_to_parent(_worker: int) -> None:
-    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved. Nor do they
-    hold the run directory, should training die before them."""
-    leave_run_to_parent()
+    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -109,10 +124,6 @@ def read_start(run_dir: Path, rank: int) -> dict[str, Any] | None:
     saved = None
     if rank == 0:
         remove_parts(run_dir)
-        path = find_state(run_dir)
+        path = find_start(run_dir)
         saved = None if path is None else read_state(path)
-        snapshots = sorted(run_dir.glob(SNAPSHOT_PATTERN))
-        if saved is None and len(snapshots) > 1:  # one is there if a process died between its snapshot and its state
-            raise ValueError(f'{run_dir} has snapshots and no {STATE_PATTERN}: restore that file, or start a new run with '
-                             f'--resume={snapshots[-1]}')
     return collectives.first_value(saved)

@@ -1,5 +1,6 @@
 """The random generators that training draws from, as plain values and tensors that weights-only loading takes."""
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -34,6 +35,23 @@ def set_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(state['cuda'], device)
     if device.type == 'mps' and 'mps' in state:
         torch.mps.set_rng_state(state['mps'])
+
+
+def check_random_state(state: dict[str, Any]) -> None:
+    """ValueError unless set_random_state() takes it. The global generators are left alone."""
+    try:
+        random.Random().setstate((3, tuple(state['python']['numbers']), state['python']['gauss']))
+        numpy = state['numpy']
+        if not 0 <= numpy['position'] <= 624 or numpy['keys'].shape != (624,) or not math.isfinite(numpy['gauss']):
+            raise ValueError('out of range')
+        keys = numpy['keys'].numpy().astype(np.uint32)
+        np.random.RandomState().set_state(('MT19937', keys, numpy['position'], numpy['has_gauss'], numpy['gauss']))
+        torch.Generator().set_state(state['torch'])
+        devices = [state[name] for name in ('cuda', 'mps') if name in state]
+        if not all(isinstance(device, torch.Tensor) and device.dtype == torch.uint8 for device in devices):
+            raise ValueError('out of range')
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        raise ValueError(f'random: not the state of the random generators ({type(error).__name__})') from error
 
 
 def seed_random(seeds: Sequence[int]) -> None:

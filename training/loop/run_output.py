@@ -3,6 +3,7 @@
 A full disk does not end a training: what could not be written is said, and tried again at the next tick.
 """
 
+import dataclasses
 import shlex
 import shutil
 import time
@@ -12,6 +13,7 @@ from typing import Any
 
 from dnnlib.files import is_disk_full
 from torch_utils import collectives, misc, training_stats
+from training.config import TrainingConfig
 from training.parallel.stop_signals import StopSignals
 from training.run.run_dir import prune_snapshots
 from training.snapshot.writing import save_network_pkl
@@ -19,7 +21,7 @@ from training.snapshot.writing import save_network_pkl
 from .diversity import statistic_of
 from .optimizer_phases import check_phases
 from .sample_grid import SampleGrid, save_fakes, save_reals
-from .snapshot_metrics import SnapshotMetrics
+from .snapshot_metrics import measure_snapshot
 from .training_state import TrainingState, save_state
 
 RETRY_SEC = 10
@@ -33,21 +35,16 @@ class RunOutput:
     where to tell of problems, whenever the files there have changed.
     """
 
-    def __init__(self, run_dir: Path, state: TrainingState, dataset: Any, samples: SampleGrid, generator: Any, batch_gpu: int,
-                 training_set_kwargs: dict[str, Any], keep_snapshots: int | None, metrics: SnapshotMetrics | None, rank: int,
-                 num_gpus: int, stop: StopSignals, refresh_report: RefreshReport):
+    def __init__(self, run_dir: Path, config: TrainingConfig, state: TrainingState, dataset: Any, samples: SampleGrid,
+                 generator: Any, rank: int, stop: StopSignals, refresh_report: RefreshReport):
         self.run_dir = run_dir
+        self.config = config
         self.state = state
         self.dataset = dataset
         self.samples = samples
         self.generator = generator
-        self.batch_gpu = batch_gpu
-        self.training_set_kwargs = training_set_kwargs
-        self.keep_snapshots = keep_snapshots
-        self.metrics = metrics
         self.rank = rank
         self.is_first = rank == 0
-        self.num_gpus = num_gpus
         self.stop = stop
         self.refresh_report = refresh_report
         self.is_behind = False  # the last attempt to save failed
@@ -59,7 +56,7 @@ class RunOutput:
             self._save_fakes('fakes_init.png')
             self._free_generator()
 
-    def end_tick(self, image_ticks: int | None, network_ticks: int | None, done: bool, stopping: bool) -> None:
+    def end_tick(self, done: bool, stopping: bool) -> None:
         """Report the tick, and save what is due; everything if the loop ends with it.
 
         FloatingPointError if a loss stays non-finite; OSError if the last state cannot be written.
@@ -71,25 +68,24 @@ class RunOutput:
         for warning in warnings:
             state.progress.say(f'Warning: {warning}')
         with state.progress.paused():
-            self._save_due(tick, image_ticks, network_ticks, done, last)
+            self._save_due(tick, done, last)
         self._free_generator()
 
-    def _save_due(self, tick: int, image_ticks: int | None, network_ticks: int | None, done: bool, last: bool) -> None:
-        state = self.state
-        if self.is_first and is_due(tick, image_ticks, last):
+    def _save_due(self, tick: int, done: bool, last: bool) -> None:
+        config, state = self.config, self.state
+        if self.is_first and is_due(tick, config.image_snapshot_ticks, last):
             self._try(lambda: self._save_fakes(f'fakes{state.images_done // 1000:06d}.png'), last=False)
-        measures = self.metrics is not None and is_due(tick, self.metrics.ticks, done)
-        if measures or is_due(tick, network_ticks, last) or self.is_behind:
+        measures = config.metrics is not None and is_due(tick, config.metrics.ticks, done)
+        if measures or is_due(tick, config.network_snapshot_ticks, last) or self.is_behind:
             self.save_networks(last)
-        if measures and self.metrics is not None and not self.is_behind:
-            self.metrics.measure(state.networks['G_ema'], self.snapshot, self.training_set_kwargs, self.num_gpus, self.rank,
-                                 state.device)
+        if measures and not self.is_behind:
+            measure_snapshot(state.networks['G_ema'], self.snapshot, config, self.rank, state.device)
             if self.is_first:
                 self.refresh_report(self.run_dir, state.progress.say)
 
     def save_networks(self, last: bool) -> None:
         """Write snapshot and training state, then what follows from them. OSError if they are the last and cannot be written."""
-        if self.num_gpus > 1:
+        if self.config.num_gpus > 1:
             for name in ('G', 'D'):
                 misc.check_ddp_consistency(self.state.networks[name])
         saved = self.state.state_dict()
@@ -101,17 +97,25 @@ class RunOutput:
         """Where the snapshot of now goes."""
         return self.run_dir / f'network-snapshot-{self.state.images_done // 1000:06d}.pkl'
 
+    def save_missing_snapshot(self) -> None:
+        """Write the snapshot of the state that a run goes on from, if its process died between the two."""
+        if self.is_first and not self.snapshot.exists():
+            self._try(self._write_snapshot, last=False)
+
     def _write_networks(self, saved: dict[str, Any]) -> None:
-        save_network_pkl(self.snapshot, dict(
-            **self.state.networks, augment_pipe=self.state.augment_pipe, training_set_kwargs=dict(self.training_set_kwargs),
-            class_names=list(self.dataset.class_names)))
-        save_state(self.run_dir, saved)
-        prune_snapshots(self.run_dir, self.keep_snapshots)
+        save_state(self.run_dir, saved)  # first: without it, nobody knows whose the snapshot is
+        self._write_snapshot()
+        prune_snapshots(self.run_dir, self.config.keep_snapshots)
         self.refresh_report(self.run_dir, self.state.progress.say)
+
+    def _write_snapshot(self) -> None:
+        save_network_pkl(self.snapshot, dict(
+            **self.state.networks, augment_pipe=self.state.augment_pipe, class_names=list(self.dataset.class_names),
+            training_set_kwargs=dataclasses.asdict(self.config.training_set_kwargs)))
 
     def _measure_diversity(self, tick: int) -> list[str]:
         """Report the spread of every class; returns warnings."""
-        ratios = self.state.alarm.measure(self.generator, tick, self.batch_gpu)
+        ratios = self.state.alarm.measure(self.generator, tick, self.config.batch_gpu)
         for name, ratio in ratios.items():
             training_stats.report0(statistic_of(name), ratio)
         if ratios:
@@ -124,7 +128,7 @@ class RunOutput:
         self.state.networks['G_ema'].eval()
 
     def _save_fakes(self, name: str) -> None:
-        save_fakes(self.samples, self.generator, self.batch_gpu, self.run_dir / name)
+        save_fakes(self.samples, self.generator, self.config.batch_gpu, self.run_dir / name)
         self.state.progress.images('fakes', self.run_dir / name)
 
     def _try(self, write: Callable[[], None], last: bool) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from training.data.image_grid import images_to_uint8, make_grid, save_image
+from training.data.image_grid import make_grid, save_image, to_pixels
 
 GRID_WIDTH, GRID_HEIGHT = 1280, 960  # pixels aimed at
 MAX_CLASS_ROWS = 32
@@ -41,7 +41,7 @@ def choose_samples(dataset: Any, z_dim: int, seed: int, device: torch.device) ->
     else:
         row_names = None
         indices = np.resize(order, num_rows * num_columns).tolist()
-        labels = np.stack([dataset.get_label(index) for index in indices])
+        labels = dataset.labels(indices)
         latents = random.randn(num_rows * num_columns, z_dim)
     z, c = (torch.from_numpy(array.astype(np.float32)).to(device) for array in (latents, labels))
     return SampleGrid(z, c, num_columns, row_names, indices)
@@ -49,7 +49,7 @@ def choose_samples(dataset: Any, z_dim: int, seed: int, device: torch.device) ->
 
 def _class_rows(dataset: Any, order: np.ndarray, num_columns: int) -> tuple[int, list[str], list[int], np.ndarray]:
     """-> rows, their names, indices of real images, labels; the images of a small class repeat."""
-    classes = np.array([int(np.argmax(dataset.get_label(int(index)))) for index in order])
+    classes = dataset.classes()[order]
     shown = [index for index in range(dataset.label_dim) if (classes == index).any()][:MAX_CLASS_ROWS]
     indices = [int(i) for index in shown for i in np.resize(order[classes == index], num_columns)]
     labels = np.repeat(np.eye(dataset.label_dim)[shown], num_columns, axis=0)
@@ -66,5 +66,5 @@ def save_reals(grid: SampleGrid, dataset: Any, path: Path) -> None:
 def save_fakes(grid: SampleGrid, generator: torch.nn.Module, batch: int, path: Path) -> None:
     """Write the grid of generated images, made `batch` at a time with constant noise."""
     pairs = zip(grid.z.split(batch), grid.c.split(batch), strict=True)
-    images = [images_to_uint8(generator(z, c, noise_mode='const').cpu()) for z, c in pairs]
+    images = [to_pixels(generator(z, c, noise_mode='const').cpu()) for z, c in pairs]
     save_image(make_grid(np.concatenate(images), grid.num_columns, grid.row_names), path)

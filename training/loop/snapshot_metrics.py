@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import fnmatch
-import json
 import math
 import os
 import shutil
@@ -17,7 +16,8 @@ from metrics.features.detectors import get_detector
 from metrics.features.labelled_images import open_labelled
 from metrics.metric_main import compute_metrics, find_metric
 from metrics.metric_needs import check_metric
-from training.run.run_dir import SNAPSHOT_PATTERN
+from training.config import TrainingConfig
+from training.run.run_dir import SNAPSHOT_PATTERN, parse_json
 
 from .random_state import random_state, set_random_state
 
@@ -25,43 +25,45 @@ BEST = 'network-best.pkl'
 
 
 @dataclasses.dataclass(frozen=True)
-class SnapshotMetrics:
-    """names: metrics, the first of which says what is best. ticks: between two measurements. options: for compute_metrics()."""
+class Measurement:
+    """A line of metric-*.jsonl. value: the headline; timestamp: seconds since the epoch."""
 
-    names: list[str]
-    ticks: int | None
-    options: dict[str, Any]
-
-    def measure(self, G_ema: Any, snapshot: Path, training_set_kwargs: dict[str, Any], num_gpus: int, rank: int,
-                device: torch.device) -> None:
-        """Measure the averaged generator, which `snapshot` holds. All processes call it; training's random numbers are kept."""
-        before = random_state(device)
-        results = compute_metrics(self.names, G_ema, training_set_kwargs, num_gpus=num_gpus, rank=rank, device=device,
-                                  run_dir=snapshot.parent, snapshot_pkl=snapshot, **self.options)
-        set_random_state(before, device)
-        if rank == 0:
-            mark_best(snapshot.parent, results[0]['metric'], find_metric(self.names[0]).higher_is_better)
+    snapshot: str
+    value: float
+    timestamp: float
+    detector: Any
 
 
-def check_metrics(config: dict[str, Any]) -> None:
+def measure_snapshot(G_ema: Any, snapshot: Path, config: TrainingConfig, rank: int, device: torch.device) -> None:
+    """Measure the averaged generator, which `snapshot` holds. All processes call it; training's random numbers are kept."""
+    assert config.metrics is not None
+    before, names = random_state(device), config.metrics.names
+    results = compute_metrics(names, G_ema, vars(config.training_set_kwargs), num_gpus=config.num_gpus, rank=rank, device=device,
+                              run_dir=snapshot.parent, snapshot_pkl=snapshot, **vars(config.metrics.options))
+    set_random_state(before, device)
+    if rank == 0:
+        mark_best(snapshot.parent, results[0]['metric'], find_metric(names[0]).higher_is_better)
+
+
+def check_metrics(config: TrainingConfig) -> None:
     """ValueError or OSError if a training cannot have the metrics of its config. A detector is fetched now, not after hours."""
-    if config['metrics'] is None:
+    if config.metrics is None:
         return
-    detector = config['metrics']['options']['detector']
-    wanted = [find_metric(name) for name in config['metrics']['names']]
+    data, options = vars(config.training_set_kwargs), config.metrics.options
+    wanted = [find_metric(name) for name in config.metrics.names]
     for metric in wanted:
-        if 'classes' in metric.needs and not config['training_set_kwargs']['use_labels']:
+        if 'classes' in metric.needs and not config.training_set_kwargs.use_labels:
             raise ValueError(f'--metrics={metric.name} looks at classes, which this training leaves out: add --cond=1, or choose '
                              'another metric')
         if 'test_data' in metric.needs:
             raise ValueError(f'--metrics={metric.name} needs real images that are held out: measure snapshots with '
                              'calc_metrics.py --test-data')
-        check_metric(metric, config['training_set_kwargs'], detector=detector, num_gen=config['metrics']['options']['num_gen'])
+        check_metric(metric, data, detector=options.detector, num_gen=options.num_gen)
     if any('detector' in metric.needs for metric in wanted):
-        if detector == 'classifier':
-            open_labelled(config['training_set_kwargs']).close()
+        if options.detector == 'classifier':
+            open_labelled(data).close()
         else:
-            get_detector(detector, 'cpu')
+            get_detector(options.detector, 'cpu')
 
 
 def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
@@ -70,16 +72,16 @@ def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
     So it stays when the snapshot is pruned, or replaced by one of the same thousand images. Values by another detector than
     the last one, as calc_metrics.py may have added, do not compare with it.
     """
-    lines: list[dict[str, Any]] = []
+    lines: list[Measurement] = []
     for line in (run_dir / f'metric-{metric}.jsonl').read_text(encoding='ascii', errors='replace').splitlines():
-        with contextlib.suppress(ValueError):  # half a line, where a process died
-            lines.append(json.loads(line))
-    measured = [result for result in lines if fnmatch.fnmatchcase(str(result['snapshot_pkl']), SNAPSHOT_PATTERN)
-                and result.get('detector') == lines[-1].get('detector') and math.isfinite(_value(result))]
+        with contextlib.suppress(ValueError):  # half a line, where a process died, or a damaged one
+            lines.append(read_measurement(line))
+    measured = [line for line in lines if fnmatch.fnmatchcase(line.snapshot, SNAPSHOT_PATTERN)
+                and line.detector == lines[-1].detector and math.isfinite(line.value)]
     if measured:
-        best = (max if higher_is_better else min)(measured, key=_value)
-        snapshot = run_dir / best['snapshot_pkl']
-        if snapshot.is_file() and snapshot.stat().st_mtime <= best['timestamp']:  # else it is network-best.pkl already
+        best = (max if higher_is_better else min)(measured, key=lambda line: line.value)
+        snapshot = run_dir / best.snapshot
+        if snapshot.is_file() and snapshot.stat().st_mtime <= best.timestamp:  # else it is network-best.pkl already
             try:
                 with whole_file(run_dir / BEST) as part:
                     _link_or_copy(snapshot, part)
@@ -87,9 +89,14 @@ def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
                 print(f'Warning: {BEST} could not be made from {snapshot.name}: {error}')
 
 
-def _value(result: dict[str, Any]) -> float:
-    """The headline of a line of metric-*.jsonl."""
-    return next(iter(result['results'].values()))
+def read_measurement(line: str) -> Measurement:
+    """ValueError if the line does not hold one."""
+    result = parse_json(line)
+    try:
+        headline = next(iter(result['results'].values()))
+        return Measurement(str(result['snapshot_pkl']), float(headline), float(result['timestamp']), result.get('detector'))
+    except (ArithmeticError, AttributeError, LookupError, StopIteration, TypeError) as error:
+        raise ValueError('no line of a metric') from error
 
 
 def _link_or_copy(source: Path, target: Path) -> None:

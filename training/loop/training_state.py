@@ -7,14 +7,18 @@ random generators of every process: tensors and plain values, read with weights_
 
 import dataclasses
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dnnlib.archives import check_archive
 from dnnlib.files import whole_file
 from torch_utils import collectives, misc, training_stats
 from training.run.progress import Progress
+from training.run.run_dir import SNAPSHOT_PATTERN
+from training.snapshot.soundness import listed, nonfinite
 
 from .diversity import DiversityAlarm
 from .optimizer_phases import Phase
@@ -22,6 +26,7 @@ from .random_state import random_state, seed_random, set_random_state
 
 FORMAT = 1
 STATE_PATTERN = 'training-state-*.pt'
+ADVICE = 'restore it, or start a new run from the newest network-snapshot-*.pkl with --resume'
 
 
 @dataclasses.dataclass
@@ -53,7 +58,7 @@ class TrainingState:
             networks={name: _tensors(network) for name, network in self.networks.items()},
             optimizers={name: opt.state_dict() for name, opt in self._optimizers().items()},
             phases={phase.name: phase.state_dict() for phase in self.phases},
-            loss={name: value for name, value in vars(self.loss).items() if isinstance(value, torch.Tensor)},
+            loss=loss_tensors(self.loss),
             real_signs=self.real_signs.state_dict(),
             progress=self.progress.state_dict(),
             alarm=self.alarm.state_dict(),
@@ -68,11 +73,12 @@ class TrainingState:
         for name, network in self.networks.items():
             _fill(network, saved['networks'][name], name)
         for name, opt in self._optimizers().items():
-            opt.load_state_dict(saved['optimizers'][name])
+            settings = opt.state_dict()['param_groups']  # the configuration's, whatever the file says
+            opt.load_state_dict(dict(state=saved['optimizers'][name]['state'], param_groups=settings))
         for phase in self.phases:
             phase.load_state_dict(saved['phases'][phase.name])
-        for name, value in saved['loss'].items():
-            getattr(self.loss, name).copy_(value)
+        for name, value in loss_tensors(self.loss).items():
+            value.copy_(saved['loss'][name])
         if self.augment_pipe is not None:
             self.augment_pipe.p.fill_(saved['augment_p'])
         self.real_signs.load_state_dict(saved['real_signs'])
@@ -86,6 +92,11 @@ class TrainingState:
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {phase.name[0]: phase.opt for phase in self.phases}  # both phases of a network share one
+
+
+def loss_tensors(loss: Any) -> dict[str, torch.Tensor]:
+    """What a loss has measured, as the mean path length."""
+    return {name: value for name, value in vars(loss).items() if isinstance(value, torch.Tensor)}
 
 
 def save_state(run_dir: Path, state: dict[str, Any]) -> None:
@@ -110,19 +121,31 @@ def find_state(run_dir: Path) -> Path | None:
     return max(numbered)[1] if numbered else None
 
 
+def find_start(run_dir: Path) -> Path | None:
+    """The state that a run goes on from; None for a fresh start.
+
+    ValueError if the run has snapshots and no state: a fresh start would replace them.
+    """
+    path, snapshots = find_state(run_dir), sorted(run_dir.glob(SNAPSHOT_PATTERN))
+    if path is None and snapshots:
+        raise ValueError(f'{run_dir} has snapshots and no {STATE_PATTERN} to go on from: restore that file, or start a new run, '
+                         f'in a directory of its own, with --resume={shlex.quote(str(snapshots[-1]))}')
+    return path
+
+
 def read_state(path: Path) -> dict[str, Any]:
     """The content of a state file, on the CPU. ValueError if it is damaged or of another program version."""
-    advice = 'remove it to start the run anew, or start another run from its newest network-snapshot-*.pkl with --resume'
     try:
+        check_archive(path)
         state = torch.load(path, map_location='cpu', weights_only=True)
     except OSError:
         raise
     except Exception as error:  # torch raises many kinds for a damaged file
         reason = ' '.join(str(error).split())[:100] or type(error).__name__
-        raise ValueError(f'{path} is not a readable training state ({reason}); {advice}') from error
+        raise ValueError(f'{path} is not a readable training state ({reason}); {ADVICE}') from error
     found = state.get('format') if isinstance(state, dict) else None
     if found != FORMAT:
-        raise ValueError(f'{path} has format {found}, this program reads {FORMAT}; {advice}')
+        raise ValueError(f'{path} has format {found}, this program reads {FORMAT}; {ADVICE}')
     return state
 
 
@@ -136,5 +159,8 @@ def _fill(network: torch.nn.Module, saved: dict[str, torch.Tensor], name: str) -
     if {key: tensor.shape for key, tensor in ours.items()} != {key: tensor.shape for key, tensor in saved.items()}:
         raise ValueError(f'the training state is of another {name} than training_options.json describes: restore that file, or '
                          'start another run from the newest network-snapshot-*.pkl with --resume')
+    if bad := nonfinite(saved):
+        raise ValueError(f'the training state holds NaN or infinity in {name}.{listed(bad)}: start another run from an earlier '
+                         'network-snapshot-*.pkl with --resume')
     for key, tensor in ours.items():
         tensor.copy_(saved[key])

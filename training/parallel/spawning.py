@@ -2,6 +2,9 @@
 
 This process is the launcher: its children find their place in environment variables, as from torchrun, and meet in a
 store that it keeps. Ctrl-C in a terminal reaches it alone, so that each child gets one signal from it and not two.
+
+torch's elastic_launch() does not tell processes that saved after a signal from ones that were killed, names the process that
+missed another as the cause, and if it is killed its children do not end.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from .environment import Member, to_environment
 HOST = '127.0.0.1'
 PATIENCE_SEC = 10  # for the others to end after a failure
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+END_SIGNAL = getattr(signal, 'SIGUSR1', signal.SIGTERM)  # to the others after a failure; nobody asked them to stop
 INTERRUPTED = 128 + signal.SIGINT  # exit code of a process that Ctrl-C ended
 ENDED_BY_STOP_SIGNAL = {INTERRUPTED, -signal.SIGINT, -signal.SIGTERM}
 
@@ -117,6 +121,7 @@ def _run_process(function: Callable[..., None], args: tuple[Any, ...], member: M
         os.setpgrp()  # away from the terminal's Ctrl-C
     threading.Thread(target=_stop_with_parent, daemon=True).start()
     try:
+        signal.signal(END_SIGNAL, _end_with_another)
         _release_signals()
         function(member.rank, *args)
     except Exception as error:
@@ -126,11 +131,17 @@ def _run_process(function: Callable[..., None], args: tuple[Any, ...], member: M
         sys.exit(INTERRUPTED)
 
 
+def _end_with_another(number: int, frame: FrameType | None) -> None:
+    raise watch.AnotherEndedError
+
+
 def _stop_with_parent() -> None:
     """If the parent dies, end like from its signal: nobody else would pass one on."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
+    with contextlib.suppress(OSError):
+        os.write(2, b'\nThe process that started this one has ended\n')
     os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -143,10 +154,10 @@ def _wait(processes: list[SpawnProcess]) -> None:
 
 
 def _interrupt(processes: list[SpawnProcess]) -> None:
-    """Ask those that still run to end, as Ctrl-C does, so that they close their files."""
+    """Ask those that still run to end, so that they close their files."""
     for process in processes:
         if process.exitcode is None and process.pid is not None:
-            os.kill(process.pid, signal.SIGINT)
+            os.kill(process.pid, END_SIGNAL)
     end = time.monotonic() + PATIENCE_SEC
     for process in processes:
         process.join(max(end - time.monotonic(), 0))

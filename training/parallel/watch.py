@@ -33,6 +33,10 @@ STORE_GONE = 'process 0 is gone, and the store of all processes with it'
 ANSWER_TIME = datetime.timedelta(seconds=20)
 
 
+class AnotherEndedError(KeyboardInterrupt):
+    """Raised in a process that is told to end, because another one has failed or was killed."""
+
+
 def connect(address: str, port: int) -> torch.distributed.Store:
     """A connection of its own to the store of the processes: one that waits for a value blocks all who share it."""
     store = torch.distributed.TCPStore(address, port, is_master=False, timeout=ANSWER_TIME, wait_for_workers=False)
@@ -55,7 +59,7 @@ def read_report(store: torch.distributed.Store) -> dict[str, Any] | None:
 
 def is_of_communication(error: BaseException) -> bool:
     """Whether it came up in an exchange with other processes, and so may be the effect of another's end."""
-    if isinstance(error, torch.distributed.DistError):
+    if isinstance(error, (torch.distributed.DistError, AnotherEndedError)):
         return True
     modules = [frame.f_globals.get('__name__', '') for frame, _line in traceback.walk_tb(error.__traceback__)]
     return any(f'{name}.'.startswith('torch.distributed.') for name in modules)

@@ -8,16 +8,16 @@ import os
 
 import click
 
-from commands.cli import InputError, command_errors, verbose_option
+from commands.cli import InputError, UserPath, command_errors, verbose_option
 
 from .page import write_comparison, write_report
 from .viewer import REPORT
 
 
 @click.command(context_settings=dict(help_option_names=['-h', '--help']))
-@click.argument('runs', metavar='RUNDIR...', nargs=-1)
-@click.option('--out', metavar='FILE', help='Page to write.  [default: report.html, in the run directory for one run, in the '
-                                            'current directory for several]')
+@click.argument('runs', metavar='RUNDIR...', nargs=-1, type=UserPath())
+@click.option('--out', metavar='FILE', type=UserPath(), help='Page to write.  [default: report.html, in the run directory for '
+                                            'one run, in the current directory for several]')
 @verbose_option
 def main(runs: tuple[str, ...], out: str | None, verbose: bool) -> None:
     """Write the report of a training run again, or one page that compares several.

@@ -1,7 +1,7 @@
 """Line charts as SVG inside HTML, without a library.
 
-A chart is drawn in units of its view box and scaled by the page. Colours and dashes come from the page's style by the
-classes line0, line1 ...; the values stand beside the drawing as JSON, for the read-out under the pointer.
+A chart is drawn in units of its view box and scaled by the page. Colours and dashes come from the page's style; the
+values stand beside the drawing as JSON, for the read-out under the pointer.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ LEFT, TOP, BOTTOM = 52, 10, 34  # margins: numbers of the axis, air, numbers and
 RIGHT = 80  # margin for the names of the lines
 BARE_RIGHT = 12  # where there are none
 MAX_POINTS = 1000
-NUM_STYLES = 24  # 6 colours times 4 dashes, see report_style
+NUM_COLOURS, NUM_DASHES = 6, 4  # of the style; lines of the same colour differ in dashes
 LOG_RATIO = 200  # positive values of which the highest is this many times the median are drawn on a log scale
 MIN_LOG_RATIO = 20  # a log scale that is asked for needs a highest value of this many times the lowest
 MIN_LABEL_GAP = 12
@@ -63,7 +63,7 @@ def line_chart(title: str, lines: Sequence[Line], unit: str = '', note: str = ''
     drawing = '\n'.join([
         f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" tabindex="0" aria-label="{escape(title)}">',
         *_grid(x_axis, y_axis),
-        *(f'<path class="line line{i % NUM_STYLES}" d="{path_of(line, x_axis, y_axis)}"/>' for i, line in enumerate(lines)),
+        *(f'<path class="{_style(i)}" d="{path_of(line, x_axis, y_axis)}"/>' for i, line in enumerate(lines)),
         *(_end_labels(lines, x_axis, y_axis) if len(lines) > 1 else []),
         f'<line class="cursor" y1="{TOP}" y2="{HEIGHT - BOTTOM}" hidden=""/>',
         '</svg>',
@@ -183,8 +183,14 @@ def _end_labels(lines: Sequence[Line], x_axis: Axis, y_axis: Axis) -> list[str]:
     for rank, (y, _) in enumerate(ends):
         lowest_left = HEIGHT - BOTTOM - (len(ends) - 1 - rank) * MIN_LABEL_GAP  # room for those below
         heights.append(min(max(y, heights[-1] + MIN_LABEL_GAP if heights else TOP), lowest_left))
-    return [f'<text class="name{i % NUM_STYLES}" x="{x_axis.end + 5:g}" y="{y + 4:.1f}">{escape(_clip(lines[i].name))}</text>'
+    x = x_axis.end + 5
+    return [f'<text class="name colour{i % NUM_COLOURS}" x="{x:g}" y="{y + 4:.1f}">{escape(_clip(lines[i].name))}</text>'
             for y, (_, i) in zip(heights, ends, strict=True)]
+
+
+def _style(index: int) -> str:
+    """Classes of the line with this number."""
+    return f'line colour{index % NUM_COLOURS} dash{index // NUM_COLOURS % NUM_DASHES}'
 
 
 def _clip(name: str) -> str:
@@ -193,7 +199,7 @@ def _clip(name: str) -> str:
 
 def _legend(lines: Sequence[Line]) -> str:
     """Names with their last values, which the page's script replaces by those under the pointer."""
-    rows = [f'<li><svg class="swatch" viewBox="0 0 26 8" aria-hidden="true"><path class="line line{i % NUM_STYLES}" d="M2 4H24"/>'
+    rows = [f'<li><svg class="swatch" viewBox="0 0 26 8" aria-hidden="true"><path class="{_style(i)}" d="M2 4H24"/>'
             f'</svg><span>{escape(line.name)}</span> <b>{number(line.points[-1][1])}</b></li>' for i, line in enumerate(lines)]
     return f'<ul class="legend">{"".join(rows)}<li class="at"></li></ul>'
 

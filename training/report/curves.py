@@ -5,7 +5,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping
 
-from training.run.run_record import Run, Series, last
+from training.run.run_history import RunHistory, Series, last
 
 from .charts import Line, line_chart
 
@@ -47,7 +47,7 @@ DIVERSITY_NOTE = 'Spread of the generated images of a class, relative to its rea
 NONFINITE_NOTE = 'Gradient elements per step that were not finite and were replaced.'
 
 
-def run_charts(run: Run) -> list[str]:
+def run_charts(run: RunHistory) -> list[str]:
     """Charts of one run; those without data are left out."""
     charts = [line_chart(curve.title, _parts(run, curve), curve.unit, curve.note) for curve in CURVES]
     nonfinite = [Line(name.removeprefix(NONFINITE), series) for name, series in run.series.items()
@@ -57,14 +57,14 @@ def run_charts(run: Run) -> list[str]:
         line_chart('Non-finite gradients', nonfinite, 'elements', NONFINITE_NOTE)]))
 
 
-def other_charts(run: Run) -> list[str]:
+def other_charts(run: RunHistory) -> list[str]:
     """Charts of the statistics that run_charts() does not show, the first MAX_OTHERS of them."""
     shown = {stat for curve in CURVES for stat in curve.parts.values()} | UNSEEN
     names = [name for name in run.series if name not in shown and not name.startswith((DIVERSITY, NONFINITE))]
     return list(filter(None, (line_chart(name, [Line(name, run.series[name])]) for name in names[:MAX_OTHERS])))
 
 
-def comparing_charts(runs: Mapping[str, Run]) -> list[str]:
+def comparing_charts(runs: Mapping[str, RunHistory]) -> list[str]:
     """Charts of several runs, {label: run}, with a line per run."""
     charts = []
     for curve in CURVES:
@@ -79,14 +79,14 @@ def comparing_charts(runs: Mapping[str, Run]) -> list[str]:
     return list(filter(None, charts))
 
 
-def selfinit_charts(runs: Mapping[str, Run]) -> list[str]:
+def selfinit_charts(runs: Mapping[str, RunHistory]) -> list[str]:
     """Error of the self-initialisation, a line per run; no chart if nothing was trained for it."""
     lines = [Line(label if len(runs) > 1 else 'error', run.selfinit) for label, run in runs.items() if len(run.selfinit) > 1]
     note = 'Distance to the source network over generated images; 0: every class equals the source.'
     return list(filter(None, [line_chart('Error', lines, 'relative, of features', note, log=True)]))
 
 
-def metric_charts(runs: Mapping[str, Run]) -> list[str]:
+def metric_charts(runs: Mapping[str, RunHistory]) -> list[str]:
     """A chart per metric over the snapshots: of one run with its classes, if it has them, of several the headline alone."""
     charts = []
     for name in dict.fromkeys(name for run in runs.values() for line in run.metrics for name in line.results if '/' not in name):
@@ -100,19 +100,19 @@ def metric_charts(runs: Mapping[str, Run]) -> list[str]:
     return list(filter(None, charts))
 
 
-def metric_series(run: Run, name: str) -> Series:
+def metric_series(run: RunHistory, name: str) -> Series:
     """A result over the snapshots whose names say their thousands of images; measured again, the newer counts."""
     found = {line.kimg: line.results[name] for line in run.metrics if line.kimg is not None and name in line.results}
     return sorted(found.items())
 
 
-def class_series(run: Run) -> dict[str, Series]:
+def class_series(run: RunHistory) -> dict[str, Series]:
     """Diversity of each class by its name."""
     found = _with_prefix(run, DIVERSITY)
     return {_class_label(name): series for name, series in found.items() if DIVERSITY + name not in OF_CLASSES}
 
 
-def diversity_lines(run: Run) -> list[Line]:
+def diversity_lines(run: RunHistory) -> list[Line]:
     """A line per class; of many classes the lowest and the median at every time, and the classes that are lowest now."""
     classes = class_series(run)
     if len(classes) <= MAX_CLASS_LINES:
@@ -138,16 +138,16 @@ def _class_label(name: str) -> str:
     return f'class {name}' if name.isdecimal() else name
 
 
-def _with_prefix(run: Run, prefix: str) -> dict[str, Series]:
+def _with_prefix(run: RunHistory, prefix: str) -> dict[str, Series]:
     return {name.removeprefix(prefix): series for name, series in run.series.items() if name.startswith(prefix)}
 
 
-def _parts(run: Run, curve: Curve) -> list[Line]:
+def _parts(run: RunHistory, curve: Curve) -> list[Line]:
     lines = [Line(label, run.series[stat]) for label, stat in curve.parts.items() if stat in run.series]
     return [line for line in lines if not _stays(line.points, curve.idle)]
 
 
-def _of_runs(runs: Mapping[str, Run], stat: str, idle: float | None) -> list[Line]:
+def _of_runs(runs: Mapping[str, RunHistory], stat: str, idle: float | None) -> list[Line]:
     lines = [Line(label, run.series.get(stat, [])) for label, run in runs.items()]
     return [] if all(_stays(line.points, idle) for line in lines) else lines
 

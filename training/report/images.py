@@ -5,23 +5,34 @@ coded once. Which frames are shown is chosen so that later choices are subsets o
 """
 
 import base64
+import dataclasses
+import html
 import io
 import re
 import warnings
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import TypeVar
 
 from PIL import Image, features
 
-from training.data.image_files import DECODING_ERRORS
+from training.data.picture_formats import usable_formats
 
 MAX_FRAMES = 24
 MAX_WIDTH, MAX_HEIGHT = 1280, 4096  # pixels; taller grids have many rows of classes
 Item = TypeVar('Item')
-Pictures = dict[str, str]  # key of a picture file -> data URI
+Coded = dict[str, str]  # key of a picture file -> data URI
 IN_PAGE = re.compile(r'data-file="([^"<>]+)" src="(data:image/(?:webp|jpeg);base64,[A-Za-z0-9+/=]+)"')
+
+
+@dataclasses.dataclass(frozen=True)
+class Picture:
+    """What the page needs for an <img>. source: data URI; kimg: thousands of images at which it was made."""
+
+    alt: str
+    key: str
+    source: str
+    kimg: float
 
 
 def choose_frames(frames: Sequence[Item], most: int = MAX_FRAMES) -> list[Item]:
@@ -40,32 +51,31 @@ def file_key(path: Path) -> str:
     return f'{path.name}:{status.st_size}:{status.st_mtime_ns}'
 
 
-def pictures_in(page: Path) -> Pictures:
+def coded_in(page: Path) -> Coded:
     """The pictures that a written page holds; none if it is missing or unreadable."""
     try:
-        return dict(IN_PAGE.findall(page.read_text(encoding='utf-8', errors='replace')))
+        found = IN_PAGE.findall(page.read_text(encoding='utf-8', errors='replace'))
+        return {html.unescape(key): source for key, source in found}
     except OSError:
         return {}
 
 
-def image_tag(path: Path, alt: str, known: Pictures, more: str = '') -> str:
-    """An <img> that holds the picture. ValueError, one line, if the file is no picture or damaged.
-
-    known: pictures coded before. more: attributes, already escaped.
-    """
+def read_picture(path: Path, alt: str, kimg: float, coded: Coded) -> Picture:
+    """The picture in a file, from those coded before if it is there. ValueError, one line, if it is no picture or damaged."""
     try:
-        key = escape(file_key(path))
-        source = known.get(key) or encode(path)
-    except DECODING_ERRORS as error:
+        key = file_key(path)
+        return Picture(alt, key, coded.get(key) or encode(path), kimg)
+    except Exception as error:  # damaged files let Pillow raise almost anything
         raise ValueError(f'{path.name} could not be read: {" ".join(str(error).split())}') from error
-    return f'<img alt="{escape(alt)}" data-file="{key}" src="{source}"{more}>'
 
 
 def encode(path: Path) -> str:
     """A picture file as data URI, no larger than MAX_WIDTH x MAX_HEIGHT, as WebP where Pillow has it, else JPEG."""
+    if not path.is_file():
+        raise ValueError('not a regular file')
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # a grid of large images is large
-        with Image.open(path) as file:
+        with Image.open(path, formats=usable_formats()) as file:
             picture = file.convert('RGB')
     picture.thumbnail((MAX_WIDTH, MAX_HEIGHT), Image.Resampling.BOX, reducing_gap=None)
     buffer = io.BytesIO()

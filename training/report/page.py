@@ -4,14 +4,18 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import jinja2
 
 from dnnlib.files import whole_file
-from training.run.run_record import Run, read_run
+from training.run.run_history import RunHistory, read_history
 
 from .curves import comparing_charts, metric_charts, other_charts, run_charts, selfinit_charts
-from .html import charts, folded, page, section
-from .sections import differing_options, heading, metric_tables, notes, options_section, overview
-from .viewer import REPORT, viewer
+from .tables import differing_options, metric_tables, notes, option_tables, overview, progress, state
+from .viewer import REPORT, view
+
+TEMPLATES = Path(__file__).parent / 'templates'
 
 
 def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
@@ -20,7 +24,7 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
     OSError or ValueError, one line, if run_dir is no run directory or nothing can be written.
     """
     run_dir = Path(run_dir)
-    return _save(run_page(read_run(run_dir)), run_dir / REPORT if out is None else Path(out))
+    return _save(run_page(read_history(run_dir)), run_dir / REPORT if out is None else Path(out))
 
 
 def refresh_report(run_dir: Path, say: Callable[[str], None]) -> None:
@@ -34,30 +38,23 @@ def refresh_report(run_dir: Path, say: Callable[[str], None]) -> None:
 def write_comparison(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
     """Write one page about two or more runs to `out`. Errors as write_report()."""
     paths = [Path(run_dir) for run_dir in run_dirs]
-    return _save(comparing_page(dict(zip(run_labels(paths), map(read_run, paths), strict=True))), Path(out))
+    return _save(comparing_page(dict(zip(run_labels(paths), map(read_history, paths), strict=True))), Path(out))
 
 
-def run_page(run: Run) -> str:
+def run_page(run: RunHistory) -> str:
     """The page of one run as HTML."""
     name = run.path.resolve().name
-    runs = {name: run}
-    pictures, others = viewer(runs), other_charts(run)  # pictures first: what cannot be read is added to the notes
-    return page(f'{name}: training report', [
-        heading(run, name), notes(runs), section('Pictures', pictures), section('Curves', charts(run_charts(run))),
-        section('Metrics', charts(metric_charts(runs)), metric_tables(runs)),
-        section('Self-initialisation', charts(selfinit_charts(runs))), options_section(run),
-        section('Further statistics', folded(f'Charts: {len(others)}', charts(others))), _written()])
+    command = run.record.get('command')
+    return _render('run.html', {name: run}, title=f'{name}: training report', heading=name, curves=run_charts(run),
+                   command=command if isinstance(command, str) else '', tiles={'State': state(run), **progress(run)},
+                   has_statistics=bool(run.series), options=option_tables(run), further=other_charts(run))
 
 
-def comparing_page(runs: Mapping[str, Run]) -> str:
+def comparing_page(runs: Mapping[str, RunHistory]) -> str:
     """The page that compares runs, {label: run}, as HTML."""
-    pictures = viewer(runs)
-    return page(f'{len(runs)} training runs', [
-        f'<h1>{len(runs)} training runs</h1>', overview(runs), notes(runs),
-        section('Options that differ', differing_options(runs)), section('Pictures', pictures),
-        section('Curves', charts(comparing_charts(runs))),
-        section('Metrics', charts(metric_charts(runs)), metric_tables(runs)),
-        section('Self-initialisation', charts(selfinit_charts(runs))), _written()])
+    title = f'{len(runs)} training runs'
+    return _render('comparison.html', runs, title=title, heading=title, curves=comparing_charts(runs), overview=overview(runs),
+                   differing=differing_options(runs))
 
 
 def run_labels(paths: Sequence[Path]) -> list[str]:
@@ -77,8 +74,14 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
     return [str(path) for path in resolved]
 
 
-def _written() -> str:
-    return f'<p class="soft">Written {time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())}.</p>'
+def _render(template: str, runs: Mapping[str, RunHistory], **parts: Any) -> str:
+    """A template of this folder, with what both pages hold. Jinja escapes every text, charts their own."""
+    loader = jinja2.FileSystemLoader(TEMPLATES)
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
+    pictures = view(runs)  # first: what cannot be read is added to the notes
+    return environment.get_template(template).render(
+        pictures=pictures, notes=notes(runs), metric_curves=metric_charts(runs), metric_tables=metric_tables(runs),
+        selfinit_curves=selfinit_charts(runs), written=time.strftime('%Y-%m-%d %H:%M:%S UTC', time.gmtime()), **parts)
 
 
 def _save(html: str, path: Path) -> Path:

@@ -1,69 +1,62 @@
 """Grids of generated images over time under one slider, for one run or several side by side."""
 
-import json
+import dataclasses
 from collections.abc import Mapping
-from html import escape
 from pathlib import Path
 
-from training.run.run_record import Run
+from training.run.run_history import RunHistory
 
 from .charts import number
-from .images import MAX_FRAMES, Pictures, choose_frames, image_tag, pictures_in
+from .images import MAX_FRAMES, Coded, Picture, choose_frames, coded_in, read_picture
 
 REPORT = 'report.html'
 ALL_FRAMES, MIN_FRAMES = 96, 6  # where several runs share the page: of all, and of each run at least
 
 
-def viewer(runs: Mapping[str, Run]) -> str:
-    """The pictures of all runs, {label: run}, beside the first run's real ones; '' without any.
+@dataclasses.dataclass(frozen=True)
+class Frames:
+    """The pictures of a run that are shown, of num_chosen that were wanted and num_all that are there."""
 
-    What could not be read is added to the runs' problems.
-    """
+    caption: str
+    pictures: list[Picture]
+    num_chosen: int
+    num_all: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Viewer:
+    """A figure for each run that has pictures, beside the first run's real images."""
+
+    figures: list[Frames]
+    reals: Picture | None
+
+    @property
+    def kimgs(self) -> list[float]:
+        """Thousands of images at which a run has a picture: the places of the slider."""
+        return sorted({picture.kimg for figure in self.figures for picture in figure.pictures})
+
+
+def view(runs: Mapping[str, RunHistory]) -> Viewer:
+    """The pictures of all runs, {label: run}. What could not be read is added to the runs' problems."""
     most = min(max(ALL_FRAMES // len(runs), MIN_FRAMES), MAX_FRAMES)
-    known = {label: pictures_in(run.path / REPORT) for label, run in runs.items()}
-    figures: list[str] = []
-    places: set[float] = set()
-    for label, run in runs.items():
-        figure, kimgs = _frames(run, 'Generated images' if len(runs) == 1 else label, most, known[label])
-        figures.append(figure)
-        places.update(kimgs)
+    coded = {label: coded_in(run.path / REPORT) for label, run in runs.items()}
+    figures = [_frames(run, 'Generated images' if len(runs) == 1 else label, most, coded[label]) for label, run in runs.items()]
     label, first = next(iter(runs.items()))
-    if first.reals is not None and (tag := _tag(first, first.reals, 'Real images', known[label])):
-        figures.append(f'<figure><figcaption>Real images</figcaption>{tag}</figure>')
-    if not any(figures):
-        return ''
-    return '\n'.join(['<div class="viewer">', '<div class="control">', _slider(sorted(places)),
-                      '<label><input type="checkbox" class="larger"> larger pictures</label>', '</div>',
-                      '<div class="grids">', *filter(None, figures), '</div>', '</div>'])
+    reals = _picture(first, first.reals, 'Real images', 0, coded[label]) if first.reals else None
+    return Viewer([figure for figure in figures if figure.pictures], reals)
 
 
-def _slider(kimgs: list[float]) -> str:
-    """Moves over the places in thousands of images at which a run has a picture."""
-    if len(kimgs) < 2:
-        return ''
-    return (f'<input type="range" min="0" max="{len(kimgs) - 1}" value="{len(kimgs) - 1}" autocomplete="off" '
-            f'data-kimg="{escape(json.dumps(kimgs))}" aria-label="Training progress"><output></output>')
-
-
-def _frames(run: Run, caption: str, most: int, known: Pictures) -> tuple[str, list[float]]:
-    """The figure of a run's frames, of which the last shows without the script, and their thousands of images."""
+def _frames(run: RunHistory, caption: str, most: int, coded: Coded) -> Frames:
     chosen = choose_frames(run.frames, most)
     alts = ['start' if path.stem == 'fakes_init' else f'{number(kimg)} thousand images' for kimg, path in chosen]
-    tags = [(kimg, tag) for (kimg, path), alt in zip(chosen, alts, strict=True)
-            if (tag := _tag(run, path, alt, known, f' data-kimg="{kimg:.12g}"'))]
-    if not tags:
-        return '', []
-    images = [tag.replace('<img ', '<img hidden ', 1) for _, tag in tags[:-1]] + [tags[-1][1]]
-    left_out = len(run.frames) - len(chosen)
-    note = f'<p class="note">{len(chosen)} of {len(run.frames)} pictures are on this page; all are in the run directory.</p>'
-    return '\n'.join([f'<figure class="frames"><figcaption>{escape(caption)} <small class="of"></small></figcaption>', *images,
-                      note if left_out else '', '</figure>']), [kimg for kimg, _ in tags]
+    pictures = [_picture(run, path, alt, kimg, coded) for (kimg, path), alt in zip(chosen, alts, strict=True)]
+    return Frames(caption, [picture for picture in pictures if picture], len(chosen), len(run.frames))
 
 
-def _tag(run: Run, path: Path, alt: str, known: Pictures, more: str = '') -> str:
-    """The picture; '' if it could not be read, which the run then says."""
+def _picture(run: RunHistory, path: Path, alt: str, kimg: float, coded: Coded) -> Picture | None:
+    """None if it could not be read, which the run then says."""
     try:
-        return image_tag(path, alt, known, more)
+        return read_picture(path, alt, kimg, coded)
     except ValueError as error:
         run.problems.append(str(error))
-        return ''
+        return None

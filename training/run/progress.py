@@ -17,6 +17,7 @@ from dnnlib.files import PatientFile, whole_file
 from torch_utils import training_stats
 
 from .board import Board
+from .run_dir import parse_json
 from .terminal_bar import open_bar
 
 COLUMNS = {'G': 'Loss/G/loss', 'D': 'Loss/D/loss', 'r1': 'Loss/r1_penalty', 'sign': 'Loss/signs/real',
@@ -183,8 +184,8 @@ def drop_later_stats(path: Path, images_done: int) -> None:
 def _kimg(line: bytes) -> float:
     """Thousands of images at the end of a tick; infinity if that cannot be read."""
     try:
-        return float(json.loads(line)['Progress/kimg']['mean'])
-    except (ValueError, KeyError, TypeError):
+        return float(parse_json(line)['Progress/kimg']['mean'])
+    except (ArithmeticError, LookupError, TypeError, ValueError):
         return math.inf
 
 

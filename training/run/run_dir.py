@@ -14,6 +14,9 @@ OPTIONS = 'training_options.json'
 LATEST = 'latest'
 DEFAULT_RUNS_DIR = 'training-runs'
 SNAPSHOT_PATTERN = 'network-snapshot-*.pkl'
+ADVICE = 'restore it, or start a new run'
+MAX_JSON_BYTES = 2**26
+MAX_JSON_DEPTH = 50
 NAME_BYTES = 150  # file systems take 255
 
 
@@ -27,10 +30,9 @@ class Run:
     data: dict[str, Any]
 
     @property
-    def config(self) -> dict[str, Any] | None:
-        """What training_loop() was called with; None if the run ended before."""
-        path = self.path / OPTIONS
-        return read_json(path) if path.is_file() else None
+    def has_begun(self) -> bool:
+        """Whether training began, so that its configuration is there."""
+        return (self.path / OPTIONS).is_file()
 
 
 def make_run_dir(outdir: str | Path, description: str) -> Path:
@@ -54,14 +56,34 @@ def save_json(path: Path, value: Any) -> None:
         part.write_text(json.dumps(value, indent=2) + '\n', encoding='ascii')
 
 
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text. ValueError if it is none, or nested so deeply that a walk through it might fail."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError('nested too deeply') from error
+    _check_depth(value, MAX_JSON_DEPTH)
+    return value
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if isinstance(value, (list, dict)):
+        if left == 0:
+            raise ValueError('nested too deeply')
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, left - 1)
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """An object from a JSON file. ValueError, one line, if it is none."""
+    if path.stat().st_size > MAX_JSON_BYTES:
+        raise ValueError(f'{path} has {path.stat().st_size} bytes, expected {MAX_JSON_BYTES} at most; {ADVICE}')
     try:
-        value = json.loads(path.read_text(encoding='utf-8'))
+        value = parse_json(path.read_text(encoding='utf-8'))
     except ValueError as error:
-        raise ValueError(f'{path} is not readable as JSON ({error}); restore it, or start a new run') from error
+        raise ValueError(f'{path} is not readable as JSON ({error}); {ADVICE}') from error
     if not isinstance(value, dict):
-        raise ValueError(f'{path} holds a {type(value).__name__}, expected an object; restore it, or start a new run')
+        raise ValueError(f'{path} holds a {type(value).__name__}, expected an object; {ADVICE}')
     return value
 
 
@@ -74,7 +96,7 @@ def read_run(path: Path) -> Run:
     """The run of a directory. ValueError, one line, if its record is damaged."""
     record = read_json(path / RECORD)
     if not all(isinstance(record.get(key), kind) for key, kind in dict(command=str, options=dict, data=dict).items()):
-        raise ValueError(f'{path / RECORD} lacks the command, options or data of the run; restore it, or start a new run')
+        raise ValueError(f'{path / RECORD} lacks the command, options or data of the run; {ADVICE}')
     return Run(path, record['command'], record['options'], record['data'])
 
 
@@ -101,7 +123,7 @@ def find_run(resume: str | None, outdir: str, command: str) -> Run | None:
 def _latest(outdir: str, command: str) -> Run:
     """The run of this command under outdir, at any depth, in which something was written last."""
     runs = []
-    for path in Path(outdir).rglob(RECORD):
+    for path in filter(Path.is_file, Path(outdir).rglob(RECORD)):
         with contextlib.suppress(ValueError, OSError):  # a damaged one is no reason not to find the others
             runs.append(read_run(path.parent))
     own = [run for run in runs if run.command == command]

@@ -18,6 +18,7 @@ from torch_utils.pickles.saved_module import SavedModule
 
 from .file_kinds import TENSORFLOW, check_kind_of_file, foreign_kind, tensorflow_era
 from .known_classes import KNOWN_CLASSES, PERSISTENT, handler_of
+from .soundness import listed, nonfinite
 
 MAX_SHOWN = 100     # characters of a text, items of a list
 ROW = '{:<12} {}'
@@ -99,7 +100,8 @@ def describe_network(saved: SavedModule) -> Facts:
             counts[kind] += sum(tensor.numel() for tensor in tensors)
             types |= {str(tensor.dtype).removeprefix('torch.') for tensor in tensors}
     return dict({'class': saved.class_name}, known=saved.class_name in KNOWN_CLASSES, **counts, types=sorted(types),
-                parts=len(saved.modules()), arguments=plain(saved.state.get('_init_kwargs', {})),
+                nonfinite=nonfinite(saved.tensors()), parts=len(saved.modules()),
+                arguments=plain(saved.state.get('_init_kwargs', {})),
                 positional=plain(saved.state.get('_init_args', ())))
 
 
@@ -173,7 +175,8 @@ def _network_rows(name: str, field: Facts) -> list[tuple[str, str]]:
         if isinstance(field['arguments'], dict) else ['?']
     return [(name, f'{field["class"]}: {field["parameters"]:,} parameters, {field["buffers"]:,} numbers in buffers, '
                    f'{", ".join(field["types"]) or "no tensors"}'),
-            ('', f'({", ".join(given)})')]
+            ('', f'({", ".join(given)})'),
+            *([('', f'NaN or infinity in {listed(field["nonfinite"])}: not to be used')] if field['nonfinite'] else [])]
 
 
 def _json(value: Any) -> str:

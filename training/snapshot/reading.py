@@ -14,15 +14,14 @@ from typing import Any, BinaryIO
 import torch
 
 import dnnlib
-from dnnlib.errors import printable
+from dnnlib.errors import one_line
 from torch_utils import misc
 from torch_utils.pickles import pickle_reader, safe_pickle, saved_module, weights_file
 
-from . import dialects
+from . import dialects, soundness
 from .file_kinds import TENSORFLOW, check_kind_of_file, tensorflow_era
 from .known_classes import KNOWN_CLASSES, MAX_NETWORKS, handler_of
 
-_MAX_MESSAGE = 10_000   # characters; the names of all tensors of a network fit
 _TRUST = 'if you trust the author of the file, generate.py --trust-pickle and load_network_pkl(f, trust=True) run the code in it'
 
 
@@ -53,9 +52,10 @@ def load_network_pkl(f: BinaryIO | str | os.PathLike[str], force_fp16: bool = Fa
             elif isinstance(value, torch.nn.Module):
                 data[key] = _with_fp16(value) if force_fp16 and key in ('G', 'D', 'G_ema') else value
             if isinstance(data[key], torch.nn.Module):
+                soundness.check_finite(key, data[key])
                 data[key].cpu().eval().requires_grad_(False)
     except ValueError as err:
-        raise ValueError(f'{name if isinstance(name, str) else "network pickle"}: {_one_line(err)}') from err
+        raise ValueError(f'{name if isinstance(name, str) else "network pickle"}: {one_line(err)}') from err
     return {**dict.fromkeys(('G', 'D', 'G_ema', 'augment_pipe', 'training_set_kwargs')), **data}
 
 
@@ -106,12 +106,6 @@ def _check_fields(data: Any) -> None:
             raise ValueError(f'{key} is of type {type(value).__name__}, not a network; found the keys {sorted(data)}')
 
 
-def _one_line(err: ValueError) -> str:
-    """The message without control characters, which names taken from the file may hold, and of bounded length."""
-    text = printable(str(err))
-    return text if len(text) <= _MAX_MESSAGE else f'{text[:_MAX_MESSAGE]} ... ({len(text)} characters)'
-
-
 def _first_line(err: Exception) -> str:
     return (str(err).splitlines() or ['no message'])[0]
 
@@ -129,7 +123,9 @@ def _rebuild(field: str, saved: saved_module.SavedModule, force_fp16: bool) -> t
     try:
         dialects.check_kind(saved)
         kwargs = dialects.our_arguments(saved, args, kwargs, force_fp16 and field in ('G', 'D', 'G_ema'))
-        return saved_module.build(saved, construct, *args, **kwargs)
+        network = saved_module.build(saved, construct, *args, **kwargs)
+        soundness.check_settings(network)
+        return network
     except ValueError as err:
         raise ValueError(f'{field}, a {saved.class_name}: {_first_line(err)}; {_TRUST}') from err
     except Exception as err:    # a constructor given arguments from elsewhere may raise anything

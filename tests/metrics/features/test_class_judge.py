@@ -1,6 +1,7 @@
 """The judge on sets that anybody can tell apart, its seeding, its cache, and what it refuses."""
 import sys
 
+import numpy as np
 import pytest
 import torch
 from tqdm import tqdm
@@ -145,6 +146,40 @@ def test_damaged_cache_is_replaced(tmp_path):
         again = cached_judge(images, labels, 3, seed=0, cache_dir=tmp_path, num_steps=2)
         assert torch.equal(first(images), again(images))
         assert len(path.read_bytes()) == len(whole)
+
+
+def test_no_damaged_byte_is_another_judge(tmp_path, capsys):
+    """Every byte of the file in turn: the judge is as it was, or made anew with one line."""
+    images, labels = stripes(4)
+    first = cached_judge(images, labels, 3, seed=0, cache_dir=tmp_path, num_steps=2)
+    path, = tmp_path.iterdir()
+    whole = path.read_bytes()
+    capsys.readouterr()
+    rng = np.random.default_rng(0)
+    for place in rng.choice(len(whole), 60, replace=False):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ rng.integers(1, 256)]) + whole[place + 1:])
+        found, said = class_judge._load_judge(path, images, 3), capsys.readouterr().err
+        if found is None:
+            assert said.startswith('Warning: the classifier in ') and said.count('\n') == 1
+        else:
+            assert said == '' and class_judge.judge_identity(found) == class_judge.judge_identity(first)
+
+
+@pytest.mark.parametrize('spoil, says', [
+    (lambda weights: weights['out.weight'].fill_(torch.nan), 'not finite'),
+    (lambda weights: weights.update({'out.weight': weights['out.weight'].double()}), 'another network'),
+    (lambda weights: weights.update({'out.weight': weights['out.weight'][:2]}), 'another network'),
+    (lambda weights: weights.pop('out.bias'), 'another network'),
+])
+def test_weights_that_cannot_be_used_are_made_anew(spoil, says, tmp_path, capsys):
+    images, labels = stripes(4)
+    first = cached_judge(images, labels, 3, seed=0, cache_dir=tmp_path, num_steps=2)
+    path, = tmp_path.iterdir()
+    weights = torch.load(path, weights_only=True)
+    spoil(weights)
+    torch.save(weights, path)
+    again = cached_judge(images, labels, 3, seed=0, cache_dir=tmp_path, num_steps=2)
+    assert torch.equal(first(images), again(images)) and says in capsys.readouterr().err
 
 
 def test_what_cannot_be_kept_is_used_all_the_same(tmp_path, capsys):

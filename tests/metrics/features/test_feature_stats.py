@@ -1,4 +1,8 @@
 """metrics/features/feature_stats.py against numpy on all features at once."""
+import io
+import tracemalloc
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -90,6 +94,38 @@ def test_a_damaged_file_is_one_line(damage, tmp_path):
     with pytest.raises(ValueError, match='no whole feature statistics') as error:
         FeatureStats.load(path)
     assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('change', [
+    dict(features=np.full([20, 4], np.nan, np.float32)), dict(features=np.zeros([20, 3], np.float32)), dict(num_items=19),
+    dict(features=np.zeros([20, 4])), dict(labels=np.zeros(19, np.int64)), dict(outer=np.full([4, 4], np.inf)),
+    dict(shift=np.zeros([])), dict(sum=np.zeros(5)),
+])
+def test_numbers_that_cannot_be(change, tmp_path):
+    stats = FeatureStats(capture_all=True, capture_mean_cov=True, capture_labels=True)
+    stats.append(features()[:20], np.zeros(20, np.int64))
+    stats.save(tmp_path / 'stats.npz')
+    FeatureStats.load(tmp_path / 'stats.npz')
+    np.savez(tmp_path / 'stats.npz', **{**np.load(tmp_path / 'stats.npz'), **change})
+    with pytest.raises(ValueError, match='is no finite array'):
+        FeatureStats.load(tmp_path / 'stats.npz')
+
+
+@pytest.mark.parametrize('save', [np.savez, np.savez_compressed], ids=['stored', 'packed'])
+def test_a_file_costs_no_more_than_it_has(save, tmp_path):
+    """A header that claims 4 GiB, or that much nothing in a few bytes, is refused before room is made for it."""
+    path = tmp_path / 'stats.npz'
+    save(path, features=np.zeros([2**14, 2**8], np.float32) if save is np.savez_compressed else np.zeros(1, np.float32))
+    if save is np.savez:
+        content = io.BytesIO()
+        np.lib.format.write_array_header_1_0(content, dict(descr='<f4', fortran_order=False, shape=(2**15, 2**15)))
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('features.npy', content.getvalue() + bytes(4))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=r'than it says|compressed records'):
+        FeatureStats.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 5e6
+    tracemalloc.stop()
 
 
 def test_a_pickle_in_the_file_is_not_run(tmp_path, canary):

@@ -7,7 +7,6 @@ from metrics.features.labelled_images import (
     LabelledImages,
     check_labelled,
     check_labels,
-    class_labels,
     folder_kwargs,
     load_labelled,
     open_labelled,
@@ -59,7 +58,7 @@ def test_data_sets_are_read_whole(tmp_path):
 
 def test_labels_follow_the_items_of_a_mirrored_set(tmp_path):
     dataset = open_labelled({**save_folders(tmp_path, ['a', 'b']), 'xflip': True, 'use_labels': False})
-    labels = class_labels(dataset)
+    labels = dataset.classes()
     assert labels.tolist() == [int(dataset[i][0][0, 0, 0]) // 10 for i in range(16)]
     dataset.close()
 

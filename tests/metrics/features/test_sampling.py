@@ -3,7 +3,14 @@ import numpy as np
 import pytest
 import torch
 
-from metrics.features.sampling import Sampler, generate_images, generation_batch, prepare_generator, seeded_noise, to_uint8
+from metrics.features.sampling import (
+    LatentSampler,
+    check_finite,
+    generate_images,
+    generation_batch,
+    prepare_generator,
+    seeded_noise,
+)
 from tests.support.metric_scenes import Painter, data_kwargs, options, write_data
 
 LABELS = [0] * 9 + [1] * 2 + [2] * 1
@@ -16,7 +23,7 @@ def labelled(tmp_path_factory):
 
 
 def drawn(kind, sizes, **kwargs):
-    sampler = Sampler(options(**kwargs), c_dim=3 if kind == 'conditions' else 0, z_dim=5)
+    sampler = LatentSampler(options(**kwargs), c_dim=3 if kind == 'conditions' else 0, z_dim=5)
     return torch.cat([getattr(sampler, kind)(size) for size in sizes]).numpy()
 
 
@@ -39,10 +46,10 @@ def test_latents_are_standard_normal():
 
 
 def test_latents_that_belong_together_stay_together():
-    whole = Sampler(options(), 0, 5).latents(6, 2)
+    whole = LatentSampler(options(), 0, 5).latents(6, 2)
     assert whole.shape == (6, 2, 5)
     for rank in range(2):
-        sampler = Sampler(options(num_gpus=2, rank=rank), 0, 5)
+        sampler = LatentSampler(options(num_gpus=2, rank=rank), 0, 5)
         assert torch.equal(torch.cat([sampler.latents(1, 2), sampler.latents(2, 2)]), whole[rank::2])
 
 
@@ -55,19 +62,19 @@ def test_labels_come_as_often_as_in_the_data(labelled):
 
 def test_balanced_classes_take_turns(labelled):
     for rank in range(2):
-        sampler = Sampler(options(num_gpus=2, rank=rank), c_dim=3, z_dim=1, balanced=True)    # needs no data
+        sampler = LatentSampler(options(num_gpus=2, rank=rank), c_dim=3, z_dim=1, balanced=True)    # needs no data
         classes = torch.cat([sampler.conditions(2), sampler.conditions(3)]).argmax(dim=1)
         assert classes.tolist() == [(2 * i + rank) % 3 for i in range(5)]
 
 
 def test_unconditional_networks_need_no_labels():
     assert drawn('latents', [3]).shape == (3, 5)
-    assert Sampler(options(), 0, 5).conditions(4).shape == (4, 0)
+    assert LatentSampler(options(), 0, 5).conditions(4).shape == (4, 0)
 
 
 def test_another_number_of_classes(labelled):
     with pytest.raises(ValueError, match='the network has 5 classes, the data set labelled has 3'):
-        Sampler(options(dataset_kwargs=labelled), c_dim=5, z_dim=5)
+        LatentSampler(options(dataset_kwargs=labelled), c_dim=5, z_dim=5)
 
 
 def test_images_and_classes(labelled):
@@ -89,18 +96,12 @@ def test_each_process_makes_its_share():
         assert torch.equal(share[:3], whole[rank::2][:3])
 
 
-def test_bytes_by_the_rule_of_pictures():
-    values = torch.tensor([-2, -1, -0.999, 0, 0.5, 0.996, 1, 2])[:, None, None, None]
-    got = to_uint8(values).flatten().tolist()
-    assert got == [int(min(max(float(v) * 127.5 + 128, 0), 255)) for v in values.flatten()]
-
-
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
 def test_broken_images_are_said(value):
     images = torch.zeros(3, 1, 2, 2)
     images[1, 0, 1, 1] = value
     with pytest.raises(ValueError, match='1 of 3 generated images hold NaN'):
-        to_uint8(images)
+        check_finite(images)
 
 
 def test_a_broken_network_stops_the_generation():

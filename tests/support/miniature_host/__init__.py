@@ -20,6 +20,13 @@ COPIED = {'dnnlib': ['__init__', 'util', 'files', 'urls'],
           'training': ['__init__', 'augment', 'dataset'],
           'training/data': ['__init__', 'image_dataset', 'image_files', 'image_labels', 'class_labels']}
 
+# The version of PyTorch is asked of a module that is gone.
+GONE = """import torch
+from pkg_resources import parse_version
+
+known = parse_version(torch.__version__) < parse_version('1.11.0a')
+"""
+
 STYLEGAN3 = [
     ('skip_w_avg_update: bool = False', 'update_emas: bool = False'),
     ('and not skip_w_avg_update', 'and update_emas'),
@@ -60,13 +67,15 @@ def make_host(path, layout):
     change(path / 'torch_utils/misc.py', [(old, old.replace('__init__()', '__init__(dataset)'))])
     for name in ('conv2d_gradfix', 'grid_sample_gradfix', 'implementation'):
         write(path / 'torch_utils/ops' / f'{name}.py', (FILES / f'{name}.py').read_text())
-    for name in ('legacy', 'generate', 'probe'):
+    for name in ('legacy', 'generate', 'probe', 'train'):
         write(path / f'{name}.py', (FILES / f'{name}.py').read_text())
     write(path / 'training/training_loop.py', (FILES / 'training_loop.py').read_text())
     networks = path / 'training' / ('networks.py' if layout == LAYOUTS[0] else 'networks_stylegan2.py')
     write(networks, (REPO / 'training/networks.py').read_text())
     if layout == 'stylegan3':
         change(networks, STYLEGAN3)
+        for name in ('conv2d_gradfix', 'grid_sample_gradfix'):
+            change(path / 'torch_utils/ops' / f'{name}.py', [('import torch\n', GONE)])
         change(path / 'training/training_loop.py', [("LAYOUT = 'stylegan2-ada-pytorch'", "LAYOUT = 'stylegan3'")])
     return path
 

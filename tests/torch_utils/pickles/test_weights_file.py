@@ -3,6 +3,7 @@
 import copy
 import io
 import json
+import struct
 import sys
 
 import pytest
@@ -74,7 +75,7 @@ def test_there_and_back_bit_for_bit(make, tmp_path):
 def test_special_numbers_survive(tmp_path):
     G = make_networks()['G_ema']
     with torch.no_grad():
-        G.mapping.w_avg.copy_(torch.tensor([float('nan'), float('inf'), -0.0, 1e-45]))
+        G.mapping.w_avg.copy_(torch.tensor([torch.finfo(torch.float32).max, torch.finfo(torch.float32).tiny, -0.0, 1e-45]))
     read = load(write(tmp_path / 'x.safetensors', G_ema=G))['G_ema'].mapping.w_avg
     assert torch.equal(read.view(torch.int32), G.mapping.w_avg.view(torch.int32))
 
@@ -221,6 +222,8 @@ def test_tensors_that_do_not_fit(good):
 def test_files_of_other_tools(good):
     refused(safetensors.torch.save(good[0]), 'a safetensors file of another tool')
     refused(safetensors.torch.save(good[0], metadata={'format': 'pt'}), 'a safetensors file of another tool')
+    header = b'{"__metadata__": null}'
+    refused(struct.pack('<Q', len(header)) + header, 'a safetensors file of another tool|not a readable safetensors file')
 
 
 @pytest.mark.parametrize('depth', [40, 60, 900, 100_000])

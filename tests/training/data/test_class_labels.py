@@ -5,7 +5,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from training.data.class_labels import class_index, class_label, given_class_names, interpolate_labels, list_names
+from training.data.class_labels import (
+    class_index,
+    class_label,
+    given_class_names,
+    interpolate_labels,
+    list_names,
+    split_names,
+    unescape,
+)
 
 ANIMALS = ['cat', 'dog', 'Owl']
 
@@ -73,3 +81,43 @@ def test_path_has_equal_steps_and_exact_ends():
 def test_long_lists_are_cut():
     assert list_names(ANIMALS) == 'cat, dog, Owl'
     assert list_names([f'c{i}' for i in range(25)]).endswith('c19 and 5 more')
+
+
+SYMBOLS = ['x, y', 'a:0.5', 'a\\b', ',', ':', 'new\nline', 'trail ', 'trail', '\U0001f436', '=']
+
+
+def escape(name):
+    return name.replace('\\', '\\\\').replace(',', '\\,').replace(':', '\\:')
+
+
+@pytest.mark.parametrize('index', range(len(SYMBOLS)))
+def test_every_class_can_be_named_alone_in_a_mix_and_between_ends(index):
+    other = (index + 3) % len(SYMBOLS)
+    name, last = SYMBOLS[index], SYMBOLS[other]
+    assert class_index(name, SYMBOLS) == index and class_label(name, SYMBOLS).argmax() == index
+    want = np.zeros(len(SYMBOLS))
+    want[[index, other]] = 0.25, 0.75
+    np.testing.assert_allclose(class_label(f'{escape(name)}:1,{escape(last)}:3', SYMBOLS), want)
+    ends = [unescape(part) for part in split_names(f'{escape(name)},{escape(last)}')]
+    assert [class_index(end, SYMBOLS) for end in ends] == [index, other]
+
+
+@pytest.mark.parametrize('text, parts', [('a,b', ['a', 'b']), ('', ['']), ('a,,b,', ['a', '', 'b', '']),
+                                         ('a\\,b,c', ['a\\,b', 'c']), ('a\\\\,b', ['a\\\\', 'b']), ('a\\', ['a\\'])])
+def test_names_are_split_at_plain_commas(text, parts):
+    assert split_names(text) == parts
+
+
+def test_accents_are_compared_in_one_form():
+    for name in ('caf\u00e9', 'cafe\u0301', 'caf\udce9'):  # composed, decomposed, a byte that is not UTF-8
+        assert class_index(name, ['dog', 'caf\u00e9']) == class_index('caf\u00e9', ['dog', name]) == 1
+
+
+@pytest.mark.parametrize('shares', ['cat:1e308,dog:1e308', 'cat:1e38,dog:1', 'cat:1e999'])
+def test_shares_that_overflow_are_refused(shares):
+    with pytest.raises(ValueError, match='is no share; expected a number from 0 to 1e'):
+        class_label(shares, ANIMALS)
+
+
+def test_names_in_messages_stay_on_one_line():
+    assert list_names(['a\nb', '\x1b[31mred', '\udce9']) == 'a?b, ?[31mred, ?'

@@ -10,10 +10,11 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from tests.support.dataset_files import SIDE, assert_one_line, make_folder, png, to_zip
 from training.data import image_files
+from training.data.image_convert import to_mode
 from training.data.image_dataset import Dataset, ImageFolderDataset, check_dataset
 
 # --- reading
@@ -53,7 +54,7 @@ def test_without_pyspng_the_pixels_are_the_same(tmp_path, monkeypatch):
 
 
 def test_png_that_decoders_read_differently(tmp_path):
-    """16 bits a colour, and a colour that stands for transparent: both are plain 8-bit RGB to the data set."""
+    """16 bits a colour, and a colour that stands for transparent, which shows black: both are 8-bit RGB to the data set."""
     def chunk(kind, data):
         return struct.pack('>I', len(data)) + kind + data + struct.pack('>I', zlib.crc32(kind + data))
 
@@ -62,11 +63,40 @@ def test_png_that_decoders_read_differently(tmp_path):
     header = chunk(b'IHDR', struct.pack('>IIBBBBB', SIDE, SIDE, 16, 2, 0, 0, 0))
     files = {'deep.png': b'\x89PNG\r\n\x1a\n' + header + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')}
     plain = png()
-    files['key.png'] = plain[:33] + chunk(b'tRNS', bytes(6)) + plain[33:]  # after the signature and IHDR
+    with Image.open(io.BytesIO(plain)) as image:
+        pixels = np.asarray(image).copy()
+    key = pixels[2, 3].astype('>u2').tobytes()
+    files['key.png'] = plain[:33] + chunk(b'tRNS', key) + plain[33:]  # after the signature and IHDR
     dataset = ImageFolderDataset(make_folder(tmp_path, files))
     np.testing.assert_array_equal(dataset[0][0], (deep >> 8).astype(np.uint8).transpose(2, 0, 1))
-    with Image.open(io.BytesIO(plain)) as image:
-        np.testing.assert_array_equal(dataset[1][0], np.asarray(image).transpose(2, 0, 1))
+    pixels[(pixels == pixels[2, 3]).all(axis=2)] = 0
+    np.testing.assert_array_equal(dataset[1][0], pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('file_format', ['PNG', 'JPEG', 'WEBP', 'TIFF'])
+def test_images_are_read_upright(tmp_path, orientation, file_format):
+    """By training as by dataset_tool.py, and as Pillow's own function turns them."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    smooth = np.add.outer(np.arange(8) * 20, np.arange(8) * 10).astype(np.uint8)
+    options = dict(lossless=True) if file_format == 'WEBP' else {}
+    make_folder(tmp_path, {'a.png': png(smooth, file_format=file_format, exif=exif, **options)})
+    with Image.open(tmp_path / 'a.png') as image:
+        want = np.asarray(ImageOps.exif_transpose(image))
+        mode = image.mode
+    with Image.open(tmp_path / 'a.png') as image:
+        np.testing.assert_array_equal(np.asarray(to_mode(image, mode)), want)
+    got = ImageFolderDataset(tmp_path)[0][0]
+    np.testing.assert_array_equal(got, want[None] if want.ndim == 2 else want.transpose(2, 0, 1))
+
+
+def test_the_size_of_turned_images_is_as_shown(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    for file_format in ('PNG', 'JPEG', 'TIFF'):
+        folder = make_folder(tmp_path / file_format, {'a.png': png(size=(8, 16), exif=exif, file_format=file_format)})
+        assert image_files.read_shape(image_files.ImageFiles(folder), 'a.png') == (3, 8, 16)
 
 
 def test_hidden_and_other_files_are_no_images(tmp_path):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from training.data.image_grid import images_to_uint8, make_grid, save_image
+from training.data.image_grid import images_to_uint8, make_grid, save_image, to_pixels
 
 
 def noise_images(num, height, width, channels):
@@ -17,7 +17,7 @@ def noise_images(num, height, width, channels):
 @pytest.mark.parametrize('dtype', [torch.float16, torch.float32, torch.float64])
 def test_bytes_equal_a_plain_loop(dtype):
     images = torch.randn(2, 3, 4, 5).to(dtype)
-    got = images_to_uint8(images)
+    got = to_pixels(images)
     assert got.shape == (2, 4, 5, 3) and got.dtype == np.uint8
     for n, c, y, x in np.ndindex(2, 3, 4, 5):
         level = min(max(float(images[n, c, y, x]) * 127.5 + 128, 0), 255)
@@ -26,7 +26,7 @@ def test_bytes_equal_a_plain_loop(dtype):
 
 def test_ends_of_the_range():
     images = torch.tensor([-9.0, -1.0, 0.0, 1.0, 9.0]).reshape(1, 1, 1, 5).requires_grad_()
-    assert images_to_uint8(images).ravel().tolist() == [0, 0, 128, 255, 255]
+    assert images_to_uint8(images).flatten().tolist() == [0, 0, 128, 255, 255]
 
 
 @pytest.mark.parametrize('channels', [1, 3])
@@ -102,3 +102,10 @@ def test_names_beyond_ascii_are_drawn():
     black = np.zeros([1, 32, 32, 1], np.uint8)
     umlaut, accent = (np.asarray(make_grid(black, 1, [name])) for name in ('gr\u00fcn', 'gr\u00e9n'))
     assert not np.array_equal(umlaut, accent)
+
+
+@pytest.mark.parametrize('name', ['new\nline', 'a\r\nb', '\udce9', '\U0001f436\u200d', '\u732b', '\0', '', '\x1b[31m',
+                                  '\u202eabc'])
+def test_any_name_can_be_drawn(name):
+    grid = np.asarray(make_grid(noise_images(2, 32, 32, 3), 1, [name, 'b']))
+    assert grid.shape[0] == 2 * 32

@@ -1,5 +1,6 @@
 """Tests of training.data.image_labels, through the data set that uses it."""
 
+import json
 import pickle
 
 import numpy as np
@@ -88,3 +89,84 @@ def test_wrong_labels(tmp_path, content, says):
     with pytest.raises(ValueError) as error:
         check_dataset(dataset)
     assert_one_line(error, 'dataset.json', says)
+
+
+@pytest.mark.parametrize('values, class_names, want, names', [
+    ([[0], [1], [2]], None, [0, 1, 2], ['0', '1', '2']),
+    ([[0], [1], [2]], ['a', 'b', 'c'], [0, 1, 2], ['a', 'b', 'c']),
+    ([[1.0], [0.0], [1.0]], ['no', 'yes'], [1, 0, 1], ['no', 'yes']),
+    ([[1, 0], [0, 1], [1, 0]], ['cat', 'dog'], [0, 1, 0], ['cat', 'dog']),
+    ([[0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], None, [1, 0, 1], ['0', '1', '2']),
+])
+def test_lists_that_are_classes(tmp_path, values, class_names, want, names):
+    files = ['1.png', '2.png', '3.png']
+    more = {} if class_names is None else {'class_names': class_names}
+    dataset = ImageFolderDataset(make_folder(tmp_path, files, [list(pair) for pair in zip(files, values, strict=True)], **more),
+                                 use_labels=True)
+    assert dataset.has_onehot_labels and dataset.classes().tolist() == want and dataset.class_names == names
+    np.testing.assert_array_equal(dataset.labels(), np.eye(len(names), dtype=np.float32)[want])
+
+
+@pytest.mark.parametrize('values', [[[0.5], [1]], [[0.0], [1.0]], [[1, 1], [0, 1]], [[0, 0], [0, 1]], [[-1], [1]],
+                                    [[1, 0], [2, 0]]])
+def test_lists_that_are_vectors(tmp_path, values):
+    labels = [['1.png', values[0]], ['2.png', values[1]]]
+    dataset = ImageFolderDataset(make_folder(tmp_path, ['1.png', '2.png'], labels), use_labels=True)
+    assert not dataset.has_onehot_labels
+    np.testing.assert_array_equal(dataset.labels(), np.float32(values))
+    with pytest.raises(ValueError, match='has no classes'):
+        dataset.classes()
+
+
+def test_names_of_classes_that_vectors_do_not_use_are_noted(tmp_path):
+    labels = [['1.png', [1, 1]], ['2.png', [0, 1]]]
+    dataset = ImageFolderDataset(make_folder(tmp_path, ['1.png', '2.png'], labels, class_names=['a', 'b']), use_labels=True)
+    assert dataset.class_names == [] and 'class_names are not used' in dataset.notes()[0]
+
+
+@pytest.mark.parametrize('label_file', ['dataset.json', 'Dataset.json', 'DATASET.JSON', 'set/dataset.json', 'set/Dataset.JSON'])
+@pytest.mark.parametrize('before, slash', [('', '/'), ('', '\\'), ('./', '/'), ('set/', '/'), ('set\\', '\\')])
+def test_labels_are_found_as_they_are_meant(tmp_path, label_file, before, slash):
+    names = ['a/1.png', 'a/2.png', 'b/1.png']
+    labels = [[before + name.replace('/', slash), i] for i, name in enumerate(names)]
+    content = {'labels': labels, 'class_names': ['x', 'y', 'z']}
+    make_folder(tmp_path, {**{f'set/{name}': png() for name in names}, label_file: json.dumps(content).encode()})
+    dataset = ImageFolderDataset(tmp_path, use_labels=True)
+    assert dataset.classes().tolist() == [0, 1, 2] and dataset.class_names == ['x', 'y', 'z']
+
+
+def test_accents_of_labels_and_class_names_are_compared_in_one_form(tmp_path):
+    composed, decomposed = 'caf\u00e9', 'cafe\u0301'
+    content = {'labels': [[f'{decomposed}/1.png', 0], ['dog/1.png', 1]], 'class_names': [decomposed, 'dog']}
+    make_folder(tmp_path, {f'{composed}/1.png': png(), 'dog/1.png': png(), 'dataset.json': json.dumps(content).encode()})
+    dataset = ImageFolderDataset(tmp_path, use_labels=True)
+    assert dataset.class_names == [composed, 'dog'] and dataset.classes().tolist() == [0, 1]
+
+
+def test_images_that_are_labelled_but_left_out_are_told(tmp_path):
+    content = {'labels': [['1.png', 0], ['2.heic', 1]]}
+    make_folder(tmp_path, {'1.png': png(), '2.heic': b'', 'dataset.json': json.dumps(content).encode()})
+    with pytest.raises(ValueError) as error:
+        check_dataset(ImageFolderDataset(tmp_path, use_labels=True))
+    assert_one_line(error, 'lists 2.heic, which is left out (HEIC', '1 of 2 entries')
+
+
+@pytest.mark.parametrize('labels, more, says', [
+    (None, {}, '"labels" of its dataset.json is null'), ([], {}, 'is empty'),
+    (None, {'why_none': 'x.png is in the way'}, 'x.png is in'),
+])
+def test_labels_of_a_file_that_has_none(tmp_path, labels, more, says):
+    content = {'labels': labels, **more}
+    make_folder(tmp_path, {'cat/1.png': png(), 'dog/1.png': png(), 'dataset.json': json.dumps(content).encode()})
+    dataset = ImageFolderDataset(tmp_path, use_labels=True)
+    assert not dataset.has_labels and says in dataset.why_unlabelled
+
+
+def test_labels_at_once_are_those_one_by_one(tmp_path):
+    dataset = ImageFolderDataset(make_folder(tmp_path, [f'{name}/{i}.png' for name in 'abc' for i in range(4)]), use_labels=True,
+                                 max_size=7, xflip=True)
+    np.testing.assert_array_equal(dataset.labels(), [dataset.get_label(index) for index in range(14)])
+    np.testing.assert_array_equal(dataset.labels([3, 9, 3]), [dataset.get_label(index) for index in (3, 9, 3)])
+    np.testing.assert_array_equal(dataset.classes(), dataset.labels().argmax(axis=1))
+    assert dataset.labels().dtype == np.float32 and dataset.classes().dtype == np.int64
+    assert ImageFolderDataset(tmp_path).labels().shape == (12, 0)

@@ -85,13 +85,13 @@ class Labels:
 
     def __init__(self, vectors):
         self.vectors = vectors
-        self.label_dim = vectors.shape[1]
+        self.has_onehot_labels = False
 
     def __len__(self):
         return len(self.vectors)
 
-    def get_label(self, index):
-        return self.vectors[index]
+    def labels(self):
+        return self.vectors
 
 
 def plain(**D_kwargs):

@@ -20,7 +20,7 @@ class ArrayDataset(Dataset):
     """Images and labels from arrays; counts what is read."""
 
     def __init__(self, images, labels=None):
-        self.images, self.labels, self.num_read = images, labels, 0
+        self.images, self.given, self.num_read = images, labels, 0
         super().__init__('arrays', list(images.shape), use_labels=labels is not None)
 
     def _load_raw_image(self, raw_idx):
@@ -28,7 +28,7 @@ class ArrayDataset(Dataset):
         return self.images[raw_idx]
 
     def _load_raw_labels(self):
-        return self.labels
+        return self.given
 
 
 def noise_images(num_images, side=8, seed=0):

@@ -181,10 +181,16 @@ def test_values_by_another_detector_do_not_count(tmp_path):
     assert (tmp_path / BEST).samefile(tmp_path / B)
 
 
-def test_half_a_line_is_passed_over(tmp_path):
+@pytest.mark.parametrize('line', [
+    '{"results": {"m": 0.5}, "snapsh', '[]', '{}', '{"results": {}}', '{"results": [0.5]}', '[' * 100_000,
+    json.dumps(dict(results={'m': None}, snapshot_pkl=B, timestamp=3e9)),
+    json.dumps(dict(results={'m': 10**400}, snapshot_pkl=B, timestamp=3e9)),
+    json.dumps(dict(results={'m': 0.01}, snapshot_pkl=B)),
+], ids=lambda line: line[:20])
+def test_lines_that_are_damaged_are_passed_over(tmp_path, line):
     write_values(tmp_path, [(A, 3.0), (B, 1.0)], [A, B])
     with open(tmp_path / 'metric-m.jsonl', 'a') as file:
-        file.write('{"results": {"m": 0.5}, "snapsh')
+        file.write(line)
     report_metric(dict(metric='m', results={'m': 0.1}), tmp_path, tmp_path / A)
     mark_best(tmp_path, 'm', False)
     assert (tmp_path / BEST).samefile(tmp_path / A)  # 0.1: the new line is whole, the half one is not taken

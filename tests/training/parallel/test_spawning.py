@@ -15,6 +15,7 @@ from torch_utils.collectives import any_process
 from training.parallel import spawning
 from training.parallel.processes import from_environment, join
 from training.parallel.spawning import start_processes
+from training.parallel.stop_signals import StopSignals
 
 REPO = Path(__file__).resolve().parents[3]
 CPU = torch.device('cpu')
@@ -51,7 +52,7 @@ def note(outdir, name):
 def fail_while_the_other_hangs(rank, outdir):
     note(outdir, f'ready/{os.getpid()}')
     if rank == 0:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(spawning.END_SIGNAL, signal.SIG_IGN)
         note(outdir, 'hangs')
         time.sleep(600)
     wait_for((outdir / 'hangs').exists)
@@ -89,6 +90,25 @@ def test_a_process_is_missed_by_the_others_in_an_exchange(tmp_path, what, messag
         start_processes(exchange, (tmp_path, what), 2)
     assert time.monotonic() - start < 30
     assert not any(alive(pid) for pid in read_pids(tmp_path))
+
+
+def wait_within_a_step(rank, outdir):
+    with StopSignals():
+        note(outdir, f'ready/{os.getpid()}')
+        wait_for(lambda: len(read_pids(outdir)) == 2)
+        if rank == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        time.sleep(600)
+
+
+def test_nobody_is_said_to_have_sent_a_signal(tmp_path, capfd):
+    """The others are told to end at once, and not that somebody asked them to stop."""
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match='process 1 was ended by SIGKILL'):
+        start_processes(wait_within_a_step, (tmp_path,), 2)
+    assert time.monotonic() - start < 30
+    told = ''.join(capfd.readouterr())
+    assert 'SIGINT' not in told and 'SIGTERM' not in told and 'saving' not in told
 
 
 # --- signals ---

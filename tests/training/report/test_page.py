@@ -8,6 +8,7 @@ import json
 import math
 import os
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -18,9 +19,9 @@ from tests.support.run_directories import OPTIONS, metric_line, stat, stats_line
 from training.report import images as report_images
 from training.report.__main__ import main
 from training.report.curves import class_series, diversity_lines, metric_series
-from training.report.images import choose_frames, encode, image_tag
+from training.report.images import choose_frames, encode, read_picture
 from training.report.page import run_labels, write_comparison, write_report
-from training.run.run_record import find_frames, flatten, read_run, series_of
+from training.run.run_history import find_frames, flatten, read_history, series_of
 
 HOSTILE = '</script></style><script>alert(1)</script><img src="http://example.com/x" onerror=alert(1)>"\'&'
 VOID = {'meta', 'img', 'input', 'br', 'link'}
@@ -114,6 +115,14 @@ def test_pictures_are_coded_once(run, monkeypatch):
     os.utime(run / 'fakes000400.png', ns=(1, 1))
     with pytest.raises(pytest.fail.Exception):
         write_report(run)
+
+
+def test_real_images_show_before_there_are_generated_ones(tmp_path):
+    path = write_run(tmp_path / 'run')
+    write_picture(path / 'reals.png')
+    for generated in path.glob('fakes*.png'):
+        generated.unlink()
+    assert [image['alt'] for image in report_of(path).all('img')] == ['Real images']
 
 
 def test_only_options_are_needed(tmp_path):
@@ -240,21 +249,21 @@ def test_large_pictures_are_made_smaller(tmp_path, size, expected):
 def test_without_webp_pictures_are_jpeg(tmp_path, monkeypatch):
     monkeypatch.setattr(report_images.features, 'check', lambda feature: False)
     write_picture(tmp_path / 'a.png')
-    assert image_tag(tmp_path / 'a.png', 'a', {}).count('src="data:image/jpeg;base64,/9j/') == 1
+    assert read_picture(tmp_path / 'a.png', 'a', 0, {}).source.startswith('data:image/jpeg;base64,/9j/')
 
 
 @pytest.mark.parametrize('content', [b'', b'no picture', b'\x89PNG\r\n\x1a\n' + bytes(50)])
 def test_damaged_picture_is_one_line(tmp_path, content):
     (tmp_path / 'a.png').write_bytes(content)
     with pytest.raises(ValueError, match=r'^a\.png could not be read: [^\n]+$'):
-        image_tag(tmp_path / 'a.png', 'a', {})
+        read_picture(tmp_path / 'a.png', 'a', 0, {})
 
 
 def test_many_classes_are_summed_up(tmp_path):
     names = [f'class{i:03d}' for i in range(100)]
     lines = [{**stats_line(k), 'Diversity/mean': stat(9.0), **{f'Diversity/{name}': stat((i + 1) / k)
               for i, name in enumerate(names)}} for k in (1, 2)]
-    run = read_run(write_run(tmp_path / 'run', lines=lines))
+    run = read_history(write_run(tmp_path / 'run', lines=lines))
     found = {line.name: line.points for line in diversity_lines(run)}
     assert list(found) == ['lowest', 'median', 'class000', 'class001', 'class002', 'class003']
     assert found['lowest'] == [(1, 1), (2, 0.5)] and found['median'] == [(1, 50.5), (2, 25.25)]
@@ -264,7 +273,7 @@ def test_many_classes_are_summed_up(tmp_path):
 
 def test_classes_with_numbers_for_names(tmp_path):
     lines = [stats_line(k, Diversity__7=0.5, Diversity__cat=0.9) for k in (1, 2)]
-    assert list(class_series(read_run(write_run(tmp_path / 'run', lines=lines)))) == ['class 7', 'cat']
+    assert list(class_series(read_history(write_run(tmp_path / 'run', lines=lines)))) == ['class 7', 'cat']
 
 
 def test_quiet_charts_are_left_out(tmp_path):
@@ -280,7 +289,7 @@ def test_quiet_charts_are_left_out(tmp_path):
 def test_metrics_over_snapshots(tmp_path):
     lines = [metric_line('fid', 400, fid=3.0), metric_line('fid', 200, fid=5.0), metric_line('fid', 400, fid=2.0),
              dict(results=dict(fid=1.0), metric='fid', snapshot_pkl=None), dict(results=dict(fid=None)), dict(results=3), [], 7]
-    run = read_run(write_run(tmp_path / 'run', metrics={'fid': lines}))
+    run = read_history(write_run(tmp_path / 'run', metrics={'fid': lines}))
     assert metric_series(run, 'fid') == [(200, 5), (400, 2)]
     text = report_of(run.path).text
     assert 'not named' in text and re.search(r'Thousand images\s*fid\s*not named1\s*4002\s*2005', text)
@@ -348,6 +357,40 @@ def test_wrong_input_is_one_line_with_exit_code_2(tmp_path, monkeypatch, args, m
     assert not list(tmp_path.rglob('*.html'))
 
 
+ODD = {'huge': '1' + '0' * 400, 'digits': '9' * 6000, 'nan': 'NaN', 'inf': '-Infinity', 'large': '1e308', 'tiny': '5e-324',
+       'null': 'null', 'text': '"\\u0000\\ud800"', 'deep': '[' * 100_000, 'nested': '[' * 940 + ']' * 940,
+       'objects': '{"a":' * 940 + '1' + '}' * 940, 'list': '[1,[2]]', 'true': 'true', 'negative': '-1'}
+PLACES = {
+    'run.json': ['$', '{"command":$,"options":{"kimg":$,"selfinit":$},"data":{"x":$}}', '{"options":$,"data":$}'],
+    'transfer.json': ['$', '{"options":{"a":$}}'],
+    'selfinit.json': ['{"curve":$}', '{"curve":[[0,1],[1000,$],[$,3],[2000,1]]}'],
+    'metric-x.jsonl': [
+        '$', '{"results":{"x":$,"x/a":$},"metric":$,"snapshot_pkl":$}', '{"results":{"x":1,"warnings":$}}',
+        '{"results":{"x":1},"snapshot_pkl":"network-' + '9' * 400 + '.pkl"}\n{"results":{"x":$},"snapshot_pkl":"n1.pkl"}'],
+    'stats.jsonl': [
+        '$', '{"Progress/kimg":{"num":1,"mean":$},"x":{"num":1,"mean":1}}', '{"Progress/kimg":{"num":1,"mean":1},"x":$}',
+        '\n'.join(f'{{"Progress/kimg":{{"num":1,"mean":{kimg}}},"x":{{"num":$,"mean":2}},"Timing/sec_per_tick":{{"num":1,"mean":$}},'
+                  '"Diversity/cat":{"num":1,"mean":$},"Loss/G/loss":{"num":1,"mean":$}}' for kimg in range(4))],
+    'log.txt': ['$\nNote: $'],
+}
+
+
+@pytest.mark.parametrize('odd', ODD)
+def test_no_odd_value_breaks_the_page(tmp_path, odd):
+    """In files that a report does without."""
+    for number, (name, content) in enumerate((name, content) for name, contents in PLACES.items() for content in contents):
+        run_dir = write_run(tmp_path / f'{number:05d}-x', lines=[stats_line(1), stats_line(2)])
+        (run_dir / name).write_text(content.replace('$', ODD[odd]))
+        report_of(run_dir)
+
+
+@pytest.mark.parametrize('value', ['1' + '0' * 400, 'NaN', '-Infinity', '[1]', 'null', '"x"'])
+def test_odd_lengths_of_training(tmp_path, value):
+    run_dir = write_run(tmp_path / '00000-x', lines=[stats_line(1)])
+    (run_dir / 'training_options.json').write_text(f'{{"total_kimg": {value}, "ada_target": {value}}}')
+    assert 'not finished' in report_of(run_dir).text
+
+
 def test_a_failed_write_leaves_the_former_page(run, monkeypatch):
     page = write_report(run)
     before = page.read_bytes()
@@ -358,3 +401,13 @@ def test_a_failed_write_leaves_the_former_page(run, monkeypatch):
     monkeypatch.setattr(os, 'replace', fail)
     assert run_cli(run).exit_code == 1
     assert page.read_bytes() == before and not list(run.glob('.report*'))
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
+def test_pictures_start_no_program_and_wait_for_no_pipe(tmp_path, monkeypatch):
+    monkeypatch.setattr(subprocess, 'Popen', lambda *args, **kwargs: pytest.fail('a program was started'))
+    (tmp_path / 'a.png').write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n')
+    os.mkfifo(tmp_path / 'b.png')
+    for name in ('a.png', 'b.png'):
+        with pytest.raises(ValueError, match='could not be read'):
+            read_picture(tmp_path / name, name, 0, {})

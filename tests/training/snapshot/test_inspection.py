@@ -56,6 +56,16 @@ def make_networks_sizes():
     return G, D
 
 
+def test_weights_that_are_not_finite(tmp_path):
+    broken = make_networks()
+    broken['G_ema'].mapping.w_avg.fill_(torch.nan)
+    broken['G_ema'].mapping.fc0.bias.data[0] = torch.inf
+    facts = inspect_snapshot(write(tmp_path / 'network.pkl', pickled(broken)))
+    fields = facts['fields']
+    assert sorted(fields['G_ema']['nonfinite']) == ['mapping.fc0.bias', 'mapping.w_avg'] and fields['G']['nonfinite'] == []
+    assert report(facts).count('NaN or infinity in mapping.') == 1
+
+
 def test_hyper_snapshot_on_one_screen(tmp_path):
     source = make_source()
     legacy.save_network_pkl(tmp_path / 'hyper.pkl', dict(G_ema=make_hyper(source), class_names=['cat', 'dog', 'owl']))

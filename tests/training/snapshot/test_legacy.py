@@ -117,6 +117,51 @@ def test_files_of_the_reference(shared, name):
             assert tensor.contiguous().numpy().tobytes() in content, tensor_name
 
 
+# What could not compute.
+
+@pytest.mark.parametrize('trust', [False, True])
+@pytest.mark.parametrize('value', [torch.nan, torch.inf, -torch.inf])
+def test_weights_that_are_not_finite(value, trust):
+    broken = make_networks()
+    broken['G_ema'].mapping.w_avg[1] = value
+    refused(pickled(broken), 'G_ema holds NaN or infinity in mapping.w_avg:', trust=trust)
+
+
+@pytest.mark.parametrize('network, kwargs, match', [
+    ('G', dict(synthesis_kwargs=dict(SIZES, conv_clamp='x')), "b4.conv1.conv_clamp is 'x'; expected None or a number"),
+    ('G', dict(synthesis_kwargs=dict(SIZES, conv_clamp=-1)), 'conv_clamp is -1; expected'),
+    ('G', dict(synthesis_kwargs=dict(SIZES, activation='x')), "KeyError: 'x'"),
+    ('G', dict(mapping_kwargs=dict(num_layers=2, activation='x')), "mapping.fc0.activation is 'x'; expected one of linear"),
+    ('G', dict(mapping_kwargs=dict(num_layers=2, w_avg_beta='x')), "w_avg_beta is 'x'; expected None or a number from 0 to 1"),
+    ('D', dict(conv_clamp='x'), "conv_clamp is 'x'"),
+    ('D', dict(epilogue_kwargs=dict(mbstd_group_size='x')), "b4.mbstd.group_size is 'x'"),
+])
+def test_settings_that_no_layer_knows(network, kwargs, match):
+    """Their constructors take them; they would fail when a run has its directory."""
+    networks = make_networks()
+    state = dict(_init_kwargs={**networks[network].init_kwargs, **kwargs})
+    refused(pickled({**networks, network: described(networks[network], state=state)}), match)
+
+
+def test_messages_have_an_end():
+    assert len(refused(pickled(dict(G_ema=described(make_networks()['G'], class_name='x' * 10**6)))[:], 'is of class')) < 2200
+
+
+def test_text_of_no_characters():
+    text = Constructed(np._core.multiarray.scalar, np.dtype('U1'), b'\xff\xff\xff\x7f')
+    refused(pickled(make_networks(), class_names=[text]), 'no characters')
+
+
+class Constructed:
+    """Pickles as a call."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
 # What must not run.
 
 def test_program_text_of_known_classes_is_not_run(canary):

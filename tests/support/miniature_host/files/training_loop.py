@@ -14,6 +14,12 @@ from torch_utils import misc
 LAYOUT = 'stylegan2-ada-pytorch'
 
 
+def print_summary(G, batch_size, device):
+    """Runs the network, in training mode, on what may lie in memory."""
+    z, c = (torch.empty([batch_size, size], device=device).fill_(torch.nan) for size in (G.z_dim, G.c_dim))
+    misc.print_module_summary(G, [z, c])
+
+
 def training_loop(
     *, D_kwargs, D_opt_kwargs, D_reg_interval, G_kwargs, G_opt_kwargs, G_reg_interval, ada_interval, ada_kimg, ada_target,
     augment_kwargs, augment_p, batch_gpu, batch_size, cudnn_benchmark, data_loader_kwargs, ema_kimg, ema_rampup,
@@ -24,7 +30,8 @@ def training_loop(
     torch.manual_seed(random_seed)
     dataset = dnnlib.util.construct_class_by_name(**training_set_kwargs)
     sampler = misc.InfiniteSampler(dataset=dataset, rank=rank, num_replicas=num_gpus, seed=random_seed)
-    loader = torch.utils.data.DataLoader(dataset=dataset, sampler=sampler, batch_size=batch_size, **data_loader_kwargs)
+    loader = torch.utils.data.DataLoader(dataset=dataset, sampler=sampler, batch_size=batch_size, **data_loader_kwargs,
+                                         multiprocessing_context='spawn' if data_loader_kwargs.get('num_workers') else None)
     batches = iter(loader)
     sizes = dict(c_dim=dataset.label_dim, img_resolution=dataset.resolution, img_channels=dataset.num_channels)
     G = dnnlib.util.construct_class_by_name(**G_kwargs, **sizes).train().requires_grad_(False).to(device)
@@ -46,6 +53,7 @@ def training_loop(
         opt = dnnlib.util.construct_class_by_name(module.parameters(), **opt_kwargs)
         both = [(f'{name}both', 1)] if interval is None else [(f'{name}main', 1), (f'{name}reg', 2)]
         phases += [dnnlib.EasyDict(name=phase, module=module, opt=opt, interval=every) for phase, every in both]
+    print_summary(G, batch_gpu, device)
     watch = torch.cuda.Event(enable_timing=True)
     done, step = 0, 0
     while done < total_kimg * 1000:
@@ -71,7 +79,6 @@ def training_loop(
                 averaged.copy_(now)
         done += batch_size
         step += 1
-    misc.print_module_summary(G, [z, c])
     image = G_ema(z=z, c=c, noise_mode='const').cpu().numpy()[0]
     pixels = (image.transpose(1, 2, 0) * 127.5 + 128).clip(0, 255).astype(np.uint8)
     mode, pixels = ('L', pixels[:, :, 0]) if pixels.shape[2] == 1 else ('RGB', pixels)

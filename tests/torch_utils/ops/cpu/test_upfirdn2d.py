@@ -35,7 +35,7 @@ def native(x, f, **options):
 
 @pytest.mark.parametrize('size', SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize('channels_last', [False, True])
-@pytest.mark.parametrize(('up', 'down'), [(up, down) for up in (1, 2, 3) for down in (1, 2, 3, 4)])
+@pytest.mark.parametrize(('up', 'down'), [(1, 1), (2, 1), (1, 2), (3, 2), (2, 3), (1, 4)])
 def test_matches_definition(size, channels_last, up, down):
     """Factors that differ along x and y, odd sizes, 1 to 12 taps, borders and crops, both flips."""
     ups, downs = (up, up % 3 + 1), (down, down % 2 + 1)

@@ -1,20 +1,22 @@
 """What a run directory tells: options, statistics over thousands of images, metrics, pictures, notes of the log.
 
 Only training_options.json must be there and whole. Everything else may be missing, cut off or damaged, as while a run
-writes it or after a crash; what could not be read is said in `Run.problems`.
+writes it or after a crash; what could not be read is said in `RunHistory.problems`.
 """
 
 import dataclasses
-import json
 import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .run_dir import OPTIONS, RECORD, read_json
+from dnnlib.errors import cut
 
-MAX_NUMBER = 1e300  # so that no range of a chart overflows
+from .run_dir import OPTIONS, RECORD, parse_json, read_json
+from .text_lines import text_lines
+
+MAX_NUMBER, MIN_NUMBER = 1e300, 1e-280  # so that no range of a chart overflows or vanishes
 MAX_NOTES = 100
 KIMG = 'Progress/kimg'
 NAN = math.nan
@@ -34,7 +36,7 @@ class MetricLine:
 
 
 @dataclasses.dataclass
-class Run:
+class RunHistory:
     """A run directory, read. frames: (thousands of images, picture), in order; ended: how the log ends, '' if it goes on."""
 
     path: Path
@@ -55,19 +57,24 @@ class Run:
         return last(self.series.get(KIMG, []), 0.0)
 
     @property
+    def total_kimg(self) -> float | None:
+        """Thousands of images that were asked for, if the options say it."""
+        return _number(self.options.get('total_kimg'))
+
+    @property
     def reals(self) -> Path | None:
         """The grid of real images."""
         path = self.path / 'reals.png'
         return path if path.is_file() else None
 
 
-def read_run(run_dir: Path) -> Run:
+def read_history(run_dir: Path) -> RunHistory:
     """Read a run directory. OSError or ValueError, one line, if it is none or its options are damaged."""
     if not run_dir.is_dir():
         raise FileNotFoundError(f'{run_dir}: no such directory; give a run directory, as training-runs/00000-...')
     if not (run_dir / OPTIONS).is_file():
         raise FileNotFoundError(f'{run_dir} has no {OPTIONS}: expected a run directory, as training-runs/00000-...')
-    run = Run(run_dir, read_json(run_dir / OPTIONS), frames=find_frames(run_dir))
+    run = RunHistory(run_dir, read_json(run_dir / OPTIONS), frames=find_frames(run_dir))
     run.record, run.transfer = (_read_object(run, name) for name in (RECORD, 'transfer.json'))
     run.series = series_of(list(_read_lines(run, run_dir / 'stats.jsonl')))
     run.metrics = [line for path in sorted(run_dir.glob('metric-*.jsonl'))
@@ -110,7 +117,7 @@ def metric_line(value: dict[str, Any]) -> MetricLine | None:
     numbers = {str(name): number for name, entry in results.items() if (number := _number(entry)) is not None}
     snapshot = value.get('snapshot_pkl')
     snapshot = Path(snapshot).name if isinstance(snapshot, str) else ''
-    digits = re.search(r'(\d+)\.pkl$', snapshot)
+    digits = re.search(r'(\d{1,12})\.pkl$', snapshot)
     warnings = results.get('warnings', [])
     texts = [text for text in warnings if isinstance(text, str)] if isinstance(warnings, list) else []
     name = str(value.get('metric') or next(iter(numbers), ''))
@@ -120,7 +127,8 @@ def metric_line(value: dict[str, Any]) -> MetricLine | None:
 def find_frames(run_dir: Path) -> list[tuple[float, Path]]:
     """(thousands of images, picture) of fakes_init.png and fakes*.png, in order."""
     start = run_dir / 'fakes_init.png'
-    named = [(float(match[1]), path) for path in run_dir.glob('fakes*.png') if (match := re.fullmatch(r'fakes(\d+)', path.stem))]
+    named = [(float(match[1]), path) for path in run_dir.glob('fakes*.png')
+             if (match := re.fullmatch(r'fakes(\d{1,12})', path.stem))]
     return ([(0.0, start)] if start.is_file() else []) + sorted(named)
 
 
@@ -147,10 +155,12 @@ def _mean(entry: Any) -> float | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if abs(value) < MAX_NUMBER else NAN
+    if not abs(value) < MAX_NUMBER:
+        return NAN
+    return float(value) if abs(value) > MIN_NUMBER else 0.0
 
 
-def _read_object(run: Run, name: str) -> dict[str, Any]:
+def _read_object(run: RunHistory, name: str) -> dict[str, Any]:
     """A JSON object that may be missing."""
     try:
         return read_json(run.path / name) if (run.path / name).is_file() else {}
@@ -159,15 +169,15 @@ def _read_object(run: Run, name: str) -> dict[str, Any]:
         return {}
 
 
-def _read_lines(run: Run, path: Path) -> Iterator[dict[str, Any]]:
+def _read_lines(run: RunHistory, path: Path) -> Iterator[dict[str, Any]]:
     """The objects of a file with one JSON object a line; others are counted and left out."""
     if not path.is_file():
         return
     num_bad = 0
-    for text in path.read_text(encoding='utf-8', errors='replace').splitlines():
+    for text in text_lines(path):
         try:
-            value = json.loads(text)
-        except (ValueError, RecursionError):
+            value = parse_json(text)
+        except ValueError:
             value = None
         if isinstance(value, dict):
             yield value
@@ -177,17 +187,20 @@ def _read_lines(run: Run, path: Path) -> Iterator[dict[str, Any]]:
         run.problems.append(f'{path.name}: {num_bad} line{"s" if num_bad > 1 else ""} could not be read, left out')
 
 
-def _read_log(run: Run) -> None:
+def _read_log(run: RunHistory) -> None:
     """Notes and warnings, each once, and how the log ends."""
     path = run.path / 'log.txt'
     if not path.is_file():
         return
     notes: dict[str, None] = {}
-    line = ''
-    for line in filter(str.strip, path.read_text(encoding='utf-8', errors='replace').splitlines()):
+    line, num_left_out = '', 0
+    for line in filter(str.strip, text_lines(path)):
         if line.startswith(('Note:', 'Warning:')):
-            notes[' '.join(line.split())] = None
-    run.notes = list(notes)[-MAX_NOTES:]
-    if len(notes) > MAX_NOTES:
-        run.problems.append(f'log.txt has {len(notes)} notes and warnings; the last {MAX_NOTES} are shown')
-    run.ended = line if line.startswith(('Done', 'Stopped')) else ''
+            notes[cut(' '.join(line.split()))] = None
+            if len(notes) > MAX_NOTES:
+                del notes[next(iter(notes))]
+                num_left_out += 1
+    run.notes = list(notes)
+    if num_left_out:
+        run.problems.append(f'log.txt has {num_left_out + MAX_NOTES} notes and warnings; the last {MAX_NOTES} are shown')
+    run.ended = cut(line.rstrip('\n')) if line.startswith(('Done', 'Stopped')) else ''

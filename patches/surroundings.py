@@ -1,0 +1,83 @@
+"""What a checkout needs that is not in it: packages that are not installed, files on servers that cannot be reached."""
+import ast
+import importlib.util
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import requests
+
+from patches.checkout import Checkout
+
+FROM_PACKAGE = dict(OpenGL='pyopengl', PIL='pillow', sklearn='scikit-learn', cv2='opencv-python')   # where the names differ
+MENDED = {'pkg_resources'}
+WEIGHTS_URL = re.compile(r"""https?://[^\s'"{}]+\.(?:pkl|pt|pth|zip)\b""")
+TIMEOUT_SEC = 5
+
+
+def missing_modules(checkout: Checkout) -> dict[str, list[str]]:
+    """Packages that files of the checkout import and that are not installed, with these files. Nothing of it is run."""
+    own = {path.stem for path in checkout.path.iterdir()}
+    missing: dict[str, list[str]] = {}
+    for path in _programs(checkout):
+        for name in sorted(set(_imported(path)) - own - MENDED - sys.stdlib_module_names):
+            if importlib.util.find_spec(name) is None:
+                missing.setdefault(name, []).append(path.relative_to(checkout.path).as_posix())
+    return missing
+
+
+def describe_missing(missing: dict[str, list[str]]) -> list[str]:
+    """A line for each package."""
+    return [f'{name}: not installed, for {", ".join(files[:4])}{" ..." if len(files) > 4 else ""}; '
+            f'pip install {FROM_PACKAGE.get(name, name)}' for name, files in missing.items()]
+
+
+def unreachable_urls(checkout: Checkout) -> list[str]:
+    """URLs of weights in the checkout's programs whose server does not answer; each server is asked once."""
+    urls = {url for path in _programs(checkout) for url in WEIGHTS_URL.findall(_text(path))}
+    answers = {server: _answers(server) for server in {urlsplit(url).netloc: url for url in urls}.values()}
+    silent = {urlsplit(url).netloc for url, answered in answers.items() if not answered}
+    return sorted(url for url in urls if urlsplit(url).netloc in silent)
+
+
+def place_of(url: str) -> Path:
+    """Where a file of this URL may be put that was fetched by other means."""
+    root = os.environ.get('DNNLIB_CACHE_DIR') or Path.home() / '.cache' / 'dnnlib'
+    return Path(root) / 'downloads' / (Path(urlsplit(url).path).name or 'download')
+
+
+def _answers(url: str) -> bool:
+    try:
+        requests.head(url, timeout=TIMEOUT_SEC)
+    except requests.RequestException:
+        return False
+    return True
+
+
+def _programs(checkout: Checkout) -> Iterator[Path]:
+    """The scripts of the checkout and of its packages, sorted."""
+    packages = [path for path in checkout.path.iterdir() if path.is_dir() and not path.name.startswith('.')]
+    yield from sorted(path for folder in (checkout.path, *packages) for path in folder.glob('*.py'))
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding='utf-8', errors='replace')
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """First parts of the names that a file imports, but for those that it can do without (in a try block)."""
+    try:
+        parts: list[ast.AST] = [ast.parse(_text(path))]
+    except SyntaxError:
+        return
+    while parts:
+        part = parts.pop()
+        if isinstance(part, ast.Import):
+            yield from (alias.name.partition('.')[0] for alias in part.names)
+        elif isinstance(part, ast.ImportFrom) and part.level == 0 and part.module:
+            yield part.module.partition('.')[0]
+        elif not isinstance(part, ast.Try):
+            parts.extend(ast.iter_child_nodes(part))

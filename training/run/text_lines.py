@@ -1,0 +1,13 @@
+"""Lines of a run's text files, of any size, without holding the file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+MAX_LINE = 1 << 20  # characters; the longest of ours, with the results of all metrics, has some thousands
+
+
+def text_lines(path: Path) -> Iterator[str]:
+    """Line by line, as UTF-8; a longer one than MAX_LINE comes in pieces."""
+    with open(path, encoding='utf-8', errors='replace') as file:
+        while line := file.readline(MAX_LINE):
+            yield line
