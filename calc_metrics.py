@@ -6,6 +6,7 @@ import click
 
 from commands.cli import MAX_SEED, UserPath, command_errors, device_option, resolve_device, verbose_option
 from commands.measuring import check_data, check_needs, data_of, measure, measure_as_process, place_of_reports, say_unlimited
+from metrics.features.open_data import OpenData
 from metrics.metric_main import list_valid_metrics
 from metrics.metric_needs import check_metric
 from metrics.registry import find_metric
@@ -72,14 +73,14 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
         snapshot = open_snapshot(network, trust_pickle)
         check_needs(names, snapshot, test_data)
         say_unlimited(names, options['max_real'])
-        dataset_kwargs = data_of(snapshot, data, mirror)
-        check_data(snapshot, dataset_kwargs)
+        dataset_kwargs, opened = data_of(snapshot, data, mirror), OpenData()
+        check_data(snapshot, dataset_kwargs, opened)
         if test_data is not None:
             options['test_dataset_kwargs'] = data_of(snapshot, test_data, mirror=False, option='--test-data')
-            check_data(snapshot, options['test_dataset_kwargs'])
+            check_data(snapshot, options['test_dataset_kwargs'], opened)
         for name in names:
             check_metric(find_metric(name), dataset_kwargs, options.get('test_dataset_kwargs'), detector=options['detector'],
-                         num_gen=options['num_gen'], max_real=options['max_real'])
+                         num_gen=options['num_gen'], max_real=options['max_real'], data=opened)
         click.echo(f'Network: {network}\nData: {dataset_kwargs["path"]}', err=True)
         config = dict(network=network, trust=trust_pickle, metrics=names, dataset_kwargs=dataset_kwargs, num_gpus=gpus,
                       device=kind, run_dir=place_of_reports(outdir, network),
@@ -87,7 +88,7 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
         if gpus > 1:
             start_processes(measure_as_process, (config,), gpus)
         else:
-            measure(0, config)
+            measure(0, config, snapshot, opened)
 
 
 if __name__ == '__main__':

@@ -1,10 +1,10 @@
 """Network sizes of a run that starts from a snapshot: those of the snapshot, in place of the preset's."""
 
 import dataclasses
-import inspect
 import json
 from typing import Any
 
+from torch_utils.persistence import constructor_arguments
 from training.config import TrainingConfig
 from training.data.class_labels import list_names
 from training.snapshot.resume import check_images, load_source
@@ -49,8 +49,7 @@ def use_source_sizes(config: TrainingConfig, options: TrainingOptions, data: Dat
 
 def network_kwargs(network: Any) -> dict[str, Any]:
     """The arguments that built a network, as plain values, without those that follow from the data."""
-    given = dict(zip(inspect.signature(type(network)).parameters, network.init_args, strict=False)) | network.init_kwargs
-    kwargs = {name: value for name, value in given.items() if name not in FROM_DATA}
+    kwargs = {name: value for name, value in constructor_arguments(network).items() if name not in FROM_DATA}
     return json.loads(json.dumps(kwargs, default=lambda number: number.item()))
 
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import inspect
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from hyper_plugin.class_growth import ClassGrowth, match_classes
 from hyper_plugin.grown_networks import grow_source
+from torch_utils.persistence import constructor_arguments
 from training.config import TrainingConfig
 from training.data.class_labels import split_names, unescape
 from training.data.name_encoding import clean_name
@@ -128,16 +128,11 @@ def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, options:
     growth = match_classes(resume, G, source['class_names'], data.class_names, data.label_dim, options.freeze_old_classes)
     for option, (network, name) in SHAPING.items():
         if network in source and option in given:
-            has, asked = argument_of(source[network], name), getattr(options, option)
+            has, asked = constructor_arguments(source[network], defaults=True)[name], getattr(options, option)
             if has != asked:
                 raise ValueError(f'{option_name(option)}={asked} found, {resume} has {has}: leave the option out, or start from '
                                  'the unconditional source')
     return growth
-
-
-def argument_of(network: Any, name: str) -> Any:
-    """What the constructor argument `name` was when network was built."""
-    return network.init_kwargs.get(name, inspect.signature(type(network)).parameters[name].default)
 
 
 def check_views(config: TrainingConfig) -> None:

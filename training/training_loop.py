@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torch_utils import training_stats
+from torch_utils import collectives, training_stats
 from training.config import TrainingConfig
 from training.loop.averaging import ema_beta, next_augment_p, update_ema
 from training.loop.cond_ramp import fade_labels, mean_label, ramp_strength
@@ -33,7 +33,7 @@ from training.loop.preparation import (
 from training.loop.run_output import RefreshReport, RunOutput
 from training.loop.sample_grid import choose_samples
 from training.loop.training_state import TrainingState
-from training.parallel.processes import any_process, average_buffers, copy_from_first_process
+from training.parallel.processes import average_buffers, copy_from_first_process
 from training.parallel.stop_signals import StopSignals
 from training.run.progress import Progress
 
@@ -56,7 +56,7 @@ def training_loop(
         stop = stack.enter_context(StopSignals(is_quiet=rank > 0))
         dataset = stack.enter_context(contextlib.closing(open_dataset(config.training_set_kwargs)))
         total_images = math.ceil(config.total_kimg * 1000 / config.batch_size) * config.batch_size
-        saved = read_start(run_dir, rank, num_gpus)
+        saved = read_start(run_dir, rank)
         images_before = saved['images_done'] if saved else 0
         progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_images, device, rank, images_before)))
         networks = networks_to_train(dataset, config, device)
@@ -111,7 +111,7 @@ def training_loop(
             progress.advance(config.batch_size)
 
             done = state.images_done >= total_images
-            stopping = any_process(stop.asked, device)
+            stopping = collectives.any_process(stop.asked, device)
             if done or progress.tick_is_over(state.images_done, config.kimg_per_tick):
                 output.end_tick(done, stopping)
             elif stopping:

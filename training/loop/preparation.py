@@ -12,11 +12,10 @@ import torch
 
 import dnnlib
 from dnnlib.files import remove_parts
-from torch_utils import misc
+from torch_utils import collectives, misc
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
 from training.config import Arguments, DatasetConfig, TrainingConfig
-from training.parallel.exchange import from_first_process
 from training.run.progress import Progress
 from training.snapshot.resume import resume_networks
 
@@ -120,11 +119,11 @@ def leave_to_parent(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def read_start(run_dir: Path, rank: int, num_gpus: int) -> dict[str, Any] | None:
+def read_start(run_dir: Path, rank: int) -> dict[str, Any] | None:
     """The training state to go on from, None for a fresh start. What processes that died left half-written goes."""
     saved = None
     if rank == 0:
         remove_parts(run_dir)
         path = find_start(run_dir)
         saved = None if path is None else read_state(path)
-    return from_first_process(saved, num_gpus)
+    return collectives.first_value(saved)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.files import is_disk_full
-from torch_utils import misc, training_stats
+from torch_utils import collectives, misc, training_stats
 from training.config import TrainingConfig
-from training.parallel.processes import any_process
 from training.parallel.stop_signals import StopSignals
 from training.run.run_dir import prune_snapshots
 from training.snapshot.writing import save_network_pkl
@@ -89,9 +88,9 @@ class RunOutput:
         if self.config.num_gpus > 1:
             for name in ('G', 'D'):
                 misc.check_ddp_consistency(self.state.networks[name])
-        saved = self.state.state_dict(self.config.num_gpus)
+        saved = self.state.state_dict()
         failed = self.is_first and not self._try(lambda: self._write_networks(saved), last)
-        self.is_behind = any_process(failed, self.state.device)
+        self.is_behind = collectives.any_process(failed, self.state.device)
 
     @property
     def snapshot(self) -> Path:

@@ -15,8 +15,7 @@ import torch
 
 from dnnlib.archives import check_archive
 from dnnlib.files import whole_file
-from torch_utils import misc, training_stats
-from training.parallel.exchange import gather_from_processes
+from torch_utils import collectives, misc, training_stats
 from training.run.progress import Progress
 from training.run.run_dir import SNAPSHOT_PATTERN
 from training.snapshot.soundness import listed, nonfinite
@@ -50,7 +49,7 @@ class TrainingState:
         """Probability of augmentation; 0 without it."""
         return 0.0 if self.augment_pipe is None else float(self.augment_pipe.p)
 
-    def state_dict(self, num_gpus: int) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """What a file holds. With several processes all of them have to call it."""
         return dict(
             images_done=self.images_done,
@@ -63,7 +62,7 @@ class TrainingState:
             real_signs=self.real_signs.state_dict(),
             progress=self.progress.state_dict(),
             alarm=self.alarm.state_dict(),
-            random=gather_from_processes(random_state(self.device), num_gpus),
+            random=collectives.gather_values(random_state(self.device)),
         )
 
     def load_state_dict(self, saved: dict[str, Any], rank: int, num_gpus: int) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from torch_utils import collectives, training_stats
+from torch_utils import training_stats
 
 from . import watch
 from .environment import Member, from_environment
@@ -122,12 +122,3 @@ def average_buffers(module: torch.nn.Module, num_gpus: int) -> None:
             mean = buffer.double()
             average_over_processes(mean, num_gpus)
             buffer.copy_(mean)
-
-
-def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set in any process. All must ask at the same time; waits for the device."""
-    if collectives.num_processes() == 1:
-        return flag
-    any_flag = torch.tensor(int(flag), device=device)
-    torch.distributed.all_reduce(any_flag, torch.distributed.ReduceOp.MAX)
-    return bool(any_flag)

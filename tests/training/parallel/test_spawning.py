@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from torch_utils.collectives import any_process
 from training.parallel import spawning
-from training.parallel.processes import any_process, from_environment, join
+from training.parallel.processes import from_environment, join
 from training.parallel.spawning import start_processes
 from training.parallel.stop_signals import StopSignals
 

@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from torch_utils.collectives import any_process
 from training.parallel import watch
 from training.parallel.environment import Member, to_environment
-from training.parallel.processes import any_process, join, share_plan, watched_member
+from training.parallel.processes import join, share_plan, watched_member
 
 REPO = Path(__file__).resolve().parents[3]
 PROCESS = """
 import os, signal, sys, time, warnings
 warnings.simplefilter('error')
 import torch
+from torch_utils.collectives import any_process
 from training.parallel import processes, watch
 
 torch.set_num_threads(1)
@@ -42,7 +44,7 @@ with watch.watching(member, beat_sec=0.25, silence_sec=6 if what == 'hang' else 
         assert processes.share_plan(member, None) == dict(numbers=[1, 2.5], name='run')
     with processes.join(member, member.device('cpu')):
         for step in range(4):
-            processes.any_process(False, torch.device('cpu'))
+            any_process(False, torch.device('cpu'))
         if what == 'error' and member.rank == 1:
             raise ArithmeticError('no number')
         die_in(1, 'hang')
@@ -50,7 +52,7 @@ with watch.watching(member, beat_sec=0.25, silence_sec=6 if what == 'hang' else 
             time.sleep(300)  # as in a collective that does not notice
         die_in(0, 'lost')
         die_in(1, 'exchange')
-        processes.any_process(False, torch.device('cpu'))
+        any_process(False, torch.device('cpu'))
     if member.rank == 1:
         time.sleep(1)
 print('done', member.rank)
