@@ -28,8 +28,8 @@ Metrics: {', '.join(list_valid_metrics())}
 @click.command(epilog=EPILOG)
 @click.option('--network', metavar='PATH|URL', type=UserPath(),
               help=f'Snapshot (.pkl) to measure.  [default: the newest network-snapshot-*.pkl under {DEFAULT_RUNS_DIR}]')
-@click.option('--metrics', default='fid50k_full', show_default=True, metavar='LIST', help='Names separated by commas; see '
-                                                                                          'below.')
+@click.option('--metrics', default='fid50k_full', show_default=True, metavar='LIST',
+              help='Names separated by commas; see below.')
 @click.option('--data', type=UserPath(), help='Real images, folder or zip.  [default: those the network was trained on]')
 @click.option('--test-data', type=UserPath(), help='Held-out real images of the same classes, for gan_test, gan_train and '
               'memorization. The metrics *_per_class and dc5k5_full also measure them as if they were generated, for '
@@ -44,16 +44,16 @@ Metrics: {', '.join(list_valid_metrics())}
               "precision, recall, density and coverage. Other metrics use all.  [default: the metric's]")
 @click.option('--mirror', type=click.BOOL, help='Add mirrored copies of the real images, for metrics without _full.  [default: '
               'as in training]')
-@click.option('--seed', type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help='Seed of latents, labels and '
-                                                                                             'subsets.')
+@click.option('--seed', type=click.IntRange(0, MAX_SEED), default=0, show_default=True,
+              help='Seed of latents, labels and subsets.')
 @click.option('--repeats', type=click.IntRange(min=1), default=1, show_default=True,
               help='Number of measurements, with consecutive seeds from --seed on. Results are means with standard deviations.')
-@click.option('--batch', type=click.IntRange(min=1), default=64, show_default=True, help='Batch size of the detector, in '
-                                                                                         'images.')
-@click.option('--workers', type=click.IntRange(min=0), help='Number of processes that read images.  [default: 3 on CUDA, else '
-                                                            '0]')
-@click.option('--gpus', type=click.IntRange(min=1), default=1, show_default=True, help='Number of processes; on CUDA each uses '
-                                                                                       'its own GPU.')
+@click.option('--batch', type=click.IntRange(min=1), default=64, show_default=True,
+              help='Batch size of the detector, in images.')
+@click.option('--workers', type=click.IntRange(min=0),
+              help='Number of processes that read images.  [default: 3 on CUDA, else 0]')
+@click.option('--gpus', type=click.IntRange(min=1), default=1, show_default=True,
+              help='Number of processes; on CUDA each uses its own GPU.')
 @click.option('--outdir', '-o', type=UserPath(file_okay=False), help='Folder for metric-NAME.jsonl and pictures.  '
               '[default: that of the snapshot]')
 @click.option('--cache/--no-cache', default=True, show_default=True,

@@ -45,7 +45,7 @@ def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
             check_views(plan.config)
             launch(plan, dry_run, member)
         else:
-            click.echo(f'Done: {run.path} is self-initialised; leave out --no-cond-transfer to train on')
+            click.echo(f'Done: {run.path} is already self-initialised, and --no-cond-transfer ends there')
 
 
 if __name__ == '__main__':

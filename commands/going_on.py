@@ -64,9 +64,8 @@ def merged_options(run: Run, options: T, given: Collection[str]) -> T:
         del now['resume']
     for name, value in now.items():
         if name not in CHANGEABLE and value != getattr(before, name):
-            raise ValueError(f'{option_name(name)}={value} differs from the {getattr(before, name)} that {run.path} was started '
-                             'with: leave the option out to continue, or start a new run from its newest snapshot; only these '
-                             'may change: '
+            raise ValueError(f'{option_name(name)}={value} differs from the value {getattr(before, name)} of {run.path}: leave '
+                             'the option out to continue, or start a new run from its newest snapshot; only these may change: '
                              + ', '.join(map(option_name, CHANGEABLE)))
     return dataclasses.replace(before, **now)
 

@@ -37,8 +37,8 @@ class TrainingOptions:
     data: str | None = option(UserPath(), 'Training images: folder or zip, as dataset_tool.py makes it.')
     cond: bool = option(click.BOOL, 'Use the labels of the data: a conditional model.', False)
     cond_ramp: str | None = option(str, 'START,END in thousands of images: train without classes until START, with full class '
-                                        'labels from END. Prevents collapse on few images. In train.py it needs --cond=1.  '
-                                        '[default: classes from the first image]')
+                                        'labels from END. Helps against collapse on few images. In train.py it needs '
+                                        '--cond=1.  [default: classes from the first image]')
     subset: int | None = option(COUNT, 'Train on a random subset of this many images, drawn by --seed.  [default: all]')
     mirror: bool = option(click.BOOL, 'Add a mirrored copy of every image.', False)
     cfg: str = option(click.Choice(PRESET_NAMES), 'Preset of batch size, learning rates, gamma and network sizes; auto picks '

@@ -42,8 +42,8 @@ def start_networks(run_dir: Path, config: TrainingConfig, source: dict[str, Any]
     reports = {name: transfer.transfer(source[origin], network)
                for name, origin, network in (('G', 'G_ema', G), ('D', 'D', D)) if origin in source}
     for name in ('G', 'D'):
-        print('\n'.join(reports[name].lines(name) if name in reports else [f'{name}   not in the source, starts from random '
-                                                                           'weights']))
+        missing = f'{name}   not in the source, starts from random weights'
+        print('\n'.join(reports[name].lines(name) if name in reports else [missing]))
     found = {name: dataclasses.asdict(report) for name, report in reports.items()}
     save_json(run_dir / 'transfer.json', dict(options=vars(options), **found))
     method = options.selfinit

@@ -115,7 +115,7 @@ NET = 'http://127.0.0.1:{closed_port()}/weights/vgg16.pkl'
     output = CliRunner().invoke(main, [str(path)]).output
     assert 'silent: the table of layers' in output and 'no_such_extra' not in output
     assert 'missing: no_such_library: not installed, for gone_files/video.py, projector.py; pip install no_such_library' in output
-    assert f'vgg16.pkl cannot be reached: fetch it by other means and put it at {tmp_path}/cache/downloads/vgg16.pkl' in output
+    assert f'vgg16.pkl cannot be reached: download it another way and put it at {tmp_path}/cache/downloads/vgg16.pkl' in output
 
 
 def closed_port():
@@ -221,7 +221,7 @@ def test_custom_ops(checkout, stock_modules, monkeypatch, capsys):
     with custom_ops.patched():
         assert module.bias_act(1) == 2 and module.bias_act(1, impl='cuda') == 2
     assert module.bias_act is bias_act
-    assert capsys.readouterr().err.count('plain PyTorch operations run') == 1
+    assert capsys.readouterr().err.count('using plain PyTorch operations') == 1
 
 
 def test_cuda_only(monkeypatch, same_afterwards):

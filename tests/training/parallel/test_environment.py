@@ -49,7 +49,7 @@ def test_devices(monkeypatch):
     monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
     assert member.device('cuda') == torch.device('cuda:1')
     monkeypatch.setattr('torch.cuda.device_count', lambda: 1)
-    with pytest.raises(ValueError, match='LOCAL_RANK is 1, but this process finds 1 CUDA devices: start as many processes'):
+    with pytest.raises(ValueError, match='LOCAL_RANK is 1, but this process finds 1 CUDA devices: start one process'):
         member.device('cuda')
 
 
