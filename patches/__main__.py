@@ -15,7 +15,7 @@ import torch
 from .checkout import Checkout, identify
 from .known import applied, name_of, needed
 from .spawned import reaching_children
-from .surroundings import describe_missing, missing_modules, place_of, unreachable_urls
+from .surroundings import describe_missing, describe_unreachable, missing_modules, unreachable
 
 ROOT = Path(__file__).resolve().parent.parent
 OWN_SCRIPT = 'train_hyper.py'
@@ -81,9 +81,7 @@ def describe(checkout: Checkout) -> str:
         if not checkout.fork:
             return '\n'.join(lines)
     found = [f'  {name_of(patch):<20} {patch.MENDS}' for patch in needed(checkout)]
-    missing = describe_missing(missing_modules(checkout))
-    missing += [f'{url} cannot be reached: download it another way and put it at {place_of(url)}'
-                for url in unreachable_urls(checkout)]
+    missing = describe_missing(missing_modules(checkout)) + describe_unreachable(unreachable(checkout))
     return '\n'.join([*lines, *(found or ['  no known problems']), *(f'  missing: {line}' for line in missing),
                       'python -m patches run PATH SCRIPT ... runs a script with these patches'])
 

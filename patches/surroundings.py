@@ -35,16 +35,22 @@ def describe_missing(missing: dict[str, list[str]]) -> list[str]:
             f'pip install {FROM_PACKAGE.get(name, name)}' for name, files in missing.items()]
 
 
-def unreachable_urls(checkout: Checkout) -> list[str]:
-    """URLs of weights in the checkout's programs whose server does not answer; each server is asked once."""
-    urls = {url for path in _programs(checkout) for url in WEIGHTS_URL.findall(_text(path))}
-    answers = {server: _answers(server) for server in {urlsplit(url).netloc: url for url in urls}.values()}
-    silent = {urlsplit(url).netloc for url, answered in answers.items() if not answered}
-    return sorted(url for url in urls if urlsplit(url).netloc in silent)
+def unreachable(checkout: Checkout) -> dict[str, list[str]]:
+    """Servers that do not answer, with their URLs of weights in the checkout's programs. Asks each once."""
+    servers: dict[str, list[str]] = {}
+    for url in sorted({url for path in _programs(checkout) for url in WEIGHTS_URL.findall(_text(path))}):
+        servers.setdefault(urlsplit(url).netloc, []).append(url)
+    return {server: urls for server, urls in servers.items() if not _answers(urls[0])}
+
+
+def describe_unreachable(servers: dict[str, list[str]]) -> list[str]:
+    """A line for each server."""
+    return [f'{server} cannot be reached: download the files you need another way and put each in its place, for '
+            f'example {urls[0]} at {place_of(urls[0])}' for server, urls in servers.items()]
 
 
 def place_of(url: str) -> Path:
-    """Where a file of this URL may be put that was fetched by other means."""
+    """Path at which a manually downloaded file of this URL is found."""
     root = os.environ.get('DNNLIB_CACHE_DIR') or Path.home() / '.cache' / 'dnnlib'
     return Path(root) / 'downloads' / (Path(urlsplit(url).path).name or 'download')
 

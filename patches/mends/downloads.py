@@ -1,6 +1,6 @@
 """Stock commands fetch networks and weights of metrics from servers that may be gone, or out of reach.
 
-A file that was fetched by other means, and put under its own name into the cache's folder, is taken in place of the download.
+A file downloaded another way and put under its own name into the cache folder replaces the download.
 """
 import contextlib
 import functools

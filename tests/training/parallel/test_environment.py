@@ -26,7 +26,7 @@ def test_alone():
 @pytest.mark.parametrize('empty', [True, False])
 def test_some_are_missing(lacking, empty):
     rest = {name: value for name, value in TORCHRUN.items() if name not in lacking}
-    message = rf'^of the environment .*, {", ".join(lacking)} are missing \(found: .*\): set all \(torchrun does\)'
+    message = rf'^the environment variables of a launcher lack {", ".join(lacking)} \(found: .*\): set all \(torchrun does\)'
     with pytest.raises(ValueError, match=message):
         from_environment({**rest, **(dict.fromkeys(lacking, '') if empty else {})})
 
