@@ -1,8 +1,8 @@
 """The training loop of StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676).
 
-Networks and loss are built by class name. Parameters that require gradients learn; everything else, buffers included, is
-left to the networks. With several processes each one takes an equal share of every batch. A run directory that holds a
-training state goes on from it exactly.
+Networks and loss are built by class name. Parameters that require gradients learn; everything else, buffers included, is left to
+the networks. With several processes each one takes an equal share of every batch. If the run directory holds a training state,
+training continues from it exactly.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def training_loop(
 ) -> bool:
     """Train and write everything into run_dir: pictures, statistics, network-snapshot-*.pkl and training-state-*.pt.
 
-    Returns whether all images are done; SIGINT or SIGTERM end the loop before, with everything saved. FloatingPointError if
+    Returns whether all images are done; SIGINT or SIGTERM end the loop early, with everything saved. FloatingPointError if
     a loss stays non-finite, OSError if the last state cannot be written.
     """
     run_dir, device, num_gpus = Path(run_dir), torch.device(config.device), config.num_gpus
@@ -83,7 +83,7 @@ def training_loop(
                 print_summaries(networks, config.batch_gpu, device)
             output.save_start()
         else:
-            progress.say(f'Going on after {images_before / 1000:g} thousand images')
+            progress.say(f'Continuing at {images_before / 1000:g} thousand images')
         batches = stack.enter_context(contextlib.closing(real_batches(
             dataset, config.batch_size // num_gpus, config.random_seed, rank, num_gpus, images_before,
             vars(config.data_loader_kwargs), device)))
@@ -140,6 +140,6 @@ def run_phase(
 
 
 def update_augment_p(pipe: Any, real_signs: training_stats.Collector, target: float, num_images: int, ada_kimg: float) -> None:
-    """Adaptive augmentation: move the pipe's p by what the discriminator made of the real images."""
+    """Adaptive augmentation: adjust the pipe's p to the discriminator's output on real images."""
     real_signs.update()
     pipe.p.fill_(next_augment_p(float(pipe.p), real_signs['Loss/signs/real'], target, num_images, ada_kimg))

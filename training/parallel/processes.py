@@ -92,7 +92,7 @@ def rank_device(device: str, rank: int) -> torch.device:
 def check_devices(device: str, num_gpus: int) -> None:
     """ValueError if this machine has fewer CUDA devices than processes."""
     if device == 'cuda' and num_gpus > torch.cuda.device_count():
-        raise ValueError(f'--gpus={num_gpus} asks for more CUDA devices than the {torch.cuda.device_count()} found: lower --gpus')
+        raise ValueError(f'--gpus={num_gpus} exceeds the {torch.cuda.device_count()} CUDA devices found: lower --gpus')
 
 
 def copy_from_first_process(modules: list[torch.nn.Module]) -> None:

@@ -90,14 +90,14 @@ def ends():
 
 def test_a_good_end_is_no_death(ends):
     for rank, (code, out, err) in enumerate(ends['well']):
-        assert code == 0 and out.endswith(f'done {rank}\n') and 'It ends because' not in err
+        assert code == 0 and out.endswith(f'done {rank}\n') and 'ends because' not in err
 
 
 @pytest.mark.parametrize('what, failing, error', [('input', 0, 'ValueError: --batch is wrong'),
                                                   ('error', 1, 'ArithmeticError: no number')])
 def test_an_error_ends_the_other_process_with_one_line(what, failing, error, ends):
     code, _out, err = ends[what][1 - failing]
-    assert (code, err.strip()) == (1, f'This is process {1 - failing}. It ends because process {failing} failed: {error}')
+    assert (code, err.strip()) == (1, f'Process {1 - failing} ends because process {failing} failed: {error}')
     code, _out, err = ends[what][failing]
     assert code == 1 and error.partition(':')[0] in err  # its own traceback
 
@@ -107,7 +107,7 @@ def test_a_killed_process_is_named(what, ends):
     assert ends[what][1][0] == -signal.SIGKILL
     code, _out, err = ends[what][0]
     assert code == 1
-    line = r'This is process 0. It ends because process 1 is gone: nothing was heard from it for \d+ seconds'
+    line = r'Process 0 ends because process 1 is gone: no heartbeat for \d+ seconds'
     assert re.fullmatch(line, err.strip())
 
 
@@ -116,7 +116,7 @@ def test_the_death_of_the_first_process_takes_the_store_with_it(what, ends):
     assert ends[what][0][0] == -signal.SIGKILL
     code, _out, err = ends[what][1]
     assert code == 1
-    assert 'This is process 1. It ends because process 0 is gone, and the store of all processes with it' in err
+    assert 'Process 1 ends because process 0 is gone, and with it the store of all processes' in err
 
 
 # --- one process ---
