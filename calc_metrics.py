@@ -1,4 +1,4 @@
-"""Metrics of a snapshot: computed on its averaged generator and real images, written beside it as metric-NAME.jsonl."""
+"""Metrics of a snapshot, computed from its averaged generator and real images, and written beside it as metric-NAME.jsonl."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ import click
 
 from commands.cli import MAX_SEED, UserPath, command_errors, device_option, resolve_device, verbose_option
 from commands.measuring import check_data, check_needs, data_of, measure, measure_as_process, place_of_reports, say_unlimited
+from metrics.features.open_data import OpenData
 from metrics.metric_main import list_valid_metrics
 from metrics.metric_needs import check_metric
 from metrics.registry import find_metric
@@ -28,32 +29,38 @@ Metrics: {', '.join(list_valid_metrics())}
 @click.command(epilog=EPILOG)
 @click.option('--network', metavar='PATH|URL', type=UserPath(),
               help=f'Snapshot (.pkl) to measure.  [default: the newest network-snapshot-*.pkl under {DEFAULT_RUNS_DIR}]')
-@click.option('--metrics', default='fid50k_full', show_default=True, metavar='LIST', help='Names, with commas; see below.')
-@click.option('--data', type=UserPath(), help='Real images, folder or zip.  [default: those that the network learnt from]')
-@click.option('--test-data', type=UserPath(), help='Real images of the same classes that the network has not seen, for gan_test, '
-              'gan_train and memorization. Metrics *_per_class and dc5k5_full also measure them as if they were generated.')
+@click.option('--metrics', default='fid50k_full', show_default=True, metavar='LIST',
+              help='Names separated by commas; see below.')
+@click.option('--data', type=UserPath(), help='Real images, folder or zip.  [default: those the network was trained on]')
+@click.option('--test-data', type=UserPath(), help='Held-out real images of the same classes, for gan_test, gan_train and '
+              'memorization. The metrics *_per_class and dc5k5_full also measure them as if they were generated, for '
+              'reference.')
 @click.option('--detector', default='inception', show_default=True, metavar='NAME|PATH|URL', type=UserPath(),
-              help="Network that gives the features: inception (each metric's usual one; fetched once), dinov2 or dinov2:FILE "
-                   '(fetched once, or weights from a file), imagenet (an installed package, no download), classifier (learns '
-                   'from the labelled real images, no download), or a TorchScript file.')
+              help="Feature network: inception (each metric's usual one; fetched once), dinov2 or dinov2:FILE (fetched once, "
+                   'or weights from a file), imagenet (an installed package, no download), classifier (learns from the '
+                   'labelled real images, no download), or a TorchScript file.')
 @click.option('--num-gen', type=click.IntRange(min=2), help='Images to generate; the count becomes part of the name, as in '
               "fid5k_full.  [default: the metric's, 50000 for most]")
-@click.option('--max-real', type=click.IntRange(min=2), help='Most real images, drawn at random, for FID, KID, '
-              "precision and recall, density and coverage; other metrics have no such limit.  [default: the metric's]")
-@click.option('--mirror', type=click.BOOL, help='Count mirrored copies among the real images, for metrics that are not *_full.  '
-              '[default: as in training]')
-@click.option('--seed', type=click.IntRange(0, MAX_SEED), default=0, show_default=True, help='Fixes latents, labels and subsets.')
+@click.option('--max-real', type=click.IntRange(min=2), help='Maximum number of real images, drawn at random, for FID, KID, '
+              "precision, recall, density and coverage. Other metrics use all.  [default: the metric's]")
+@click.option('--mirror', type=click.BOOL, help='Add mirrored copies of the real images, for metrics without _full.  [default: '
+              'as in training]')
+@click.option('--seed', type=click.IntRange(0, MAX_SEED), default=0, show_default=True,
+              help='Seed of latents, labels and subsets.')
 @click.option('--repeats', type=click.IntRange(min=1), default=1, show_default=True,
-              help='Times to measure, with seeds from --seed on; the results are means, with their standard deviation.')
-@click.option('--batch', type=click.IntRange(min=1), default=64, show_default=True, help='Images at a time in the detector.')
-@click.option('--workers', type=click.IntRange(min=0), help='Processes that read images.  [default: 3 on CUDA, else 0]')
-@click.option('--gpus', type=click.IntRange(min=1), default=1, show_default=True, help='Processes, on CUDA each with a GPU.')
+              help='Number of measurements, with consecutive seeds from --seed on. Results are means with standard deviations.')
+@click.option('--batch', type=click.IntRange(min=1), default=64, show_default=True,
+              help='Batch size of the detector, in images.')
+@click.option('--workers', type=click.IntRange(min=0),
+              help='Number of processes that read images.  [default: 3 on CUDA, else 0]')
+@click.option('--gpus', type=click.IntRange(min=1), default=1, show_default=True,
+              help='Number of processes; on CUDA each uses its own GPU.')
 @click.option('--outdir', '-o', type=UserPath(file_okay=False), help='Folder for metric-NAME.jsonl and pictures.  '
               '[default: that of the snapshot]')
 @click.option('--cache/--no-cache', default=True, show_default=True,
-              help='Keep features of real images, and what a classifier learnt from them, for the next time.')
-@click.option('--trust-pickle', is_flag=True, help='Run the program text in the snapshot, for network classes that are unknown '
-              'here. Only for files from people whom you trust.')
+              help='Cache features of real images and trained classifiers for the next call.')
+@click.option('--trust-pickle', is_flag=True, help='Run the code stored in the snapshot, for network classes that this program '
+              'does not know. Only for files from people you trust.')
 @device_option
 @verbose_option
 def main(network: str | None, metrics: str, data: str | None, test_data: str | None, mirror: bool | None, batch: int,
@@ -61,8 +68,8 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
          **options: Any) -> None:
     """Measure a trained network.
 
-    Each result is a line of JSON on standard output, and in metric-NAME.jsonl beside the snapshot. Conditional networks are
-    asked for the classes as often as the data have them.
+    Each result is a line of JSON on standard output and in metric-NAME.jsonl beside the snapshot. Conditional networks generate
+    classes as often as they occur in the data.
     """
     with command_errors(verbose):
         names = list(dict.fromkeys(find_metric(name.strip()).name for name in metrics.split(',')))
@@ -72,14 +79,14 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
         snapshot = open_snapshot(network, trust_pickle)
         check_needs(names, snapshot, test_data)
         say_unlimited(names, options['max_real'])
-        dataset_kwargs = data_of(snapshot, data, mirror)
-        check_data(snapshot, dataset_kwargs)
+        dataset_kwargs, opened = data_of(snapshot, data, mirror), OpenData()
+        check_data(snapshot, dataset_kwargs, opened)
         if test_data is not None:
             options['test_dataset_kwargs'] = data_of(snapshot, test_data, mirror=False, option='--test-data')
-            check_data(snapshot, options['test_dataset_kwargs'])
+            check_data(snapshot, options['test_dataset_kwargs'], opened)
         for name in names:
             check_metric(find_metric(name), dataset_kwargs, options.get('test_dataset_kwargs'), detector=options['detector'],
-                         num_gen=options['num_gen'], max_real=options['max_real'])
+                         num_gen=options['num_gen'], max_real=options['max_real'], data=opened)
         click.echo(f'Network: {network}\nData: {dataset_kwargs["path"]}', err=True)
         config = dict(network=network, trust=trust_pickle, metrics=names, dataset_kwargs=dataset_kwargs, num_gpus=gpus,
                       device=kind, run_dir=place_of_reports(outdir, network),
@@ -87,7 +94,7 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
         if gpus > 1:
             start_processes(measure_as_process, (config,), gpus)
         else:
-            measure(0, config)
+            measure(0, config, snapshot, opened)
 
 
 if __name__ == '__main__':

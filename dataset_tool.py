@@ -28,7 +28,7 @@ class Resolution(click.ParamType):
     def convert(self, value: str | int, param: click.Parameter | None, ctx: click.Context | None) -> int:
         match = re.fullmatch(r'(\d+)(?:x(\d+))?', str(value))
         if match is None or (match[2] or match[1]) != match[1]:
-            self.fail(f'{value!r} is no size; write SIDE or SIDExSIDE, for example 256 or 256x256', param, ctx)
+            self.fail(f'{value!r} is not a size; write SIDE or SIDExSIDE, for example 256 or 256x256', param, ctx)
         if not is_resolution(int(match[1])):
             self.fail(f'{value} is not a power of two from 4 up; try 32, 64, 128, 256, 512 or 1024', param, ctx)
         return int(match[1])
@@ -37,39 +37,40 @@ class Resolution(click.ParamType):
 @click.command(epilog=f'Example: {EXAMPLE}')
 @click.option('--source', metavar='DIR|ZIP|NAME', required=True, type=UserPath(),
               help='Folder or zip of pictures, or builtin:letters (drawn letters, unlabelled), builtin:digits (handwritten '
-                   'digits, 50 of each, to train on), builtin:digits-test (the other digits, to judge with), or of MNIST '
-                   'builtin:mnist20, builtin:mnist50, builtin:mnist200 (so many of each) and builtin:mnist-test. Labels come '
-                   "from the source's dataset.json, else from its class folders (two or more, also in a folder around them).")
+                   'digits, 50 of each, to train on), builtin:digits-test (the other digits, for testing), or of MNIST '
+                   'builtin:mnist20, builtin:mnist50, builtin:mnist200 (that many of each) and builtin:mnist-test. Labels come '
+                   "from the source's dataset.json, else from its class folders (at least two; they may lie in a common "
+                   'folder).')
 @click.option('--dest', metavar='DIR|ZIP', required=True, type=UserPath(),
-              help='Zip archive to write (an older one is replaced) or folder (empty or absent, outside of the source).')
-@click.option('--split', 'part', metavar='NAME|all', help='For a source with folders train, val ... above its class folders: '
-              'which of them to take, or all of them together.')
-@click.option('--skip-broken', is_flag=True, help='Leave out pictures that cannot be read, which otherwise are an error.')
+              help='Zip archive to write (an existing one is replaced), or a folder (empty or absent, outside the source).')
+@click.option('--split', 'part', metavar='NAME|all', help='For a source whose top folders are train, val, ...: the one to use, '
+              'or all of them together.')
+@click.option('--skip-broken', is_flag=True, help='Skip pictures that cannot be read instead of stopping with an error.')
 @click.option('--name-encoding', metavar='NAME', help='Encoding of names that are not UTF-8, such as gbk or cp932 in old '
               'zips. Default: cp437 in zips, latin-1 in folders, with a note.')
 @click.option('--max-images', type=click.IntRange(min=1),
-              help='Keep this many, drawn at random. Default: all; 20000 of builtin:letters, which is without end.')
+              help='Keep this many, drawn at random. Default: all; 20000 of builtin:letters, which has no end.')
 @click.option('--resize-filter', type=click.Choice(sorted(RESIZE_FILTERS)), default='lanczos', show_default=True,
-              help='How sizes are changed.')
+              help='Filter for resizing.')
 @click.option('--transform', type=click.Choice(['center-crop']),
-              help='Cut the largest square out of the middle. Without it, a picture that is not square is squeezed.')
+              help='Crop the largest centred square. Without it, pictures that are not square are squeezed.')
 @click.option('--resolution', type=Resolution(),
-              help='Width and height of the result in pixels, a power of two. Default: as they are.')
+              help='Width and height of the result in pixels, a power of two. Default: unchanged.')
 @click.option('--width', type=Resolution(), help='The same as --resolution.')
 @click.option('--height', type=Resolution(), help='The same as --resolution.')
 @click.option('--color', type=click.Choice(sorted(COLOR_MODES)),
-              help='Channels of the result: gray has 1, rgb 3. Default: gray if all pictures are, else rgb.')
+              help='Colour mode of the result: gray (1 channel) or rgb (3). Default: gray if all pictures are gray, else rgb.')
 @click.option('--seed', type=click.IntRange(min=0), default=0, show_default=True,
-              help='Draws the letters, and the images of --max-images.')
+              help='Random seed of the letters and of --max-images.')
 @verbose_option
 def main(source: str, dest: str, part: str | None, skip_broken: bool, name_encoding: str | None, max_images: int | None,
          resize_filter: str, transform: str | None, resolution: int | None, width: int | None, height: int | None,
          color: str | None, seed: int, verbose: bool) -> None:
     """Make a training data set: square images of one size as PNGs, with their labels in dataset.json.
 
-    Pictures are JPEG, PNG, WebP, TIFF and other raster files, recognised by their content where the name has no ending. They
-    are turned upright (EXIF), 16 bits are scaled to 8, transparent parts become black. A table says what was found and what is
-    left out, and why.
+    Pictures are JPEG, PNG, WebP, TIFF and other raster files, recognised by content if the name has no ending. They are turned
+    upright (EXIF), 16 bits are scaled to 8, and transparent parts become black. A table shows what was found and what was left
+    out, with the reasons.
     """
     with command_errors(verbose):
         side = _one_side(resolution, width, height)
@@ -85,8 +86,8 @@ def main(source: str, dest: str, part: str | None, skip_broken: bool, name_encod
 def _one_side(*sides: int | None) -> int | None:
     given = {side for side in sides if side is not None}
     if len(given) > 1:
-        raise ValueError(f'the sizes {" and ".join(str(side) for side in sorted(given))} are asked for at once; '
-                         'images are square, so give --resolution alone')
+        raise ValueError(f'found the sizes {" and ".join(str(side) for side in sorted(given))}; images are square: give '
+                         '--resolution alone')
     return given.pop() if given else None
 
 
@@ -95,13 +96,13 @@ def _check_paths(source: str, dest: str) -> None:
         raise ValueError(f'--dest={dest} is the source itself; give another name')
     # An archive there is no picture, but a folder would be part of the source the next time.
     if Path(dest).suffix.lower() != '.zip' and Path(source).resolve() in Path(dest).resolve().parents:
-        raise ValueError(f'--dest={dest} is a folder in --source={source}, and would be read with it the next time; '
-                         'give one beside it')
+        raise ValueError(f'--dest={dest} lies inside --source={source} and would be read as part of it next time; choose a '
+                         'folder outside')
     check_destination(dest)
 
 
 def _report(dest: str, pictures: Pictures, recipe: Recipe, flat: FlatPictures) -> None:
-    """The table, notes, and as the last line what was made."""
+    """Print the table, the notes, and a last line that says what was made."""
     kept = _kept(pictures)
     rows = rows_by_class(kept, pictures.around, pictures.depth, pictures.left_out)
     if pictures.files is not None:

@@ -1,4 +1,4 @@
-"""Ways out: one class as a plain unconditional network, weights without a pickle, ONNX; each with a model card."""
+"""Export a snapshot: one class as a plain unconditional network, weights without a pickle, or ONNX; each with a model card."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ Examples:
 
 
 def check_places(paths: list[Path], force: bool) -> None:
-    """ValueError unless all the files can be written; OSError if that is the disk's fault."""
+    """ValueError unless all files can be written; OSError if the disk is at fault."""
     for path in paths:
         if path.is_dir():
             raise ValueError(f'--out: {path} is a directory; expected a file, or --all to write one file per class into it')
@@ -37,28 +37,28 @@ def check_places(paths: list[Path], force: bool) -> None:
 @click.option('--network', metavar='PATH|URL', type=UserPath(), help='Snapshot to export, .pkl or .safetensors.  '
               f'[default: the newest network-snapshot-*.pkl under {DEFAULT_RUNS_DIR}]')
 @click.option('--class', 'class_text', metavar='NAME|INDEX|MIX', help='Bake this class into a plain unconditional network: a '
-              'name, a number, or a mix of classes with their shares, as in cat:0.3,dog:0.7. In a mix, a backslash before a '
-              'comma, colon or backslash makes it a part of the name.')
-@click.option('--label', 'vector', metavar='NUMBERS', help='Bake this label, for networks of label vectors: as many numbers as '
-              'the labels of the training data have, with commas, as in 0.2,1,0.')
-@click.option('--all', 'every_class', is_flag=True, help='Bake every class, each into a file of its own.')
+              'name, a number, or a mix of classes with their shares, as in cat:0.3,dog:0.7. In a mix, write a comma, colon or '
+              'backslash in a name with a backslash before it.')
+@click.option('--label', 'vector', metavar='NUMBERS', help='Bake this label, for networks trained on label vectors: as many '
+              'numbers as in the training data, separated by commas, as in 0.2,1,0.')
+@click.option('--all', 'every_class', is_flag=True, help='Bake every class, each into its own file.')
 @click.option('--out', required=True, type=UserPath(path_type=Path),
-              help='File to write, which ends in .pkl, .safetensors or .onnx; with --all a directory, made if it is absent.')
+              help='File to write, ending in .pkl, .safetensors or .onnx. With --all, a directory, created if missing.')
 @click.option('--format', 'file_format', type=click.Choice(list(SUFFIXES)), help='pkl: a snapshot, for every tool of this '
               'family. safetensors: weights and a description, no code. onnx: one class, for programs without PyTorch; inputs z '
               'and truncation_psi, constant noise.  [default: by the ending of --out; pkl with --all]')
 @click.option('--card/--no-card', default=True, show_default=True, help='Write a model card, OUT.md, beside each file.')
-@click.option('--force', is_flag=True, help='Overwrite files that are there.')
+@click.option('--force', is_flag=True, help='Overwrite existing files.')
 @verbose_option
 def main(network: str | None, class_text: str | None, vector: str | None, every_class: bool, out: Path,
          file_format: str | None, card: bool, force: bool, verbose: bool) -> None:
     """Export a network: one class as a plain network, or another format.
 
     A baked class gives the same pictures at the source's speed, without the hypernetwork, and can be trained further.
-    Without --class, --label and --all the whole snapshot is written, in the format that --out asks for.
+    Without --class, --label or --all, the whole snapshot is written, in the format given by the ending of --out.
     """
     if sum([class_text is not None, vector is not None, every_class]) > 1:
-        raise click.UsageError('--class, --label and --all exclude each other: give one of them')
+        raise click.UsageError('--class, --label and --all exclude each other: give only one')
     with command_errors(verbose):
         file_format = choose_format(file_format, out, every_class)
         network = named_or_newest(network)

@@ -24,25 +24,25 @@ Examples:
 @click.option('--seeds', default='0-15', show_default=True, metavar='LIST',
               help='Seeds of the latent codes: numbers and ranges, as in 0-63,70.')
 @click.option('--class', 'class_text', metavar='NAME|INDEX|MIX',
-              help='Class to draw, by name or number, or a mix of classes with their shares, as in cat:0.3,dog:0.7. In a mix, a '
-              'backslash before a comma, colon or backslash makes it a part of the name.')
-@click.option('--label', 'vector', metavar='NUMBERS', help='Label to draw, for networks of label vectors: as many numbers as the '
-              'labels of the training data have, with commas, as in 0.2,1,0.')
+              help='Class to draw, by name or number, or a mix of classes with their shares, as in cat:0.3,dog:0.7. In a mix, '
+              'write a comma, colon or backslash in a name with a backslash before it.')
+@click.option('--label', 'vector', metavar='NUMBERS', help='Label to draw, for networks trained on label vectors: as many '
+              'numbers as in the training data, separated by commas, as in 0.2,1,0.')
 @click.option('--grid', is_flag=True, help='One picture, grid.png: a row for each class, a column for each seed.')
-@click.option('--interpolate', metavar='A,B', help='One picture, A-to-B.png: a row for each seed, from class A to '
-              'class B, or from one mix to another. A comma in A or B is written \\,.')
+@click.option('--interpolate', metavar='A,B', help='One picture, A-to-B.png: a row for each seed, from class A to class B, or '
+              'from one mix to another. Write a comma in A or B as \\,.')
 @click.option('--steps', type=click.IntRange(2, 1000), default=9, show_default=True, help='Images in a row of --interpolate.')
 @click.option('--trunc', 'psi', type=float, default=1, show_default=True,
               help='Truncation psi: 1 keeps all variety, 0 gives the mean image; about 0.7 is a usual choice.')
 @click.option('--noise-mode', type=click.Choice(['const', 'random', 'none']), default='const', show_default=True,
               help='Per-pixel noise: the same for every image, fresh each time, or none.')
 @click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default='out', show_default=True,
-              help='Folder for the pictures; made if it is absent.')
-@click.option('--batch', type=click.IntRange(min=1), default=8, show_default=True, help='Images computed at a time.')
-@click.option('--cuda-graph', is_flag=True, help='Record a pass once and replay it, which is faster for small images. Plain '
-              'networks on CUDA, as export.py makes them of classes.')
-@click.option('--trust-pickle', is_flag=True, help='Run the program text in the snapshot, for network classes that are unknown '
-              'here. Only for files from people whom you trust.')
+              help='Folder for the pictures; created if missing.')
+@click.option('--batch', type=click.IntRange(min=1), default=8, show_default=True, help='Batch size, in images.')
+@click.option('--cuda-graph', is_flag=True, help='Record one pass as a CUDA graph and replay it: faster for small images. Only '
+              'for baked or plain networks, on CUDA.')
+@click.option('--trust-pickle', is_flag=True, help='Run the code stored in the snapshot, for network classes that this program '
+              'does not know. Only for files from people you trust.')
 @device_option
 @verbose_option
 def main(network: str | None, seeds: str, class_text: str | None, vector: str | None, grid: bool, interpolate: str | None,
@@ -50,11 +50,11 @@ def main(network: str | None, seeds: str, class_text: str | None, vector: str | 
          device: str, verbose: bool) -> None:
     """Draw pictures from a trained network.
 
-    Files are named by seed: seed0000.png, or with --class cat-seed0000.png. A seed gives the same latent code for every
-    class, and as in the other tools that read these snapshots.
+    Files are named by seed: seed0000.png, or with --class cat-seed0000.png. A seed gives the same latent code for every class,
+    the same as in other tools that read these snapshots.
     """
     if sum([class_text is not None, vector is not None, grid, interpolate is not None]) > 1:
-        raise click.UsageError('--class, --label, --grid and --interpolate exclude each other: give one of them')
+        raise click.UsageError('--class, --label, --grid and --interpolate exclude each other: give only one')
     with command_errors(verbose):
         seed_list = parse_seeds(seeds)
         sampler = load_sampler(named_or_newest(network), trust_pickle, resolve_device(device), psi, noise_mode, batch, cuda_graph)

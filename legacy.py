@@ -1,6 +1,6 @@
-"""Network snapshots, by the name that NVLabs' tools call the module: training/snapshot/ has the code.
+"""Network snapshots, under the module name that NVLabs' tools use; the code is in training/snapshot/.
 
-    python -m legacy inspect FILE    says what a snapshot holds, and whether it is safe to open
+    python -m legacy inspect FILE shows what a snapshot contains and whether it is safe to open
 """
 
 from training.snapshot.reading import load_network_pkl

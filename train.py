@@ -30,8 +30,8 @@ Examples:
 def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
     """Train a StyleGAN2-ADA generator on a folder or zip of images.
 
-    Writes pictures, statistics and network-snapshot-*.pkl into a new directory under --outdir. A run that stopped goes on
-    exactly where it was with --resume=latest, --resume=RUNDIR, or the same command with --outdir=RUNDIR.
+    Writes pictures, statistics and network-snapshot-*.pkl into a new directory under --outdir. A stopped run continues exactly
+    where it was: --resume=latest, --resume=RUNDIR, or the same command with --outdir=RUNDIR.
     """
     with command_errors(verbose), watched_member() as member:
         if member is not None and member.rank > 0:

@@ -27,9 +27,9 @@ Examples:
 def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
     """Turn an unconditional StyleGAN2 (--resume) into a class-conditional one for labelled images (--data).
 
-    The source's weights stay frozen; a hypernetwork learns how each class changes its convolution kernels. Writes
-    pictures, statistics, selfinit.pkl and network-snapshot-*.pkl into a new directory under --outdir. A run that stopped
-    goes on exactly where it was with --resume=latest, --resume=RUNDIR, or the same command with --outdir=RUNDIR.
+    The source's weights stay frozen; a hypernetwork learns how each class changes its convolution kernels. Writes pictures,
+    statistics, selfinit.pkl and network-snapshot-*.pkl into a new directory under --outdir. A stopped run continues exactly where
+    it was: --resume=latest, --resume=RUNDIR, or the same command with --outdir=RUNDIR.
     """
     with command_errors(verbose), watched_member() as member:
         if member is not None and member.rank > 0:
@@ -45,7 +45,7 @@ def main(outdir: str, dry_run: bool, verbose: bool, **values: Any) -> None:
             check_views(plan.config)
             launch(plan, dry_run, member)
         else:
-            click.echo(f'Done: {run.path} is self-initialised, and --no-cond-transfer asks for no more')
+            click.echo(f'Done: {run.path} is already self-initialised, and --no-cond-transfer ends there')
 
 
 if __name__ == '__main__':

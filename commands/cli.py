@@ -1,4 +1,4 @@
-"""What the commands share: one-line errors with exit codes, the choice of a device, and seeds.
+"""What the commands share: one-line errors with exit codes, choice of the device, and seeds.
 
 Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
@@ -24,12 +24,12 @@ MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no larger one
 MAX_NUM_SEEDS = 10**6
 
 device_option = click.option('--device', type=click.Choice(['auto', 'cpu', 'cuda', 'mps']), default='auto', show_default=True,
-                             help='Where to compute; auto takes CUDA, else MPS, else the CPU.')
-verbose_option = click.option('-v', '--verbose', is_flag=True, help='Show the traceback with an error.')
+                             help='Device to compute on; auto picks CUDA, else MPS, else the CPU.')
+verbose_option = click.option('-v', '--verbose', is_flag=True, help='Show the traceback of an error.')
 
 
 class UserPath(click.Path):
-    """A path or URL, in which a leading ~ is the home directory, also where the shell leaves it: --dest=~/set.zip."""
+    """A path or URL. A leading ~ is the home directory, even where the shell does not expand it: --dest=~/set.zip."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(os.path.expanduser(value), param, ctx)
@@ -86,23 +86,23 @@ def resolve_device(name: str) -> torch.device:
         raise ValueError(f'--device={name} is unknown: choose auto, cpu, cuda or mps')
     if not available[name]:
         usable = ', '.join(kind for kind, present in available.items() if present)
-        raise ValueError(f'--device={name} is not usable here: torch {torch.__version__} finds {usable}; use that or auto')
+        raise ValueError(f'--device={name} is not available here: torch {torch.__version__} finds {usable}; use that or auto')
     return torch.device(name)
 
 
 def check_precision(device: str) -> None:
-    """ValueError if the current command asks, by --fp32=0 or --half, for half precision on a device where training has none."""
+    """ValueError if --fp32=0 or --half of the current command asks for half precision on a device without it."""
     given, values = given_options(), click.get_current_context().params
     asks = {'--fp32=0': 'fp32' in given and not values['fp32'], f'--half={values["half"]}': 'half' in given}
     for option in [option for option, given_so in asks.items() if given_so and device != 'cuda']:
-        raise ValueError(f'{option} asks for half precision, which is used on CUDA only, and the device is {device}: '
-                         f'leave out {option.partition("=")[0]}, or train on CUDA')
+        raise ValueError(f'{option} asks for half precision, which works only on CUDA, but the device is {device}: leave out '
+                         f'{option.partition("=")[0]}, or train on CUDA')
 
 
 def check_outdir(outdir: str | Path, option: str = '--outdir') -> None:
-    """ValueError unless outdir can be written to, or made. Leaves nothing behind.
+    """ValueError unless outdir can be written to or created. Leaves nothing behind.
 
-    OSError if that is the fault of a full or broken disk.
+    OSError if a full or broken disk is the cause.
     """
     place = Path(outdir).absolute()
     try:
@@ -118,7 +118,7 @@ def check_outdir(outdir: str | Path, option: str = '--outdir') -> None:
 
 
 def _exists(path: Path) -> bool:
-    """Path.exists() of some Python versions takes what may not be looked at for absent."""
+    """Like Path.exists(), which in some Python versions is False without permission to look."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -127,13 +127,13 @@ def _exists(path: Path) -> bool:
 
 
 def given_options() -> list[str]:
-    """The options of the current command that stand on the command line, by argument name."""
+    """The options given on the command line of the current command, by argument name."""
     context = click.get_current_context()
     return [name for name in context.params if context.get_parameter_source(name) == click.core.ParameterSource.COMMANDLINE]
 
 
 def named_or_newest(network: str | None) -> str:
-    """The snapshot that is named, else the newest one of all runs, which is said. FileNotFoundError if there is none."""
+    """The named snapshot, else the newest one of all runs, which is printed. FileNotFoundError if there is none."""
     if network is None:
         network = str(newest_snapshot())
         click.echo(f'Network: {network}')
@@ -153,6 +153,6 @@ def parse_seeds(text: str) -> list[int]:
         if last > MAX_SEED:
             raise ValueError(f'--seeds: {last} is too large; seeds go from 0 to {MAX_SEED}')
         if last - first >= MAX_NUM_SEEDS:
-            raise ValueError(f'--seeds: {part.strip()} is more than {MAX_NUM_SEEDS} seeds; ask for fewer in one call')
+            raise ValueError(f'--seeds: {part.strip()} has more than {MAX_NUM_SEEDS} seeds; give fewer per call')
         seeds.update(dict.fromkeys(range(first, last + 1)))
     return list(seeds)

@@ -1,4 +1,4 @@
-"""From options and facts about the data to the training configuration: pure, needs no device and no file."""
+"""From options and facts about the data to the training configuration; pure, without device or files."""
 
 import dataclasses
 import math
@@ -17,7 +17,7 @@ from .presets import PRESET_NAMES, PRESETS, Preset, auto_preset
 def build_config(options: TrainingOptions, data: DataFacts) -> TrainingConfig:
     """The configuration of a training of a plain StyleGAN2.
 
-    options.device is 'cpu', 'cuda' or 'mps'. ValueError for values that cannot train together.
+    options.device is 'cpu', 'cuda' or 'mps'. ValueError for values that do not go together.
     """
     _check_options(options)
     preset = auto_preset(data.resolution, options.gpus, options.batch) if options.cfg == 'auto' else PRESETS[options.cfg]
@@ -62,7 +62,7 @@ def build_config(options: TrainingOptions, data: DataFacts) -> TrainingConfig:
 
 
 def run_description(options: TrainingOptions, data: DataFacts) -> str:
-    """What the run directory is called after its number: data set, preset, and the choices that most shape a run."""
+    """The name of the run directory after its number: data set, preset, and the main choices."""
     parts = [data.name]
     parts += ['cond'] if options.cond else []
     parts += [f'ramp{options.cond_ramp}'] if options.cond_ramp else []
@@ -85,7 +85,7 @@ def _check_options(options: TrainingOptions) -> None:
     if options.half not in ('fp16', 'bf16'):
         raise ValueError(f'--half={options.half} is unknown: choose fp16 or bf16')
     if options.fp32 and options.half == 'bf16':
-        raise ValueError('--half=bf16 names a half precision, and --fp32=1 has none: leave out one of them')
+        raise ValueError('--half=bf16 and --fp32=1 exclude each other: leave out one')
     if options.aug not in ('noaug', 'ada', 'fixed'):
         raise ValueError(f'--aug={options.aug} is unknown: choose noaug, ada or fixed')
     if options.aug == 'fixed' and options.p is None:
@@ -126,7 +126,7 @@ def share_batch(batch: int, gpus: int, batch_gpu: int | None, mbstd_group: int) 
     per_process = batch // gpus
     batch_gpu = batch_gpu or per_process
     if batch_gpu > per_process or per_process % batch_gpu:
-        raise ValueError(f'--batch-gpu must divide the {per_process} images that each process has of a batch: found {batch_gpu}')
+        raise ValueError(f'--batch-gpu must divide the {per_process} images per process and batch: found {batch_gpu}')
     group = min(mbstd_group, batch_gpu)
     if batch_gpu % group:
         raise ValueError(f'images per pass must be a multiple of the minibatch deviation group: found {batch_gpu} and {group}; '
@@ -156,7 +156,7 @@ def _discriminator_kwargs(preset: Preset, options: TrainingOptions, half_precisi
 
 
 def _size_kwargs(preset: Preset, options: TrainingOptions, half_precision: bool) -> dict[str, Any]:
-    """Half precision in the 4 largest resolutions, where activations are limited to 256 against overflow (appendix D.1)."""
+    """Half precision in the 4 highest resolutions, where activations are limited to 256 against overflow (appendix D.1)."""
     return dict(
         channel_base=preset.channel_base,
         channel_max=options.cmax,
@@ -166,7 +166,7 @@ def _size_kwargs(preset: Preset, options: TrainingOptions, half_precision: bool)
 
 
 def _half_type(options: TrainingOptions, half_precision: bool) -> dict[str, Any]:
-    """The argument of blocks that asks for bfloat16: in the same layers, with the same limit of activations as float16."""
+    """The block argument for bfloat16, in the same layers and with the same limit of activations as float16."""
     return dict(half_type='bfloat16') if half_precision and options.half == 'bf16' else {}
 
 
@@ -189,15 +189,15 @@ def _augmentation(options: TrainingOptions) -> dict[str, Any]:
 
 
 def _label_ramp(options: TrainingOptions) -> list[float] | None:
-    """Thousands of images between which the classes fade in; None: they are there from the start."""
+    """The thousands of images between which the classes fade in; None: classes from the start."""
     if options.cond_ramp is None:
         return None
     ramp = parse_ramp(options.cond_ramp)
     if not options.cond:
-        raise ValueError(f'--cond-ramp={options.cond_ramp} fades classes in, which --cond=0 leaves out: add --cond=1')
+        raise ValueError(f'--cond-ramp={options.cond_ramp} needs classes, found --cond=0: add --cond=1')
     if ramp[1] > options.kimg:
-        raise ValueError(f'--cond-ramp={options.cond_ramp} ends after the {options.kimg:g} thousand images of --kimg, before '
-                         'which no class would have its full strength: end it earlier, or raise --kimg')
+        raise ValueError(f'--cond-ramp={options.cond_ramp} ends after the {options.kimg:g} thousand images of --kimg, so '
+                         'classes would never reach full strength: end it earlier, or raise --kimg')
     return [_plain(kimg) for kimg in ramp]
 
 
@@ -205,7 +205,7 @@ NO_METRICS = 'none'  # for a run that goes on, which would keep the ones that it
 
 
 def metrics_config(options: TrainingOptions) -> MetricsConfig | None:
-    """What the options --metrics... ask for; ValueError for unknown names."""
+    """The config of the options --metrics...; ValueError for unknown names."""
     if options.metrics in (None, NO_METRICS):
         return None
     return MetricsConfig(

@@ -1,4 +1,4 @@
-"""What has to be known of a data set before training starts, and the checks that are done then."""
+"""Facts about a data set that training needs before it starts, and the checks of it."""
 
 import dataclasses
 from typing import Any
@@ -38,12 +38,12 @@ class DataFacts:
 
     @property
     def dataset(self) -> DatasetConfig:
-        """What opens the same data again."""
+        """The config that opens the same data again."""
         return DatasetConfig(path=self.path, use_labels=self.label_dim > 0, max_size=self.subset, xflip=self.mirror,
                              resolution=self.resolution, random_seed=self.seed)
 
     def record(self) -> dict[str, Any]:
-        """What must be the same when a run goes on, as plain values."""
+        """What must be the same when a run continues, as plain values."""
         return dict(resolution=self.resolution, num_channels=self.num_channels, num_images=self.num_images,
                     label_dim=self.label_dim, class_names=list(self.class_names))
 
@@ -51,7 +51,7 @@ class DataFacts:
 def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror: bool = False, seed: int = 0) -> DataFacts:
     """Open the data set, check it and its labels, close it.
 
-    ValueError or OSError if it cannot be trained on; what is odd but possible stands in .warnings.
+    ValueError or OSError if it cannot be trained on; .warnings tells what is unusual but allowed.
     """
     if not path:
         raise ValueError('--data is missing: give a folder or zip of images, as dataset_tool.py makes them')
@@ -62,7 +62,7 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
         warnings = _check_labels(dataset, path, mirror) if cond else _say_ignored(dataset) if labelled else []
         warnings += [f'{path}: {note}' for note in dataset.notes()]
         if subset is not None and len(dataset) < subset * (2 if mirror else 1):
-            warnings.append(f'--subset={subset} asks for more than the {len(dataset)} images that {path} has: all are used')
+            warnings.append(f'--subset={subset} is more than the {len(dataset)} images of {path}: all are used')
         return DataFacts(
             name=dataset.name,
             path=path,
@@ -81,13 +81,13 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
 
 
 def _check_labels(dataset: ImageFolderDataset, path: str, mirror: bool) -> list[str]:
-    """At least two classes, each with images, or vectors that say something; returns notes."""
+    """ValueError unless there are at least two classes, each with images, or vectors that differ; returns notes."""
     if not dataset.has_labels:
         raise ValueError(f'{path} has no labels, which a class-conditional model needs: {dataset.why_unlabelled}')
     if not dataset.has_onehot_labels:
         return _check_vectors(dataset.labels(), path, mirror)
     if dataset.label_dim < 2:
-        raise ValueError(f'{path} has one class only: a class-conditional model needs two or more; label the images')
+        raise ValueError(f'{path} has only one class, a class-conditional model needs two or more: label the images')
     counts = dict(zip(dataset.class_names, dataset.class_counts(), strict=True))
     empty = [name for name, count in counts.items() if count == 0]
     if empty:
@@ -96,30 +96,30 @@ def _check_labels(dataset: ImageFolderDataset, path: str, mirror: bool) -> list[
     single = [name for name, count in counts.items() if count == (2 if mirror else 1)]
     if single:
         return [f'{len(single)} of {dataset.label_dim} classes {"has" if len(single) == 1 else "have"} a single image: '
-                f'{list_names(single)}; what varies within such a class can be neither learnt nor measured: add images']
+                f'{list_names(single)}; variety within such a class can be neither learnt nor measured: add images']
     return []
 
 
 def _check_vectors(labels: np.ndarray, path: str, mirror: bool) -> list[str]:
-    """labels: float32 [N, D], finite. ValueError if no image has another label than the rest, or if numbers are huge."""
+    """labels: float32 [N, D], finite. ValueError if all labels are equal, or if numbers are huge."""
     largest = np.abs(labels).max(axis=0)
     if largest.max() > LARGEST_NUMBER:
         raise ValueError(f'{path} has label vectors with numbers up to {largest.max():g} (place {largest.argmax()}), expected '
                          'about -1 to 1: scale them in dataset.json')
     constant = [str(place) for place in np.flatnonzero((labels == labels[0]).all(axis=0))]
     if len(constant) == labels.shape[1]:
-        raise ValueError(f'{path} gives all images the same label vector, which tells nothing: give vectors that differ')
+        raise ValueError(f'{path} has the same label vector for all images: give vectors that differ')
     large = [str(place) for place in np.flatnonzero(largest > LARGE_NUMBER)]
     notes = []
     if constant:
-        notes.append(f'the label vectors have the same number in all images in place {list_names(constant)}: what it stands for '
-                     'cannot be learnt')
+        notes.append(f'the label vectors of all images have the same number in place {list_names(constant)}: its meaning cannot '
+                     'be learnt')
     if large:
-        notes.append(f'the label vectors have numbers up to {largest.max():g} in place {list_names(large)}: scaled to about '
-                     '-1 to 1 they are learnt more evenly')
+        notes.append(f'the label vectors have numbers up to {largest.max():g} in place {list_names(large)}: scale them to about '
+                     '-1 to 1 so that they are learnt evenly')
     if mirror:
-        notes.append('--mirror gives mirrored images the label vectors of the originals: leave it out if a number tells '
-                     'left from right')
+        notes.append('--mirror gives mirrored images the label vectors of the originals: leave it out if a number means left '
+                     'or right')
     return notes
 
 

@@ -1,4 +1,4 @@
-"""A run that goes on: which options may differ from those it was started with, and what they change."""
+"""Continuing a run: which options may differ from those it was started with, and what they change."""
 
 import dataclasses
 import os
@@ -27,13 +27,13 @@ T = TypeVar('T', bound=TrainingOptions)
 
 
 def run_and_options(command: str, outdir: str, options: T) -> tuple[Run | None, T]:
-    """The run that the command line goes on with, None if it starts one, and the options that hold. ValueError, OSError."""
+    """The run to continue (None for a new one) and the effective options. Raises ValueError, OSError."""
     options = absolute_paths(options)
     run = find_run(options.resume, outdir, command)
     if run is not None:
         options = merged_options(run, options, given_options())
         if find_start(run.path) is not None and not run.has_begun:
-            raise ValueError(f'{run.path} has a training state and no {OPTIONS}, which says how it goes on: {ADVICE}')
+            raise ValueError(f'{run.path} has a training state but no {OPTIONS}, which is needed to continue: {ADVICE}')
     check_finite(options)
     check_outdir(outdir if run is None else run.path)
     # 'auto' may mean another device the next time.
@@ -41,8 +41,8 @@ def run_and_options(command: str, outdir: str, options: T) -> tuple[Run | None, 
 
 
 def plan_to_go_on(run: Run, data: DataFacts, options: TrainingOptions, num_gpus: int) -> Plan:
-    """The plan of a run whose training has begun. ValueError if its files are damaged, the data is another one, or the batch
-    cannot be shared out among the processes."""
+    """The plan of a run whose training has begun. ValueError if its files are damaged, the data differs, or the batch cannot be
+    split among the processes."""
     config = read_config(run)
     check_same_data(run, config, data)
     config = changed_config(run, config, data, options, num_gpus)
@@ -51,9 +51,9 @@ def plan_to_go_on(run: Run, data: DataFacts, options: TrainingOptions, num_gpus:
 
 
 def merged_options(run: Run, options: T, given: Collection[str]) -> T:
-    """The run's options, with those that are given on the command line now and may change. ValueError for others that differ.
+    """The run's options, updated by those on the command line that may change. ValueError for others that differ.
 
-    options: the command line's, with the defaults of what is not given; a run of an older version lacks some.
+    options: those of the command line, defaults included; a run of an older version lacks some.
     """
     try:
         before = with_recorded(options, run.options)
@@ -64,27 +64,27 @@ def merged_options(run: Run, options: T, given: Collection[str]) -> T:
         del now['resume']
     for name, value in now.items():
         if name not in CHANGEABLE and value != getattr(before, name):
-            raise ValueError(f'{option_name(name)}={value} found, {run.path} was started with {getattr(before, name)}: leave '
-                             'it out to go on, or start a new run from its newest snapshot; these may change: '
+            raise ValueError(f'{option_name(name)}={value} differs from the value {getattr(before, name)} of {run.path}: leave '
+                             'the option out to continue, or start a new run from its newest snapshot; only these may change: '
                              + ', '.join(map(option_name, CHANGEABLE)))
     return dataclasses.replace(before, **now)
 
 
 def absolute_paths(options: T) -> T:
-    """The options with the names of existing files made absolute: a run may go on from another directory."""
+    """The options with paths of existing files made absolute: a run may be continued from another directory."""
     names = {name: getattr(options, name) for name in ('data', 'resume', 'metrics_detector')}
     return dataclasses.replace(options, **{name: os.path.abspath(path) for name, path in names.items()
                                            if path and path != LATEST and os.path.exists(path)})
 
 
 def read_config(run: Run) -> TrainingConfig:
-    """What a run was started with. ValueError, one line, if it is not what a run writes."""
+    """The config that a run was started with. ValueError, one line, if its file is damaged."""
     path = run.path / OPTIONS
     values = read_json(path)
     try:
         return TrainingConfig.from_json(values)
     except ValueError as error:
-        raise ValueError(f'{path} is damaged, or of another version of this program ({error}): {ADVICE}') from error
+        raise ValueError(f'{path} is damaged, or was written by another version of this program ({error}): {ADVICE}') from error
 
 
 def check_same_data(run: Run, config: TrainingConfig, data: DataFacts) -> None:
@@ -92,14 +92,14 @@ def check_same_data(run: Run, config: TrainingConfig, data: DataFacts) -> None:
     found = data.record()
     different = [f'{name} {run.data.get(name)} -> {found[name]}' for name in found if run.data.get(name) != found[name]]
     if different:
-        raise ValueError(f'{data.path} is not the data that {run.path} was started with ({", ".join(different)}): give that '
-                         'data with --data, or start a new run from the newest snapshot')
+        raise ValueError(f'{data.path} differs from the data that {run.path} was started with ({", ".join(different)}): give '
+                         'the original data with --data, or start a new run from the newest snapshot')
     if dataclasses.replace(config.training_set_kwargs, path=data.path) != data.dataset:
-        raise ValueError(f'{run.path / OPTIONS} and {RECORD} differ in the data that they describe: {ADVICE}')
+        raise ValueError(f'{run.path / OPTIONS} and {RECORD} describe different data: {ADVICE}')
 
 
 def changed_config(run: Run, config: TrainingConfig, data: DataFacts, options: TrainingOptions, num_gpus: int) -> TrainingConfig:
-    """The config of a run, for the options of now. ValueError if the batch cannot be shared out among the processes."""
+    """The config of a run, updated by the current options. ValueError if the batch cannot be split among the processes."""
     before, loader = run.options.get('batch_gpu'), config.data_loader_kwargs
     batch_gpu: int | None = config.batch_gpu
     if num_gpus != config.num_gpus or options.batch_gpu != before:
@@ -129,7 +129,8 @@ def changed_config(run: Run, config: TrainingConfig, data: DataFacts, options: T
 
 
 def check_start(run: Run, config: TrainingConfig, data: DataFacts) -> None:
-    """ValueError, one line, unless what the config describes can be built, and the run's state fits it. Builds without memory."""
+    """ValueError, one line, unless the config's networks and loss can be built and the run's state fits them. Builds without
+    memory."""
     try:
         with torch.device('meta'):
             G, D = (network.to('meta') for network in build_networks(data, config))
@@ -143,4 +144,4 @@ def check_start(run: Run, config: TrainingConfig, data: DataFacts) -> None:
         try:
             check_state(content, G, D, loss, config)
         except ValueError as error:
-            raise ValueError(f'{path} does not fit {OPTIONS}, or is damaged ({error}): {ADVICE}') from error
+            raise ValueError(f'{path} does not match {OPTIONS}, or is damaged ({error}): {ADVICE}') from error

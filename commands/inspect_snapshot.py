@@ -1,4 +1,4 @@
-"""python -m legacy inspect FILE: what a snapshot holds, without running or building anything of it."""
+"""python -m legacy inspect FILE: what a snapshot contains, without running or building anything from it."""
 
 import json
 
@@ -19,9 +19,9 @@ def main() -> None:
 @click.option('--json', 'as_json', is_flag=True, help='Print JSON.')
 @verbose_option
 def inspect_command(file: str, as_json: bool, verbose: bool) -> None:
-    """Say what a snapshot holds (networks, constructor arguments, sizes, program text) and whether it is safe to open.
+    """Show what a snapshot contains (networks, constructor arguments, sizes, code) and whether it is safe to open.
 
-    Nothing of it is run or built. Exit code 0: safe; 1: not safe, or not readable; 2: there is no such file.
+    Runs and builds nothing from it. Exit code 0: safe; 1: unsafe or unreadable; 2: no such file.
     """
     with command_errors(verbose):
         facts = inspect_snapshot(file)

@@ -34,11 +34,11 @@ Prepare = Callable[[Path, TrainingConfig], TrainingConfig | None]
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a command is about to do: train as config says, in the directory of `run` or in a new one under outdir.
+    """What a command will do: train by config, in the directory of `run` or in a new one under outdir.
 
-    options: the command's, for the record of the run. prepare(run_dir, config) does work of its own first,
-    with its output in the log, and returns the config to train with, or None if it was asked to stop. then: what follows,
-    'train', 'end', or 'hand over' where another program trains.
+    options: the command's, for the record of the run. prepare(run_dir, config) runs first, with its output in the log, and
+    returns the config to train with, or None if it was asked to stop. then: what follows: 'train', 'end', or 'hand over' if
+    another program trains.
     """
 
     command: str
@@ -53,9 +53,9 @@ class Plan:
 
 
 def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> Path | None:
-    """Do what the plan says; returns the run directory. A dry run prints the config as JSON instead.
+    """Carry out the plan and return the run directory. A dry run prints the config as JSON instead.
 
-    member: this process's place where a launcher started several; the others follow().
+    member: this process's place if a launcher started several; the others call follow().
     """
     check_metrics(plan.config)
     if dry_run:
@@ -74,7 +74,7 @@ def launch(plan: Plan, dry_run: bool = False, member: Member | None = None) -> P
 
 
 def _run(run: Run, plan: Plan, member: Member | None) -> None:
-    """Prepare and train in the run's directory; what is said goes to its log too."""
+    """Prepare and train in the run directory; all output also goes to its log."""
     record_run(run)  # also where it goes on: with the options of this time
     to_go_on = _to_go_on(run, member)
     with dnnlib.util.Logger(file_name=str(run.path / LOG), file_mode='a'):
@@ -97,7 +97,7 @@ def _run(run: Run, plan: Plan, member: Member | None) -> None:
 
 
 def _prepare(run: Run, plan: Plan) -> TrainingConfig | None:
-    """What comes before training; returns the config to train with, None if it was stopped."""
+    """Prepare the training; returns the config to train with, None if it was stopped."""
     if plan.then != 'end':
         print(describe_run(plan.config, plan.data))
     print(f'Directory:   {run.path}')
@@ -120,14 +120,14 @@ def _train_in_processes(run_dir: Path, config: TrainingConfig, to_go_on: str) ->
 
 
 def follow(member: Member) -> None:
-    """The part of every process but the first, where a launcher started them: train as the first one plans, if it does."""
+    """What every process but the first does if a launcher started them: train by the plan of the first, if it has one."""
     shared = share_plan(member, None)
     if shared is not None:
         _train_as_member(member, Path(shared['run_dir']), TrainingConfig.from_json(shared['config']), '')
 
 
 def process_count(gpus: int, member: Member | None) -> int:
-    """How many processes train: as many as a launcher started, else --gpus. ValueError if both say something else."""
+    """The number of training processes: as many as a launcher started, else --gpus. ValueError if the two differ."""
     if member is None:
         return gpus
     if gpus not in (1, member.world_size):
@@ -137,10 +137,10 @@ def process_count(gpus: int, member: Member | None) -> int:
 
 
 def describe_run(config: TrainingConfig, data: DataFacts) -> str:
-    """What is about to happen, for the log."""
+    """A summary of the run, for the log."""
     notes = list(data.warnings)
     if data.num_images < config.batch_size:
-        notes.append(f'{data.num_images} images are fewer than a batch of {config.batch_size}: batches repeat images')
+        notes.append(f'{data.num_images} images are fewer than one batch of {config.batch_size}: batches repeat images')
     rates = f'{config.G_opt_kwargs.lr:g} (G) and {config.D_opt_kwargs.lr:g} (D)'
     processes = f'{config.num_gpus} processes' if config.num_gpus > 1 else 'one process'
     return '\n'.join([
@@ -191,7 +191,7 @@ def _train_as_member(member: Member, run_dir: Path, config: TrainingConfig, to_g
 
 
 def _train(run_dir: Path, config: TrainingConfig, to_go_on: str) -> None:
-    """The first process's part; what ended it early stands in the log."""
+    """Train in the first process; if it stops early, the log says why."""
     try:
         finished = training_loop(run_dir, _on_device(config, 0), refresh_report=refresh_report)
     except BaseException as error:
@@ -209,7 +209,7 @@ def _on_device(config: TrainingConfig, index: int) -> TrainingConfig:
 
 
 def _to_go_on(run: Run, member: Member | None) -> str:
-    """What is said of a run that stopped: how it goes on."""
+    """The message of a stopped run: the command that continues it."""
     resume = f'--resume={shlex.quote(str(run.path))}'
     how = f'python {run.command} {resume}' if member is None else f'start {run.command} as before, with {resume}'
-    return f'Stopped, with everything saved. To go on: {how}'
+    return f'Stopped; everything is saved. To continue: {how}'

@@ -8,6 +8,7 @@ import click
 import torch
 
 import dnnlib
+from metrics.features.open_data import OpenData
 from metrics.features.sampling import check_same_shape
 from metrics.metric_main import compute_metrics
 from metrics.metric_options import ProgressMonitor
@@ -24,19 +25,19 @@ DATASET_CLASS = 'training.dataset.ImageFolderDataset'
 TRUSTED_DATA: dict[str, Any] = dict(path=str | None, max_size=int | None, xflip=int, random_seed=int)
 
 
-def measure(rank: int, config: dict[str, Any]) -> None:
-    """One process's part of the work; everything is in config, which is plain values."""
+def measure(rank: int, config: dict[str, Any], snapshot: dict[str, Any] | None = None, data: OpenData | None = None) -> None:
+    """One process's part of the work; everything is in config, which is plain values. snapshot, data: opened already."""
     device = rank_device(config['device'], rank)
     if device.type == 'cuda':
         torch.cuda.set_device(device)
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # its rounding shows in the metrics
     else:
         keep_freed_memory()
-    snapshot = open_snapshot(config['network'], config['trust'])
+    snapshot = snapshot or open_snapshot(config['network'], config['trust'])
     options = dict(config['options'], num_gpus=config['num_gpus'], rank=rank, device=device,
                    progress=ProgressMonitor(verbose=rank == 0))
     compute_metrics(config['metrics'], snapshot['G_ema'], config['dataset_kwargs'], run_dir=config['run_dir'],
-                    snapshot_pkl=config['network'], **options)
+                    snapshot_pkl=config['network'], data=data, **options)
 
 
 def measure_as_process(rank: int, config: dict[str, Any]) -> None:
@@ -90,12 +91,10 @@ def say_unlimited(metrics: list[str], max_real: int | None) -> None:
         click.echo(f'--max-real={max_real} changes nothing of {", ".join(unlimited)}', err=True)
 
 
-def check_data(snapshot: dict[str, Any], dataset_kwargs: dict[str, Any]) -> None:
+def check_data(snapshot: dict[str, Any], dataset_kwargs: dict[str, Any], data: OpenData) -> None:
     """ValueError unless images and classes of the data or test data are those of the network."""
-    G = snapshot['G_ema']
-    check_same_shape(G, dataset_kwargs)
-    dataset = dnnlib.util.construct_class_by_name(**dataset_kwargs)
-    dataset.close()
+    G, dataset = snapshot['G_ema'], data(dataset_kwargs, resolution=None)
+    check_same_shape(G, dataset)
     if dataset.label_dim != G.c_dim:
         raise ValueError(f'the network has {G.c_dim} classes, {dataset_kwargs["path"]} has {dataset.label_dim or "no labels"}: '
                          'give images of the classes that it was trained on')

@@ -1,4 +1,4 @@
-"""What --cfg stands for: the settings of StyleGAN2-ADA (arXiv:2006.06676, appendix C), and a guess for other data."""
+"""The presets of --cfg: the settings of StyleGAN2-ADA (arXiv:2006.06676, appendix C), and a guess for other data."""
 
 import dataclasses
 
@@ -32,7 +32,7 @@ PRESET_NAMES = ('auto', *PRESETS)
 
 
 def auto_preset(resolution: int, gpus: int, batch: int | None = None) -> Preset:
-    """Settings guessed from the resolution (pixels) and the number of processes; batch overrides the guess of it."""
+    """Settings guessed from the resolution (pixels) and the number of processes; batch overrides the guessed batch size."""
     if batch is None:
         per_gpu = min(4096 // resolution, 32)  # bounded by memory
         batch = max(min(per_gpu * gpus, 64), gpus)

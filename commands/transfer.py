@@ -1,8 +1,7 @@
-"""The plan of a transfer: what train_hyper.py checks and decides before anything is built."""
+"""The plan of a transfer: what train_hyper.py checks and decides before it builds anything."""
 
 import contextlib
 import dataclasses
-import inspect
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from hyper_plugin.class_growth import ClassGrowth, match_classes
 from hyper_plugin.grown_networks import grow_source
+from torch_utils.persistence import constructor_arguments
 from training.config import TrainingConfig
 from training.data.class_labels import split_names, unescape
 from training.data.name_encoding import clean_name
@@ -37,9 +37,9 @@ EMA_RAMPUP = 0.05  # at first the average must follow: classes start far from th
 
 
 def plan_transfer(options: TransferOptions, num_gpus: int, outdir: str, run: Run | None, given: Collection[str]) -> Plan:
-    """The plan of a run whose training has not begun. ValueError or OSError if options, data and source do not fit.
+    """The plan of a run whose training has not begun. ValueError or OSError if options, data and source do not match.
 
-    num_gpus: processes. given: the options that stand on the command line, by argument name.
+    num_gpus: processes. given: the options on the command line, by argument name.
     """
     resume = check_resume(options.resume)
     if options.data is None and not options.cond_transfer:
@@ -62,10 +62,10 @@ def plan_transfer(options: TransferOptions, num_gpus: int, outdir: str, run: Run
             config = dataclasses.replace(config, G_kwargs=config.G_kwargs | growth.generator_kwargs(source['G_ema']),
                                          ema_rampup=EMA_RAMPUP)
     elif options.freeze_old_classes:
-        raise ValueError(f'--freeze-old-classes keeps classes of a hyper-modulated snapshot, and {resume} is unconditional: '
+        raise ValueError(f'--freeze-old-classes keeps the classes of a hyper-modulated snapshot, but {resume} is unconditional: '
                          'leave it out')
     elif data.has_label_vectors and options.d_cond == 'heads':
-        data = dataclasses.replace(data, warnings=(*data.warnings, 'label vectors take --d-cond=projection in place of heads'))
+        data = dataclasses.replace(data, warnings=(*data.warnings, 'label vectors use --d-cond=projection instead of heads'))
 
     def prepare(run_dir: Path, config: TrainingConfig) -> TrainingConfig | None:
         start = source
@@ -81,63 +81,61 @@ def plan_transfer(options: TransferOptions, num_gpus: int, outdir: str, run: Run
 
 
 def check_resume(resume: str | None) -> str:
-    """ValueError if no source is named, or none that can be."""
+    """ValueError if no source is named, or an unknown one."""
     if not resume:
-        raise ValueError('--resume is missing: give the snapshot of an unconditional StyleGAN2, its URL, or a name as ffhq256')
+        raise ValueError('--resume is missing: give the snapshot of an unconditional StyleGAN2, its URL, or a name such as '
+                         'ffhq256')
     check_source(resume)
     return resume
 
 
 def load_hyper_source(resume: str) -> dict[str, Any]:
-    """The source's networks. ValueError if it already is a conditional StyleGAN2."""
+    """The source's networks. ValueError if it is a conditional StyleGAN2."""
     source = load_source(resume)
     G = source['G_ema']
     if G.c_dim != 0 and type(G).__name__ != 'HyperGenerator':
-        raise ValueError(f'{resume} is conditional already, with {G.c_dim} label dimensions: expected an unconditional source; '
-                         'train.py goes on with conditional ones')
+        raise ValueError(f'{resume} is already conditional, with {G.c_dim} label dimensions: expected an unconditional source; '
+                         'continue conditional ones with train.py')
     return source
 
 
 def without_data(G: Any, classes: str | None) -> DataFacts:
-    """What self-initialisation alone needs to know in place of a data set."""
+    """What self-initialisation without a data set needs to know."""
     if not classes:
-        raise ValueError('--no-cond-transfer found neither --data nor --classes: give one, for the number of classes')
+        raise ValueError('--no-cond-transfer needs the number of classes: give --data or --classes')
     if classes.isdecimal():
         names = [str(index) for index in range(int(classes))]
     else:
         names = [clean_name(unescape(name.strip())) for name in split_names(classes)]
     if len(names) < 2 or len(set(names)) < len(names) or not all(names):
-        raise ValueError(f'--classes={classes}: expected 2 or more classes, as a number or as different names with commas')
+        raise ValueError(f'--classes={classes}: expected 2 or more classes, as a number or as different names separated by '
+                         'commas')
     return DataFacts(name=f'{len(names)}classes', path='no data', resolution=G.img_resolution, num_channels=G.img_channels,
                      num_images=0, label_dim=len(names), class_names=tuple(names))
 
 
 def check_no_classes(classes: str | None) -> None:
-    """ValueError if classes are named beside data that has its own."""
+    """ValueError if classes are named although the data has its own."""
     if classes:
-        raise ValueError(f'--classes={classes} found beside --data, whose labels say what the classes are: leave out one')
+        raise ValueError(f'--classes={classes} found together with --data, whose labels define the classes: leave out one')
 
 
 def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, options: TransferOptions,
                   given: Collection[str]) -> ClassGrowth:
-    """What becomes of a hyper-modulated snapshot's classes. ValueError if a fresh start or other sizes are asked for."""
+    """What happens to the classes of a hyper-modulated snapshot. ValueError if the options ask for a fresh start or other
+    sizes."""
     if options.selfinit or not options.cond_transfer:
-        raise ValueError(f'{resume} is hyper-modulated already: leave out --selfinit and --no-cond-transfer to go on with it, '
-                         'or give an unconditional source')
+        raise ValueError(f'{resume} is already hyper-modulated: leave out --selfinit and --no-cond-transfer to continue it, or '
+                         'give an unconditional source')
     G = source['G_ema']
     growth = match_classes(resume, G, source['class_names'], data.class_names, data.label_dim, options.freeze_old_classes)
     for option, (network, name) in SHAPING.items():
         if network in source and option in given:
-            has, asked = argument_of(source[network], name), getattr(options, option)
+            has, asked = constructor_arguments(source[network], defaults=True)[name], getattr(options, option)
             if has != asked:
-                raise ValueError(f'{option_name(option)}={asked} found, {resume} has {has}: leave the option out, or start from '
-                                 'the unconditional source')
+                raise ValueError(f'{option_name(option)}={asked} differs from the value {has} of {resume}: leave the option '
+                                 'out, or start from the unconditional source')
     return growth
-
-
-def argument_of(network: Any, name: str) -> Any:
-    """What the constructor argument `name` was when network was built."""
-    return network.init_kwargs.get(name, inspect.signature(type(network)).parameters[name].default)
 
 
 def check_views(config: TrainingConfig) -> None:
@@ -145,8 +143,8 @@ def check_views(config: TrainingConfig) -> None:
     loss = config.loss_kwargs
     contrasts = loss.get('contrastive_loss') != 'none' and loss.get('contrastive_weight', 1) > 0
     if contrasts and config.batch_gpu * config.num_gpus < 2:
-        raise ValueError('--contrastive=barlow compares the images of a pass, found passes of 1: give a larger --batch-gpu or '
-                         '--batch, or --contrastive=none')
+        raise ValueError('--contrastive=barlow compares the images of a pass, which has only 1: raise --batch-gpu or --batch, '
+                         'or give --contrastive=none')
 
 
 def hyper_config(config: TrainingConfig, source: dict[str, Any], data: DataFacts, starts_fresh: bool,

@@ -29,9 +29,9 @@ SELFINIT_STATE = 'selfinit-state.pt'
 
 def start_networks(run_dir: Path, config: TrainingConfig, source: dict[str, Any], data: DataFacts,
                    options: TransferOptions) -> TrainingConfig | None:
-    """Build the networks, transfer the source, self-initialise, save; returns the config that trains from there.
+    """Build the networks, transfer the source, self-initialise and save; returns the config to train with.
 
-    A self-initialisation that was stopped goes on. None: it was stopped again.
+    A stopped self-initialisation continues. None: it was stopped again.
     """
     path = run_dir / ('selfinit.pkl' if options.selfinit else 'transfer.pkl')
     trains_from_there = dataclasses.replace(config, resume_pkl=str(path.absolute()))
@@ -45,7 +45,8 @@ def start_networks(run_dir: Path, config: TrainingConfig, source: dict[str, Any]
     reports = {name: transfer.transfer(source[origin], network)
                for name, origin, network in (('G', 'G_ema', G), ('D', 'D', D)) if origin in source}
     for name in ('G', 'D'):
-        print('\n'.join(reports[name].lines(name) if name in reports else [f'{name}   not in the source, starts anew']))
+        missing = f'{name}   not in the source, starts from random weights'
+        print('\n'.join(reports[name].lines(name) if name in reports else [missing]))
     found = {name: dataclasses.asdict(report) for name, report in reports.items()}
     save_json(run_dir / 'transfer.json', dict(options=vars(options), **found))
     method = options.selfinit
@@ -63,18 +64,19 @@ def start_networks(run_dir: Path, config: TrainingConfig, source: dict[str, Any]
 
 
 def save_if_space(path: Path, state: dict[str, Any]) -> None:
-    """Write the state of a self-initialisation; a full disk does not end it."""
+    """Write the state of a self-initialisation; a full disk gives only a warning."""
     try:
         write_state(path, state)
     except OSError as error:
         if not is_disk_full(error):
             raise
-        print(f'Warning: no space left to save in {path.parent}: it goes on, and saving is tried again; make space')
+        print(f'Warning: the disk of {path.parent} is full: self-initialisation continues and will try to save again; free some '
+              'space')
 
 
 def kept_state(path: Path, source: torch.nn.Module, G: torch.nn.Module) -> dict[str, Any] | None:
-    """The state of a distillation of these networks that was stopped; None if there is none, or it cannot be used, which is
-    said."""
+    """The state of a stopped distillation of these networks; None if there is none, or, with a warning, if it cannot be
+    used."""
     if not path.is_file():
         return None
     try:
@@ -84,7 +86,7 @@ def kept_state(path: Path, source: torch.nn.Module, G: torch.nn.Module) -> dict[
             check_tensor(f'learned.{name}', state['learned'][name], parameter)
             check_tensor(f'best.{name}', state['best'][name], parameter)
         if state['schedule'].keys() != trial.schedule.state_dict().keys():
-            raise ValueError('its schedule is of another kind')
+            raise ValueError('its schedule is of a different kind')
         trial.load_state_dict(state)
         for name, number in dict(images=trial.images, best_error=trial.best_error, rate=trial.rate).items():
             check(number, Annotated[float, Range(0)], name)
@@ -102,7 +104,7 @@ def label_vectors(data: DataFacts) -> torch.Tensor:
 
 def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, device: torch.device, kimg: float,
                     seed: int, run_dir: Path, labels: torch.Tensor | None = None) -> selfinit.SelfInitResult | None:
-    """Exact, or distilled with a progress bar, a line per measurement, and a state to go on from; None if it was stopped.
+    """Exact, or distilled with a progress bar, a line per measurement, and a state to continue from; None if it was stopped.
 
     labels: [M, K] to draw from, where they are vectors.
     """

@@ -1,6 +1,6 @@
-"""Files that this program keeps for itself: zip archives that torch.save() and numpy.savez() write.
+"""The program's own files: zip archives written by torch.save() and numpy.savez().
 
-Every record in them is stored as it is, beside its CRC-32, which neither torch nor, in part, numpy looks at.
+Every record is stored uncompressed with its CRC-32, which torch does not check, and numpy only in part.
 """
 import os
 import struct
@@ -29,6 +29,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
 
 
 def warn_made_anew(what: str, path: Path, error: Exception) -> None:
-    """The one line about a kept file that cannot be used."""
-    print(f'Warning: {what} in {path} cannot be used and is made anew: {" ".join(str(error).split()):.300}', file=sys.stderr,
+    """Print one line about a kept file that cannot be used."""
+    print(f'Warning: {what} in {path} cannot be used and is computed again: '
+          f'{" ".join(str(error).split()):.300}', file=sys.stderr,
           flush=True)

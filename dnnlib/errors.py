@@ -1,4 +1,4 @@
-"""Errors as one line for people, and which of them are the machine's fault."""
+"""Errors as one line for people, and which errors are the machine's fault."""
 
 import errno
 
@@ -7,7 +7,7 @@ MAX_MESSAGE = 2000  # characters: some twenty lines of a terminal
 
 
 def input_message(error: BaseException) -> str | None:
-    """One line about an error that is the user's to mend; None if the run or the machine is at fault."""
+    """One line about an error that the user can fix; None if the run or the machine is at fault."""
     if isinstance(error, OSError):
         return None if error.errno in MACHINE_ERRNOS else describe_os_error(error)
     return one_line(error) if isinstance(error, ValueError) else None

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, whatever stops the writer, and files to append to that outlive a full disk."""
+"""Atomic writes (a file is complete or absent), and append-only files that survive a full disk."""
 import contextlib
 import errno
 import os
@@ -15,15 +15,15 @@ _CLOCK_SLACK_SEC = 1    # between the clock of files and that of processes
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """True for the error of a disk or a quota without space, or one that such an error has led to."""
+    """True if a full disk or quota caused the error, directly or not."""
     return _full_disk_error(error) is not None
 
 
 @contextlib.contextmanager
 def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Tell the error of a full disk in the block, which comes from a write to an open file, the path that was to be written.
+    """Add the path to the error of a full disk in the block, which comes from a write to an open file.
 
-    Libraries turn it into errors of their own, as torch.save() does: what leaves the block is the OSError all the same.
+    Libraries such as torch.save() turn it into errors of their own: the block still raises the OSError.
     """
     try:
         yield
@@ -38,7 +38,7 @@ def naming_full_disk(path: str | os.PathLike[str]) -> Iterator[None]:
 
 
 def _full_disk_error(error: BaseException | None) -> OSError | None:
-    """The first of the error and what led to it that is of a full disk."""
+    """The first full-disk error in the chain of the error and its causes."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         if isinstance(error, OSError) and error.errno in FULL_DISK_ERRNOS:
@@ -50,7 +50,7 @@ def _full_disk_error(error: BaseException | None) -> OSError | None:
 
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a name beside `path` to write to. Without an error in the block that file becomes `path`, else it goes.
+    """Gives a temporary name beside `path` to write to. After the block that file becomes `path`; on an error it is deleted.
 
     The name has the same ending, for writers that choose the format by it. The content is on the disk before the name
     is, so that a power cut leaves the old file or the new one. Raises OSError.
@@ -71,7 +71,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def remove_parts(directory: str | os.PathLike[str]) -> list[Path]:
-    """Delete what `whole_file` left in `directory` where its process was killed; returns the paths.
+    """Delete what `whole_file` left in `directory` when its process was killed; returns the paths.
 
     Files of running processes stay. A process that started after the file was written only has the same number. For a
     directory into which processes of this machine write.
@@ -84,10 +84,10 @@ def remove_parts(directory: str | os.PathLike[str]) -> list[Path]:
 
 
 class PatientFile:
-    """A file to append to. What a full disk does not take waits in memory for the next write, flush or close.
+    """A file to append to. On a full disk, what cannot be written waits in memory for the next write, flush or close.
 
-    `mode` is 'w' (start anew) or 'a'. `on_full` is told in one line when the disk is full, once until it takes everything
-    again, and at the end if something was lost. Other errors than a full disk are raised.
+    `mode` is 'w' (overwrite) or 'a' (append). `on_full` gets one line when the disk becomes full, and one at the end if something
+    was lost. Errors other than a full disk are raised.
     """
 
     def __init__(self, path: str | os.PathLike[str], mode: str = 'a', on_full: Callable[[str], None] | None = None) -> None:
@@ -121,8 +121,8 @@ class PatientFile:
                 raise
             was_full, self._is_full = self._is_full, True   # first, since on_full may write here
             if not was_full:
-                self._on_full(f'No space left in {self.path.parent}: the run goes on, and {self.path.name} is kept in memory '
-                              'until it can be written; make space')
+                self._on_full(f'The disk of {self.path.parent} is full: the run continues and keeps {self.path.name} in memory '
+                              'until there is space')
 
     def close(self) -> None:
         """Write what waits, and close. Idempotent."""
@@ -130,7 +130,7 @@ class PatientFile:
             self.flush()
             self._file.close()
             if self._waiting:
-                self._on_full(f'No space left in {self.path.parent}: the last {len(self._waiting)} bytes of {self.path.name} '
+                self._on_full(f'The disk of {self.path.parent} is full: the last {len(self._waiting)} bytes of {self.path.name} '
                               'are lost')
 
 

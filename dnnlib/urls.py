@@ -21,7 +21,7 @@ _PIECE_BYTES = 1 << 18
 
 
 class _Failure(Exception):
-    """Why an attempt failed, and whether another one may succeed."""
+    """Why an attempt failed, and whether a retry may succeed."""
 
     def __init__(self, reason: str, temporary: bool) -> None:
         super().__init__(reason)
@@ -51,10 +51,9 @@ def open_url(url: str, cache_dir: str | None = None, num_attempts: int = 10, ver
              return_filename: bool = False, cache: bool = True) -> Any:
     """Open a local path, a file:// URL or an http(s) URL for reading bytes, or return the local file's name.
 
-    A download is kept in `cache_dir` (None: make_cache_dir_path('downloads')) and found there the next time, without
-    the network; with `cache=False` it stays in memory. It is tried `num_attempts` times where the trouble may pass,
-    and taken only when the whole body has come. `verbose` shows progress on stderr. Raises OSError where the file
-    cannot be had.
+    A download is kept in `cache_dir` (None: make_cache_dir_path('downloads')) and found there the next time, without the network;
+    with `cache=False` it stays in memory. Temporary failures are tried `num_attempts` times; a download counts only when
+    complete. `verbose` shows progress on stderr. Raises OSError if the file cannot be read or downloaded.
     """
     if num_attempts < 1:
         raise ValueError(f'num_attempts must be at least 1, got {num_attempts}')
@@ -82,7 +81,7 @@ def _cached(url: str, cache_dir: str, num_attempts: int, verbose: bool) -> str:
         return present[0]
     path = os.path.join(cache_dir, f'{key}_{_file_name(url)}')
     os.makedirs(cache_dir, exist_ok=True)
-    advice = f'check the connection, or fetch the file by other means and put it at {path}'
+    advice = f'check the connection, or download the file another way and put it at {path}'
     handle, part = tempfile.mkstemp(dir=cache_dir, prefix='part_')
     try:
         with naming_full_disk(path), open(handle, 'wb') as file:
@@ -122,7 +121,7 @@ def _fetch(url: str, target: BinaryIO, verbose: bool) -> None:
         with requests.get(url, stream=True, timeout=_TIMEOUT_SEC) as response:
             if not response.ok:
                 temporary = response.status_code >= 500 or response.status_code in (408, 429)
-                raise _Failure(f'the server answers {response.status_code} {response.reason}', temporary)
+                raise _Failure(f'the server answered {response.status_code} {response.reason}', temporary)
             length = response.headers.get('Content-Length', '')
             expected = int(length) if length.isdigit() else None
             with tqdm(total=expected, desc=_file_name(url), unit='B', unit_scale=True, disable=not verbose) as progress:
@@ -141,9 +140,9 @@ def _fetch(url: str, target: BinaryIO, verbose: bool) -> None:
 def _reason(err: requests.RequestException) -> str:
     """One line that a person can read; the library's own texts nest several errors."""
     if isinstance(err, requests.Timeout):
-        return 'the server does not answer in time'
+        return 'the server did not answer in time'
     if isinstance(err, requests.ConnectionError):
         return 'the connection to the server failed'
     if isinstance(err, requests.exceptions.ChunkedEncodingError):
-        return 'the connection broke off within the file'
+        return 'the connection broke during the download'
     return f'{type(err).__name__}: {err}'.replace('\n', ' ')

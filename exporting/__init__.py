@@ -1,1 +1,1 @@
-"""Ways out of a class-conditional snapshot: plain networks, weights without a pickle, ONNX, a model card."""
+"""Exports of a class-conditional snapshot: plain networks, weights without a pickle, ONNX, a model card."""

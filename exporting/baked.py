@@ -8,7 +8,6 @@ that are constant once it is fixed. Generator: its code e joins the normalised l
 Discriminator: logit = <out(h), m> / sqrt(d) with the mapped label m [d] is again linear in the features h.
 The stored weights carry gains (equalised learning rate), which follow the number of inputs.
 """
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 
 from hyper_plugin.bake import bake_discriminator, bake_generator
 from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
+from torch_utils.persistence import constructor_arguments
 from training.networks import Discriminator, Generator, normalize_2nd_moment
 from training.snapshot.resume import copy_weights
 
@@ -73,9 +73,8 @@ def _bake_plain_discriminator(D: Any, label: torch.Tensor) -> Any:
 
 def _without_classes(network: Any) -> Any:
     """A network of the same class and arguments, with c_dim 0, and the tensors that do not depend on the labels."""
-    arguments = inspect.signature(type(network)).bind(*network.init_args, **network.init_kwargs).arguments
     with torch.random.fork_rng(devices=[]):
-        plain = type(network)(**{**arguments, 'c_dim': 0})
+        plain = type(network)(**{**constructor_arguments(network), 'c_dim': 0})
     copy_weights(network, plain)
     return plain
 

@@ -1,6 +1,6 @@
-"""A model card: what an exported file is, how to load it, and what its run directory tells of data, options and metrics.
+"""A model card: what an exported file is, how to load it, and the data, options and metrics from its run directory.
 
-Markdown, plain ASCII but for names. Of paths only the last part is told.
+Markdown, plain ASCII but for names. Only file names are shown, without directories.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ def write_card(exported: Path, snapshot: dict[str, Any], network: str) -> Path:
 
 
 def card_path(exported: Path) -> Path:
-    """Where the card of a file stands: beside it."""
+    """Path of a file's card, beside it."""
     return exported.with_name(f'{exported.name}.md')
 
 
@@ -68,7 +68,7 @@ def run_of(network: str) -> RunHistory | None:
 
 
 def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: RunHistory | None) -> str:
-    """The card of `exported`, which is there already: its checksum is told."""
+    """The card of `exported`, which must exist: the card has its checksum."""
     G = snapshot['G_ema']
     names = _names(snapshot.get('class_names'))
     baked = baked_in(snapshot)
@@ -150,12 +150,12 @@ def _source(run: RunHistory | None) -> str | None:
 
 
 def _licence(source: str | None) -> str:
-    hint = ('These weights carry no licence of their own. What may be done with them follows from the licences of the network '
-            'that training started from and of the images it learnt from: state them here.')
+    hint = ('These weights carry no licence of their own. Their use depends on the licences of the source network and of the '
+            'training images: state them here.')
     if source is not None:
         hint += f' Training started from {_plain(last_part(source))}.'
         if source in RESUME_NAMES or _NVIDIA.search(source):
-            hint += ' That network was published by NVIDIA, as a rule for non-commercial use only: read its licence.'
+            hint += ' NVIDIA published that network, usually for non-commercial use only: read its licence.'
     return hint
 
 
@@ -167,7 +167,7 @@ def _table(heads: tuple[str, str], rows: Iterable[tuple[str, Any]]) -> str:
 
 
 def last_part(text: str) -> str:
-    """Of a path the name alone; URLs stay, without user names and queries, which may hold passwords."""
+    """The file name of a path; URLs stay, without user names and queries, which may hold passwords."""
     if not dnnlib.util.is_url(text):
         return os.path.basename(text.replace('\\', '/').rstrip('/')) or text
     url = urllib.parse.urlsplit(text)

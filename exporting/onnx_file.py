@@ -29,8 +29,8 @@ def write_onnx(path: str | os.PathLike[str], G: Any, metadata: dict[str, str]) -
     content = model_of(G, metadata).SerializeToString()
     difference = largest_difference(content, G)
     if difference is not None and not difference <= TOLERANCE:
-        raise RuntimeError(f'ONNX Runtime gives other images than PyTorch, by {difference:g} of a value (expected at most '
-                           f'{TOLERANCE:g}); nothing was written')
+        raise RuntimeError(f'images of ONNX Runtime differ from PyTorch by {difference:g} (expected at most {TOLERANCE:g}); '
+                           'nothing was written')
     with whole_file(path) as part:
         part.write_bytes(content)
     return difference
@@ -40,7 +40,7 @@ def model_of(G: Any, metadata: dict[str, str]) -> Any:
     """The checked onnx.ModelProto of a generator; arguments and errors as in write_onnx."""
     onnx = _library()
     if not hasattr(G.mapping, 'w_avg'):
-        raise ValueError('the network keeps no mean w, which truncation starts from; export to another format')
+        raise ValueError('the network has no mean w, which truncation needs; export to another format')
     graph = Graph(onnx)
     image = write_synthesis(graph, G.synthesis, write_mapping(graph, G.mapping, 'z', 'truncation_psi'))
     graph.node('Identity', image, output='image')

@@ -166,5 +166,5 @@ def _two_dimensional(taps: torch.Tensor) -> torch.Tensor:
 
 def _not_negative(pads: list[int]) -> list[int]:
     if min(pads) < 0:
-        raise ValueError('ONNX export knows no resampling filters of a single tap; export to another format')
+        raise ValueError('ONNX export supports no resampling filters of a single tap; export to another format')
     return pads

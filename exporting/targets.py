@@ -1,4 +1,4 @@
-"""The files that export.py writes: which ones, in which format, with what baked in."""
+"""The files that export.py writes, their formats, and what is baked in."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,21 +30,21 @@ class Target:
 
 
 def choose_format(name: str | None, out: Path, is_directory: bool) -> str:
-    """The format that is asked for, else the one that the ending of `out` says. ValueError if the two differ."""
+    """The requested format, else the one of the ending of `out`. ValueError if the two differ."""
     by_ending = {suffix: known for known, suffix in SUFFIXES.items()}.get(out.suffix.lower())
     if is_directory:
         return name or 'pkl'
     if by_ending is None:
         raise ValueError(f'--out={out}: expected a file that ends in {", ".join(SUFFIXES.values())}; --all takes a directory')
     if name is not None and name != by_ending:
-        raise ValueError(f'--out={out} ends as {by_ending} files do, --format={name} asks for another: write '
+        raise ValueError(f'--out={out} has the ending of {by_ending} files, but --format={name}: write '
                          f'--out={out.with_suffix(SUFFIXES[name])}')
     return by_ending
 
 
 def find_targets(labels: NetworkLabels, class_text: str | None, vector: str | None, every_class: bool, out: Path,
                  file_format: str) -> list[Target]:
-    """What is to be written of a network that takes these labels. ValueError for classes that it does not have."""
+    """The files to write of a network that takes these labels. ValueError for classes that it does not have."""
     names = labels.class_names
     if every_class:
         labels.check_classes('classes for --all')
@@ -59,7 +59,7 @@ def find_targets(labels: NetworkLabels, class_text: str | None, vector: str | No
     if file_format == 'onnx' and names:
         raise ValueError(f'an ONNX file holds one class: add --class=NAME ({list_names(names)}), or --all')
     if file_format == 'onnx' and labels.num_dims:
-        raise ValueError(f'an ONNX file holds one label: add --label, {labels.num_dims} numbers with commas')
+        raise ValueError(f'an ONNX file holds one label: add --label, {labels.num_dims} numbers separated by commas')
     return [Target(out)]
 
 

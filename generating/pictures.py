@@ -1,4 +1,5 @@
-"""What generate.py draws: a picture per seed, a grid of all classes, a path between classes. Each returns what was saved."""
+"""What generate.py draws: a picture per seed, a grid of all classes, a path between classes. Each function returns what it
+saved."""
 
 import math
 from pathlib import Path
@@ -68,8 +69,8 @@ def _no_label(labels: NetworkLabels) -> np.ndarray:
     if labels.num_dims == 0:
         return np.zeros(0, np.float32)
     if not labels.class_names:
-        raise ValueError(f'the network takes label vectors: add --label, {labels.num_dims} numbers with commas, as the labels of '
-                         'its training data have')
+        raise ValueError(f'the network takes label vectors: add --label, {labels.num_dims} numbers separated by commas, like '
+                         'its training labels')
     raise ValueError(f'the network is class-conditional: add --class=NAME ({list_names(labels.class_names)}), --grid for all '
                      'classes, or --label=NUMBERS')
 

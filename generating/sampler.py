@@ -51,8 +51,8 @@ class Sampler:
                 yield from to_pixels(images)
                 progress.update(len(images))
         if bad:
-            print(f'Warning: {len(bad)} of {len(seeds)} pictures have values that are not finite, as of seed {bad[0]}: the '
-                  'network has failed in training, or --trunc is too large', file=sys.stderr, flush=True)
+            print(f'Warning: {len(bad)} of {len(seeds)} pictures have NaN or infinite values, the first with seed {bad[0]}: '
+                  'training of the network failed, or --trunc is too large', file=sys.stderr, flush=True)
 
 
 def latent(seed: int, z_dim: int) -> np.ndarray:
@@ -64,7 +64,7 @@ def load_sampler(network: str, trust: bool, device: torch.device, psi: float, no
                  graph: bool = False) -> Sampler:
     """The averaged generator of the snapshot, ready to draw. Errors: OSError, ValueError."""
     if not math.isfinite(psi):
-        raise ValueError(f'--trunc={psi}: expected a finite number, as a rule between 0 and 1')
+        raise ValueError(f'--trunc={psi}: expected a finite number, usually between 0 and 1')
     if graph:
         check_device(device)
     snapshot = open_snapshot(network, trust)

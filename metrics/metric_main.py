@@ -15,9 +15,11 @@ import torch
 
 import dnnlib
 from dnnlib.files import is_disk_full
+from torch_utils.collectives import first_value
 
 from . import density_coverage, registry, standard_metrics
 from .classes import gan_test, gan_train, memorization, per_class
+from .features.open_data import OpenData
 from .metric_needs import check_images
 from .metric_options import MetricOptions, ProgressMonitor
 from .registry import find_metric, register_metric
@@ -52,9 +54,9 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
     opts.max_real = found.max_real if opts.max_real is None else opts.max_real
     start = time.time()
     if 'classes' in found.needs:
-        check_images(found, opts.dataset_kwargs, opts.test_dataset_kwargs, opts.num_gen, opts.max_real)
+        check_images(found, opts.dataset_kwargs, opts.test_dataset_kwargs, opts.num_gen, opts.max_real, opts.data)
     values = found.compute(opts)
-    values, facts = _from_first_process((values, opts.facts), opts)
+    values, facts = first_value((values, opts.facts))
     total_time = time.time() - start
     if opts.num_gen is not None:
         facts.setdefault('num_gen', opts.num_gen)
@@ -64,35 +66,27 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
         total_time_str=dnnlib.util.format_time(total_time), num_gpus=opts.num_gpus, seed=opts.seed, **facts)
 
 
-def _from_first_process(value: Any, opts: MetricOptions) -> Any:
-    if opts.num_gpus == 1:
-        return value
-    holder = [value]
-    torch.distributed.broadcast_object_list(holder, src=0, device=opts.device)
-    return holder[0]
-
-
 def compute_metrics(
     names: Sequence[str], G: Any, dataset_kwargs: dict[str, Any], *, num_gpus: int = 1, rank: int = 0,
     device: torch.device | None = None, run_dir: str | os.PathLike[str] | None = None,
     snapshot_pkl: str | os.PathLike[str] | None = None, progress: ProgressMonitor | None = None, seed: int = 0, repeats: int = 1,
-    **options: Any,
+    data: OpenData | None = None, **options: Any,
 ) -> list[dnnlib.EasyDict]:
     """Compute and report metrics of one generator, repeats times with seeds from seed on. All processes call it together.
 
-    options: further ones of MetricOptions. Every result is reported, by the first process, as soon as it is complete, and
-    returned to all. Networks and torch's random numbers are left as they are.
+    data: has data sets open already. options: further ones of MetricOptions. Every result is reported, by the first process,
+    as soon as it is complete, and returned to all. Networks and torch's random numbers are left as they are.
     """
     if run_dir is not None and rank == 0:
         os.makedirs(run_dir, exist_ok=True)  # metrics put pictures there
     runs: dict[str, list[dnnlib.EasyDict]] = {name: [] for name in names}
-    results = []
+    results, data = [], data or OpenData()
     for number in range(repeats):
         shared: dict[Any, Any] = {}
         for name, several in runs.items():
             several.append(calc_metric(
                 name, G=G, dataset_kwargs=dataset_kwargs, num_gpus=num_gpus, rank=rank, device=device, run_dir=run_dir,
-                progress=progress, seed=seed + number, shared=shared, **options))
+                progress=progress, seed=seed + number, shared=shared, data=data, **options))
             if len(several) == repeats:
                 results.append(combine_repeats(several))
                 if rank == 0:

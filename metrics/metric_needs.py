@@ -3,19 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-import dnnlib
 from metrics.features.detectors import check_detector
 from metrics.features.labelled_images import open_labelled
+from metrics.features.open_data import OpenData
 
 from .registry import Metric
 
 
 def check_metric(
     metric: Metric, dataset_kwargs: Mapping[str, Any], test_dataset_kwargs: Mapping[str, Any] | None = None, *,
-    detector: str = 'inception', num_gen: int | None = None, max_real: int | None = None,
+    detector: str = 'inception', num_gen: int | None = None, max_real: int | None = None, data: OpenData | None = None,
 ) -> None:
     """ValueError if the metric cannot be had from these data, counts (None: the standard ones) and detector; no image is read."""
-    check_images(metric, dataset_kwargs, test_dataset_kwargs, num_gen, max_real)
+    check_images(metric, dataset_kwargs, test_dataset_kwargs, num_gen, max_real, data)
     if 'detector' in metric.needs:
         try:
             check_detector(detector, metric.wanted)
@@ -25,16 +25,17 @@ def check_metric(
 
 def check_images(
     metric: Metric, dataset_kwargs: Mapping[str, Any], test_dataset_kwargs: Mapping[str, Any] | None = None,
-    num_gen: int | None = None, max_real: int | None = None,
+    num_gen: int | None = None, max_real: int | None = None, data: OpenData | None = None,
 ) -> None:
     """ValueError if there are, or would be, fewer images than the metric takes at least."""
-    num_classes = 0
+    num_classes, data = 0, data or OpenData()
     if 'classes' in metric.needs:
-        num_classes = _check_classes(metric, dataset_kwargs, metric.num_set_apart if test_dataset_kwargs is None else 0)
+        num_classes = _check_classes(metric, open_labelled(_whole(dataset_kwargs), data),
+                                     metric.num_set_apart if test_dataset_kwargs is None else 0)
         if test_dataset_kwargs is not None:
-            _check_classes(metric, test_dataset_kwargs)
+            _check_classes(metric, open_labelled(_whole(test_dataset_kwargs), data))
     elif metric.uses_reals:
-        _check_number(metric, dataset_kwargs)
+        _check_number(metric, data(_whole(dataset_kwargs)))
     least = metric.least_images * max(num_classes, 1)
     limits = dict(generated=num_gen or metric.num_gen, real=(max_real or metric.max_real) if metric.uses_reals else None)
     for kind, count in limits.items():
@@ -43,10 +44,8 @@ def check_images(
             raise ValueError(f'{metric.name} needs {least} {kind} images or more{share}, {count} are asked for')
 
 
-def _check_classes(metric: Metric, dataset_kwargs: Mapping[str, Any], num_set_apart: int = 0) -> int:
+def _check_classes(metric: Metric, dataset: Any, num_set_apart: int = 0) -> int:
     """The number of classes; ValueError unless the data have as many images of each as the metric takes at least."""
-    dataset = open_labelled(_whole(dataset_kwargs))
-    dataset.close()
     counts, least = dataset.class_counts(), metric.least_images + num_set_apart
     if counts.min() < least:
         raise ValueError(f'{metric.name} needs {least} real images of every class or more, {dataset.name} has '
@@ -54,10 +53,8 @@ def _check_classes(metric: Metric, dataset_kwargs: Mapping[str, Any], num_set_ap
     return len(counts)
 
 
-def _check_number(metric: Metric, dataset_kwargs: Mapping[str, Any]) -> None:
+def _check_number(metric: Metric, dataset: Any) -> None:
     """ValueError unless the data have as many images as the metric takes at least."""
-    dataset = dnnlib.util.construct_class_by_name(**_whole(dataset_kwargs))
-    dataset.close()
     if len(dataset) < metric.least_images:
         raise ValueError(f'{metric.name} needs {metric.least_images} real images or more, {dataset.name} has {len(dataset)}')
 

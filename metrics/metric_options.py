@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
+from .features.open_data import OpenData
+
 BAR_DELAY_SEC = 2  # shorter work shows no bar
 
 
@@ -37,7 +39,8 @@ class MetricOptions:
     keep features of real images on disk. detector: 'inception' (NVLabs' networks), 'dinov2', 'imagenet', 'classifier',
     TorchScript, or a metrics.features.detectors.Detector. seed: fixes latents, labels, subsets. num_gen, max_real: counts of
     images; None is the metric's standard. batch_size: images at a time in the detector. num_workers: processes that read images;
-    None: by device. run_dir: where pictures go; None: nowhere. shared: kept for the next metrics of the same generator, data and
+    None: by device. run_dir: where pictures go; None: nowhere. data: opens
+    each data set once. shared: kept for the next metrics of the same generator, data and
     seed. facts: what is worth knowing beside the values, JSON-ready; filled on the way.
     """
 
@@ -56,6 +59,7 @@ class MetricOptions:
     batch_size: int = 64
     num_workers: int | None = None
     run_dir: str | os.PathLike[str] | None = None
+    data: OpenData = dataclasses.field(default_factory=OpenData)
     test_dataset_kwargs: dict[str, Any] | None = None
     shared: dict[Any, Any] = dataclasses.field(default_factory=dict)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)

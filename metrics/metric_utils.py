@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import torch
 
-import dnnlib
 from metrics.features.detectors import Detector, get_detector
-from metrics.features.feature_stats import FeatureStats, gather_rows
+from metrics.features.feature_stats import FeatureStats
 from metrics.features.sampling import LatentSampler, generate_images, generation_batch, prepare_generator, seeded_noise
+from torch_utils.collectives import any_process, first_value, gather_rows
 
 from .features import feature_cache
 from .metric_options import MetricOptions, ProgressMonitor
@@ -48,13 +48,13 @@ def get_feature_detector(opts: MetricOptions, detector_url: str) -> Detector:
 
 def _classifier_of_first_process(opts: MetricOptions) -> Detector:
     """Sent to the others: where none is kept on disk they would train their own, whose weights may differ."""
-    holder: list[Any] = [None]
+    detector: Any = None
     if opts.rank == 0:
-        holder = [get_detector('classifier', opts.device, opts.dataset_kwargs, opts.cache)]
-        holder[0].network.cpu()  # or it would reach the others on this process's device
-    torch.distributed.broadcast_object_list(holder, src=0, device=opts.device)
-    holder[0].network.to(opts.device)
-    return holder[0]
+        detector = get_detector('classifier', opts.device, opts.dataset_kwargs, opts.cache)
+        detector.network.cpu()  # or it would reach the others on this process's device
+    detector = first_value(detector)
+    detector.network.to(opts.device)
+    return detector
 
 
 def compute_feature_stats_for_dataset(
@@ -66,7 +66,7 @@ def compute_feature_stats_for_dataset(
 
     stats_kwargs: what to capture at least, see FeatureStats; with capture_labels images are drawn from the classes in turn.
     """
-    dataset = dnnlib.util.construct_class_by_name(**opts.dataset_kwargs)
+    dataset = opts.data(opts.dataset_kwargs)
     if stats_kwargs.get('capture_labels') and not dataset.has_onehot_labels:
         raise ValueError(f'{dataset.name} has no class labels, which this metric needs: see dataset_tool.py --help')
     num_items = min(len(dataset), max_items or len(dataset))
@@ -79,7 +79,7 @@ def compute_feature_stats_for_dataset(
         kept = feature_cache.features_path(opts.dataset_kwargs, detector.identity, detector_kwargs,
                                            dict(stats_kwargs, max_items=num_items, in_turn=in_turn))
     stats = feature_cache.load_features(kept)
-    if not _all_true(stats is not None, opts) or stats is None:
+    if any_process(stats is None, opts.device) or stats is None:
         stats = FeatureStats(max_items=num_items, **stats_kwargs)
         progress = opts.progress.sub('Features of real images', num_items)
         items = draw_items(dataset, num_items, in_turn)
@@ -183,16 +183,7 @@ def _one_line_errors(loader: torch.utils.data.DataLoader) -> Iterator[Any]:
 
 def gather(x: torch.Tensor, opts: MetricOptions) -> torch.Tensor:
     """Rows [n, ...] of each process -> [n * num_gpus, ...], the same in all processes, in the order of one process alone."""
-    return gather_rows(x, opts.num_gpus)
-
-
-def _all_true(value: bool, opts: MetricOptions) -> bool:
-    """Whether the value is true in every process, so that all do the same."""
-    if opts.num_gpus == 1:
-        return value
-    least = torch.tensor(float(value), device=opts.device)
-    torch.distributed.all_reduce(least, op=torch.distributed.ReduceOp.MIN)
-    return bool(least.item())
+    return gather_rows(x)
 
 
 def _joined(

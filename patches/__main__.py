@@ -35,10 +35,10 @@ class InputError(click.ClickException):
 
 @click.command(epilog=EPILOG, context_settings=dict(help_option_names=['-h', '--help'], ignore_unknown_options=True,
                                                     allow_interspersed_args=False))
-@click.option('-v', '--verbose', is_flag=True, help='Show the traceback with an error; stands before PATH or run.')
+@click.option('-v', '--verbose', is_flag=True, help='Show the traceback of an error; give it before PATH or run.')
 @click.argument('words', nargs=-1, type=click.UNPROCESSED, required=True, metavar='PATH | run PATH SCRIPT [ARGS]...')
 def main(words: tuple[str, ...], verbose: bool) -> None:
-    """Say what the checkout PATH is, and what of it breaks under the installed PyTorch; or run a script with that mended.
+    """Report what the checkout PATH is and what breaks in it under the installed PyTorch, or run a script with the patches.
 
     SCRIPT is one of the checkout's own (train.py, generate.py, ...), or train_hyper.py: this project prepares the networks,
     and the checkout's training loop trains them. Nothing in the checkout is changed.
@@ -76,14 +76,14 @@ def describe(checkout: Checkout) -> str:
     """What it is, what breaks and is mended, and what is missing and is not, in lines."""
     lines = [f'{checkout.path}: {checkout.fork or checkout.kind}, seen with PyTorch {torch.__version__}']
     if checkout.kind == 'unknown':
-        then = '; its scripts run with what is mended here, train_hyper.py does not' if checkout.fork else ''
+        then = '; its own scripts run with the patches, train_hyper.py does not' if checkout.fork else ''
         lines.append(f'Expected a checkout of stylegan2-ada-pytorch or stylegan3{then}')
         if not checkout.fork:
             return '\n'.join(lines)
     found = [f'  {name_of(patch):<20} {patch.MENDS}' for patch in needed(checkout)]
     missing = describe_missing(missing_modules(checkout)) + describe_unreachable(unreachable(checkout))
-    return '\n'.join([*lines, *(found or ['  nothing that is known breaks']), *(f'  missing: {line}' for line in missing),
-                      'python -m patches run PATH SCRIPT ... runs a script with these mended'])
+    return '\n'.join([*lines, *(found or ['  no known problems']), *(f'  missing: {line}' for line in missing),
+                      'python -m patches run PATH SCRIPT ... runs a script with these patches'])
 
 
 def stock_work(checkout: Checkout, script: str, args: list[str]) -> Callable[[], object]:
@@ -99,7 +99,7 @@ def own_work(checkout: Checkout, args: list[str]) -> Callable[[], object] | None
     """Prepare with this project's packages in another process; what is then to train in this one with the checkout's, if any."""
     if checkout.kind == 'unknown':
         raise ValueError(f'{checkout.path} is {checkout.fork or "no checkout"}; expected stylegan2-ada-pytorch or stylegan3, '
-                         'whose training loop is needed')
+                         'which have the training loop')
     run_dir = prepared_run(args)
     if run_dir is None:
         return None

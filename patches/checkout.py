@@ -36,7 +36,7 @@ def identify(path: str | Path) -> Checkout:
     """ValueError if it is no folder, or this project itself."""
     folder = Path(path).resolve()
     if not folder.is_dir():
-        raise ValueError(f'{path} is no folder; expected a checkout of stylegan2-ada-pytorch or stylegan3')
+        raise ValueError(f'{path} is not a folder; expected a checkout of stylegan2-ada-pytorch or stylegan3')
     if (folder / OWN_PACKAGE).is_dir():
         raise ValueError(f'{path} is this project itself, which needs no patches: run its commands directly')
     kind = next((kind for kind, name in KINDS.items() if (folder / name).is_file()), 'unknown')

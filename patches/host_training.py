@@ -40,10 +40,10 @@ def host_arguments(config: dict[str, Any], loop: Callable[..., Any], kind: str,
     """The loop's keyword arguments for our config, and what is lost. metrics: the names that the checkout knows."""
     names = inspect.signature(loop).parameters
     kwargs = {name: value for name, value in config.items() if name in names}
-    notes = ['no exact resume: what stops goes on from its last snapshot, with another --resume',
-             'no report, no watch over diversity, no progress bar',
-             'no class names in snapshots: classes are called by number']
-    notes += [f'{option} is left out' for name, option in LOST.items() if name not in names and config.get(name) is not None]
+    notes = ['no exact resume: continue a stopped run from its last snapshot with --resume',
+             'no report, no diversity alarm, no progress bar',
+             'no class names in snapshots: classes have numbers']
+    notes += [f'{option} is ignored' for name, option in LOST.items() if name not in names and config.get(name) is not None]
     G_kwargs, D_kwargs = dict(config['G_kwargs']), dict(config['D_kwargs'])
     G_kwargs['synthesis_kwargs'] = {**PRECISION, **G_kwargs.get('synthesis_kwargs', {})}
     kwargs |= dict(G_kwargs=G_kwargs, D_kwargs={**PRECISION, **D_kwargs})

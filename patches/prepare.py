@@ -33,10 +33,10 @@ def prepare(args: list[str]) -> Path | None:
             if not options.cond_transfer:
                 raise ValueError('--no-cond-transfer leaves nothing to do for the checkout: run train_hyper.py directly')
             if options.gpus != 1:
-                raise ValueError(f'--gpus={options.gpus} found; in a checkout one process trains: leave it out, or run '
+                raise ValueError(f'--gpus={options.gpus} found, but a checkout trains with one process: leave it out, or run '
                                  'train_hyper.py directly')
             if find_run(options.resume, outdir, COMMAND) is not None:
-                raise ValueError('stock training loops cannot go on exactly with a run: give a snapshot (--resume=FILE.pkl), or '
+                raise ValueError('stock training loops cannot continue a run exactly: give a snapshot (--resume=FILE.pkl), or '
                                  'run train_hyper.py directly')
             check_outdir(outdir)
             plan = plan_transfer(options, 1, outdir, None, given_options())

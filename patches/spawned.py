@@ -59,7 +59,7 @@ def begin_child() -> dict[str, Any]:
 def end_parent(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
     """Only a process that cannot begin gets here, and its parent may wait for ever to be read: it ends too."""
     traceback.print_exception(kind, error, where)
-    print(f'Error: a process of the script cannot begin: {kind.__name__}: {error}', file=sys.stderr, flush=True)
+    print(f'Error: a process of the script cannot start: {kind.__name__}: {error}', file=sys.stderr, flush=True)
     os.kill(os.getppid(), signal.SIGTERM)
 
 

@@ -36,7 +36,7 @@ def describe_missing(missing: dict[str, list[str]]) -> list[str]:
 
 
 def unreachable(checkout: Checkout) -> dict[str, list[str]]:
-    """Servers that do not answer, with the URLs of weights there that the checkout's programs name. Each is asked once."""
+    """Servers that do not answer, with their URLs of weights in the checkout's programs. Asks each once."""
     servers: dict[str, list[str]] = {}
     for url in sorted({url for path in _programs(checkout) for url in WEIGHTS_URL.findall(_text(path))}):
         servers.setdefault(urlsplit(url).netloc, []).append(url)
@@ -45,12 +45,12 @@ def unreachable(checkout: Checkout) -> dict[str, list[str]]:
 
 def describe_unreachable(servers: dict[str, list[str]]) -> list[str]:
     """A line for each server."""
-    return [f'{server} cannot be reached: fetch what you need of its files by other means and put each at its place, as '
-            f'{urls[0]} at {place_of(urls[0])}' for server, urls in servers.items()]
+    return [f'{server} cannot be reached: download the files you need another way and put each in its place, for '
+            f'example {urls[0]} at {place_of(urls[0])}' for server, urls in servers.items()]
 
 
 def place_of(url: str) -> Path:
-    """Where a file of this URL may be put that was fetched by other means."""
+    """Path at which a manually downloaded file of this URL is found."""
     root = os.environ.get('DNNLIB_CACHE_DIR') or Path.home() / '.cache' / 'dnnlib'
     return Path(root) / 'downloads' / (Path(urlsplit(url).path).name or 'download')
 

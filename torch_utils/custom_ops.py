@@ -1,4 +1,4 @@
-"""Operators' kernels for the CPU, in C++: built when they are first wanted, kept, and loaded.
+"""Kernels of the operators for the CPU, in C++: built at first use, kept, and loaded.
 
 The sources (ops/cpu/*.cpp) are plain C++17 that exports C functions on pointers, so that any compiler will do, without
 headers of PyTorch or Python. The library lies in the cache directory under a name made of all that it depends on.
@@ -37,8 +37,8 @@ def cpu_kernels() -> ctypes.CDLL | None:
         with _building:  # of threads that come at the same time, the others find what the first one has built
             return load(build())
     except (OSError, subprocess.SubprocessError) as error:
-        print(f'CPU kernels are not built ({_reason(error)}): PyTorch operators serve, which are slower; '
-              'install a C++ compiler, or name one in CXX', file=sys.stderr)
+        print(f'CPU kernels were not built ({_reason(error)}): using slower PyTorch operators; install a C++ compiler, or name '
+              'one in CXX', file=sys.stderr)
         return None
 
 

@@ -85,6 +85,18 @@ def is_persistent(obj: Any) -> bool:
     return '_persistent_src' in vars(cls)
 
 
+def constructor_arguments(obj: Any, defaults: bool = False) -> dict[str, Any]:
+    """What an instance of a persistent class was built with, by name. defaults: with those of arguments that were left out."""
+    bound = inspect.signature(type(obj)).bind(*obj.init_args, **obj.init_kwargs)
+    if defaults:
+        bound.apply_defaults()
+    arguments = dict(bound.arguments)
+    for name, parameter in bound.signature.parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            arguments.update(arguments.pop(name, {}))
+    return arguments
+
+
 def import_hook(hook: _Hook) -> _Hook:
     """Register `hook(meta) -> meta`, called with every description before its object is built; usable as a decorator.
 

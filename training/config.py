@@ -1,4 +1,4 @@
-"""The configuration of a training: what training_loop() is told, and what training_options.json holds."""
+"""The configuration of a training: the arguments of training_loop(), and the content of training_options.json."""
 
 import dataclasses
 from typing import Annotated, Any
@@ -14,7 +14,7 @@ Positive = Annotated[float, Range(1e-12)]
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DatasetConfig:
-    """What opens the data again. max_size: images to draw from them by random_seed; None: all."""
+    """Arguments that open the data set. max_size: images to draw by random_seed; None: all."""
 
     class_name: str = 'training.dataset.ImageFolderDataset'
     path: str
@@ -55,7 +55,7 @@ class MetricOptions:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MetricsConfig:
-    """Metrics of snapshots, the first of which says what is best. ticks: between two measurements."""
+    """Metrics of snapshots; the first decides which one is best. ticks: between two measurements."""
 
     names: list[str]
     ticks: Count | None
@@ -64,7 +64,7 @@ class MetricsConfig:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """Everything that decides how a training goes. The names are those of training_options.json."""
+    """Every setting of a training. The names are those of training_options.json."""
 
     training_set_kwargs: DatasetConfig
     data_loader_kwargs: LoaderConfig
@@ -110,7 +110,7 @@ class TrainingConfig:
 
     @classmethod
     def from_json(cls, values: Any) -> 'TrainingConfig':
-        """The configuration with these values, which may come from anybody. ValueError, one line, names what does not fit.
+        """The configuration with these untrusted values. ValueError, one line, names the invalid one.
 
         Classes are known ones, arguments are theirs, numbers are in range.
         """

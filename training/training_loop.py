@@ -1,8 +1,8 @@
 """The training loop of StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676).
 
-Networks and loss are built by class name. Parameters that require gradients learn; everything else, buffers included, is
-left to the networks. With several processes each one takes an equal share of every batch. A run directory that holds a
-training state goes on from it exactly.
+Networks and loss are built by class name. Parameters that require gradients learn; everything else, buffers included, is left to
+the networks. With several processes each one takes an equal share of every batch. If the run directory holds a training state,
+training continues from it exactly.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from torch_utils import training_stats
+from torch_utils import collectives, training_stats
 from training.config import TrainingConfig
 from training.loop.averaging import ema_beta, next_augment_p, update_ema
 from training.loop.cond_ramp import fade_labels, mean_label, ramp_strength
@@ -33,7 +33,7 @@ from training.loop.preparation import (
 from training.loop.run_output import RefreshReport, RunOutput
 from training.loop.sample_grid import choose_samples
 from training.loop.training_state import TrainingState
-from training.parallel.processes import any_process, average_buffers, copy_from_first_process
+from training.parallel.processes import average_buffers, copy_from_first_process
 from training.parallel.stop_signals import StopSignals
 from training.run.progress import Progress
 
@@ -47,7 +47,7 @@ def training_loop(
 ) -> bool:
     """Train and write everything into run_dir: pictures, statistics, network-snapshot-*.pkl and training-state-*.pt.
 
-    Returns whether all images are done; SIGINT or SIGTERM end the loop before, with everything saved. FloatingPointError if
+    Returns whether all images are done; SIGINT or SIGTERM end the loop early, with everything saved. FloatingPointError if
     a loss stays non-finite, OSError if the last state cannot be written.
     """
     run_dir, device, num_gpus = Path(run_dir), torch.device(config.device), config.num_gpus
@@ -56,7 +56,7 @@ def training_loop(
         stop = stack.enter_context(StopSignals(is_quiet=rank > 0))
         dataset = stack.enter_context(contextlib.closing(open_dataset(config.training_set_kwargs)))
         total_images = math.ceil(config.total_kimg * 1000 / config.batch_size) * config.batch_size
-        saved = read_start(run_dir, rank, num_gpus)
+        saved = read_start(run_dir, rank)
         images_before = saved['images_done'] if saved else 0
         progress = stack.enter_context(contextlib.closing(Progress(run_dir, total_images, device, rank, images_before)))
         networks = networks_to_train(dataset, config, device)
@@ -83,7 +83,7 @@ def training_loop(
                 print_summaries(networks, config.batch_gpu, device)
             output.save_start()
         else:
-            progress.say(f'Going on after {images_before / 1000:g} thousand images')
+            progress.say(f'Continuing at {images_before / 1000:g} thousand images')
         batches = stack.enter_context(contextlib.closing(real_batches(
             dataset, config.batch_size // num_gpus, config.random_seed, rank, num_gpus, images_before,
             vars(config.data_loader_kwargs), device)))
@@ -111,7 +111,7 @@ def training_loop(
             progress.advance(config.batch_size)
 
             done = state.images_done >= total_images
-            stopping = any_process(stop.asked, device)
+            stopping = collectives.any_process(stop.asked, device)
             if done or progress.tick_is_over(state.images_done, config.kimg_per_tick):
                 output.end_tick(done, stopping)
             elif stopping:
@@ -140,6 +140,6 @@ def run_phase(
 
 
 def update_augment_p(pipe: Any, real_signs: training_stats.Collector, target: float, num_images: int, ada_kimg: float) -> None:
-    """Adaptive augmentation: move the pipe's p by what the discriminator made of the real images."""
+    """Adaptive augmentation: adjust the pipe's p to the discriminator's output on real images."""
     real_signs.update()
     pipe.p.fill_(next_augment_p(float(pipe.p), real_signs['Loss/signs/real'], target, num_images, ada_kimg))

@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from benchmarks.transfer.transfers import Files
-from metrics.classes.class_features import class_names_of, generated_images
+from metrics.classes.class_features import generated_images
 from metrics.classes.class_recognition import relative_spreads
 from metrics.features.class_judge import MAX_RESOLUTION
 from metrics.features.detectors import get_detector
-from metrics.features.labelled_images import LabelledImages, folder_kwargs, load_labelled
+from metrics.features.labelled_images import LabelledImages, folder_kwargs, load_labelled, open_labelled
 from metrics.metric_main import calc_metric
 from metrics.metric_options import MetricOptions
 from training.data.image_grid import make_grid, save_image
@@ -52,7 +52,7 @@ def judged_line(folder: Path, record: dict[str, Any], snapshot: dict[str, Any], 
     last = snapshot is record['snapshots'][-1]
     G = load_network_pkl(folder / snapshot['path'])['G_ema']
     train, test = folder_kwargs(files.train), folder_kwargs(files.test)
-    names = class_names_of(train)
+    names = open_labelled(train).class_names
     common: dict[str, Any] = dict(G=G, device='cpu', detector=judge.detector, seed=judge.seed, num_gen=judge.num_gen * len(names),
                                   shared={})
     results = [calc_metric(name, dataset_kwargs=test, test_dataset_kwargs=train, **common) for name in AGAINST_TEST]

@@ -7,7 +7,7 @@ Shapes: N images, D features, K classes.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -42,25 +42,18 @@ class ClassFeatures:
         return np.bincount(self.labels, minlength=len(self.class_names))
 
 
-def class_names_of(dataset_kwargs: Mapping[str, Any]) -> list[str]:
-    """The names of a labelled data set's classes; ValueError without labels."""
-    dataset = open_labelled(dict(dataset_kwargs))
-    dataset.close()
-    return list(dataset.class_names)
-
-
 def checked_class_names(opts: MetricOptions) -> list[str]:
     """The classes of the data, before any image is read.
 
     ValueError if the data have no classes, the network has another number of them, or the test data have others.
     """
-    names = class_names_of(opts.dataset_kwargs)
+    names = open_labelled(opts.dataset_kwargs, opts.data).class_names
     if not opts.G.c_dim:
         raise ValueError('the network is unconditional: metrics of classes need a class-conditional one')
     if opts.G.c_dim != len(names):
         raise ValueError(f'the network has {opts.G.c_dim} classes, the data have {len(names)}: take the data that it learnt from')
     if opts.test_dataset_kwargs is not None:
-        test_names = class_names_of(opts.test_dataset_kwargs)
+        test_names = open_labelled(opts.test_dataset_kwargs, opts.data).class_names
         if test_names != names:
             raise ValueError(f'--test-data has the classes {list_names(test_names)}, the data have {list_names(names)}: '
                              'give held-out images of the same classes')

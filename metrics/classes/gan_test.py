@@ -36,8 +36,8 @@ def gan_test(opts: MetricOptions) -> dict[str, float]:
     """
     opts.ignore_training_subset()
     names = checked_class_names(opts)
-    train = load_labelled(opts.dataset_kwargs, MAX_RESOLUTION)
-    test = None if opts.test_dataset_kwargs is None else load_labelled(opts.test_dataset_kwargs, MAX_RESOLUTION)
+    train = load_labelled(opts.dataset_kwargs, MAX_RESOLUTION, opts.data)
+    test = None if opts.test_dataset_kwargs is None else load_labelled(opts.test_dataset_kwargs, MAX_RESOLUTION, opts.data)
     fake = generated_images(opts, names, MAX_RESOLUTION)
     if opts.rank != 0:
         return {}  # the first process has the values for all

@@ -24,7 +24,7 @@ NUM_GEN = 10000  # over all classes; learning from them takes two minutes on one
 def gan_train(opts: MetricOptions) -> dict[str, float]:
     """Accuracy on real images, those of --test-data if given, of a classifier trained on generated ones; also of each class."""
     names = checked_class_names(opts)
-    real = load_labelled(opts.test_dataset_kwargs or opts.dataset_kwargs, MAX_RESOLUTION)
+    real = load_labelled(opts.test_dataset_kwargs or opts.dataset_kwargs, MAX_RESOLUTION, opts.data)
     fake = generated_images(opts, names, MAX_RESOLUTION)
     if opts.rank != 0:
         return {}  # the first process has the values for all

@@ -118,7 +118,7 @@ def _picture_of_pairs(
     opts: MetricOptions, pairs: np.ndarray, distances: Distances, images: torch.Tensor, names: list[str]
 ) -> Image.Image:
     """A row for each class: a generated image, the training image nearest to it, the next pair, ..."""
-    dataset = open_labelled(opts.dataset_kwargs)
+    dataset = open_labelled(opts.dataset_kwargs, opts.data)
     cells = []
     for index in pairs.flatten().tolist():
         real = shrink(torch.from_numpy(dataset[int(distances.index[index])][0])[None], PICTURE_RESOLUTION)[0]

@@ -5,7 +5,6 @@ damaged one is computed again.
 """
 import contextlib
 import hashlib
-import inspect
 import json
 import os
 import re
@@ -18,6 +17,7 @@ from dnnlib.archives import warn_made_anew
 from dnnlib.files import whole_file
 
 from .feature_stats import FeatureStats
+from .open_data import all_arguments
 
 FORMAT = 2  # goes up with what FeatureStats writes, or with which images reach a detector, and how
 PIECE_BYTES = 1 << 20
@@ -34,9 +34,7 @@ def features_path(
     path = dataset_kwargs.get('path')
     if path is None or not os.path.exists(path):
         return None
-    parameters = inspect.signature(dnnlib.util.get_obj_by_name(dataset_kwargs['class_name'])).parameters.values()
-    defaults = {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
-    settings = {key: value for key, value in {**defaults, **dataset_kwargs}.items() if key != 'path'}
+    settings = {key: value for key, value in all_arguments(dataset_kwargs).items() if key != 'path'}
     everything = [FORMAT, data_digest(path), settings, detector_identity, detector_kwargs, stats_kwargs]
     key = hashlib.sha256(json.dumps(everything, sort_keys=True).encode()).hexdigest()
     name = re.sub(r'[^\w.-]+', '_', Path(os.path.abspath(path)).stem)[:60]

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from dnnlib.archives import check_archive
+from torch_utils.collectives import gather_rows
 
 PIECE = 4096  # images at a time, in float64
 FLAGS = ('capture_all', 'capture_mean_cov', 'capture_labels')
@@ -71,8 +72,8 @@ class FeatureStats:
         """As append(), of each process's rows; every process collects the rows of all, taken in turns."""
         if not 0 <= rank < num_gpus:
             raise ValueError(f'rank is {rank}, expected 0 to {num_gpus - 1}')
-        every = gather_rows(x.to(torch.float32), num_gpus).cpu().numpy()
-        self.append(every, None if labels is None else gather_rows(labels.to(x.device), num_gpus).cpu().numpy())
+        every = gather_rows(x.to(torch.float32)).cpu().numpy()
+        self.append(every, None if labels is None else gather_rows(labels.to(x.device)).cpu().numpy())
 
     def get_all(self) -> np.ndarray:
         """float32 [N, D]."""
@@ -162,12 +163,3 @@ def _from_arrays(arrays: dict[str, np.ndarray]) -> FeatureStats:
     if stats.capture_mean_cov:
         stats._shift, stats._sum, stats._outer = arrays['shift'], arrays['sum'], arrays['outer']
     return stats
-
-
-def gather_rows(x: torch.Tensor, num_gpus: int) -> torch.Tensor:
-    """Rows [n, ...] of every process -> [n * num_gpus, ...] in all of them: the first row of each, then the second ..."""
-    if num_gpus == 1:
-        return x
-    shares = [torch.empty_like(x) for _ in range(num_gpus)]
-    torch.distributed.all_gather(shares, x.contiguous())
-    return torch.stack(shares, dim=1).flatten(0, 1)

@@ -5,14 +5,16 @@ Shapes: N images, C channels, K classes. Images are uint8 [0, 255].
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from tqdm import tqdm
 
-import dnnlib
 from training.data.class_labels import list_names
+
+from .open_data import OpenData
 
 
 def check_labelled(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> None:
@@ -57,9 +59,9 @@ class LabelledImages:
         return LabelledImages(self.images[mask], self.labels[mask], self.class_names)
 
 
-def open_labelled(dataset_kwargs: dict[str, Any]) -> Any:
-    """The data set with its labels in use; ValueError unless these name classes."""
-    dataset = dnnlib.util.construct_class_by_name(**{**dataset_kwargs, 'use_labels': True})
+def open_labelled(dataset_kwargs: Mapping[str, Any], data: OpenData | None = None) -> Any:
+    """The data set with its labels in use; ValueError unless these name classes. data: has it open already."""
+    dataset = (data or OpenData())(dataset_kwargs, use_labels=True)
     if not dataset.has_labels or not dataset.has_onehot_labels:
         where = dataset_kwargs.get('path', dataset.name)
         why = getattr(dataset, 'why_unlabelled', '') or 'its labels are vectors of numbers'
@@ -67,9 +69,10 @@ def open_labelled(dataset_kwargs: dict[str, Any]) -> Any:
     return dataset
 
 
-def load_labelled(dataset_kwargs: dict[str, Any], max_resolution: int | None = None) -> LabelledImages:
-    """All images of a labelled data set, averaged down to max_resolution if they are larger."""
-    dataset = open_labelled(dataset_kwargs)
+def load_labelled(dataset_kwargs: Mapping[str, Any], max_resolution: int | None = None,
+                  data: OpenData | None = None) -> LabelledImages:
+    """All images of a labelled data set, averaged down to max_resolution if they are larger. data: has it open already."""
+    dataset = open_labelled(dataset_kwargs, data)
     try:
         labels = torch.from_numpy(dataset.classes())
         check_labels(labels, dataset.class_names, f'{dataset_kwargs.get("path", dataset.name)}: ')

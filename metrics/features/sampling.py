@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import dnnlib
 from metrics.metric_options import MetricOptions
 from training.data.image_grid import images_to_uint8
 
@@ -31,7 +30,7 @@ class LatentSampler:
         self.num_balanced = 0 if balanced else None  # conditions so far
         self.labels = np.eye(c_dim, dtype=np.float32) if c_dim > 0 else np.zeros([1, 0], dtype=np.float32)  # [images, c_dim]
         if c_dim > 0 and not balanced:
-            dataset = dnnlib.util.construct_class_by_name(**{**opts.dataset_kwargs, 'use_labels': True})
+            dataset = opts.data(opts.dataset_kwargs, use_labels=True)
             if dataset.label_dim != c_dim:
                 raise ValueError(f'the network has {c_dim} classes, the data set {dataset.name} has {dataset.label_dim}: '
                                  'give the data that the network was trained on')
@@ -67,15 +66,13 @@ def prepare_generator(opts: MetricOptions) -> tuple[Any, dict[str, Any]]:
         raise ValueError('this metric needs a generator, found none')
     G = copy.deepcopy(opts.G).eval().requires_grad_(False).to(opts.device)
     if opts.dataset_kwargs:
-        check_same_shape(G, opts.dataset_kwargs)
+        check_same_shape(G, opts.data(opts.dataset_kwargs, resolution=None))
     on_cpu = dict(force_fp32=True) if opts.device.type == 'cpu' else {}  # half precision is slow there
     return G, {**on_cpu, **opts.G_kwargs}
 
 
-def check_same_shape(G: Any, dataset_kwargs: dict[str, Any]) -> None:
+def check_same_shape(G: Any, dataset: Any) -> None:
     """ValueError unless generated and real images have the same resolution and channels."""
-    dataset = dnnlib.util.construct_class_by_name(**{**dataset_kwargs, 'resolution': None})
-    dataset.close()
     real, made = (dataset.resolution, dataset.num_channels), (G.img_resolution, G.img_channels)
     if real != made:
         raise ValueError(f'the network makes images of {made[0]}x{made[0]} with {made[1]} channels, the data set {dataset.name} '

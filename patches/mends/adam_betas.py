@@ -9,7 +9,7 @@ import torch
 from patches.checkout import Checkout
 from patches.replace import replaced
 
-MENDS = 'torch.optim.Adam refuses betas of mixed types, as [0, 0.99]: training stops with a ValueError'
+MENDS = 'torch.optim.Adam refuses betas of mixed types such as [0, 0.99]: training stops with a ValueError'
 DELETE = 'when checkouts give betas=[0.0, 0.99]'
 
 

@@ -12,7 +12,7 @@ from torch.utils import cpp_extension
 from patches.checkout import Checkout
 from patches.replace import replaced
 
-MENDS = 'the CUDA kernels of torch_utils/ops cannot be compiled, for want of nvcc'
+MENDS = 'the CUDA kernels of torch_utils/ops cannot be compiled without nvcc'
 DELETE = 'never: a user without a compiler needs it'
 
 FILES = ('bias_act', 'upfirdn2d', 'filtered_lrelu')     # each has a function of its own name with an argument impl
@@ -33,7 +33,7 @@ def patched() -> Iterator[None]:
         def without_kernel(*args: Any, impl: str = 'ref', **kwargs: Any) -> Any:
             if not said:
                 said.append('said')
-                click.echo('No nvcc: the CUDA kernels of the checkout are not compiled, plain PyTorch operations run', err=True)
+                click.echo('No nvcc: cannot compile the CUDA kernels of the checkout, using plain PyTorch operations', err=True)
             return function(*args, impl='ref', **kwargs)
         return without_kernel
 

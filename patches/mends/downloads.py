@@ -1,6 +1,6 @@
 """Stock commands fetch networks and weights of metrics from servers that may be gone, or out of reach.
 
-A file that was fetched by other means, and put under its own name into the cache's folder, is taken in place of the download.
+A file downloaded another way and put under its own name into the cache folder replaces the download.
 """
 import contextlib
 import functools
@@ -12,7 +12,7 @@ from patches.checkout import Checkout
 from patches.replace import replaced
 from patches.surroundings import place_of
 
-MENDS = 'a download that fails does not say where to put a file that is fetched by other means'
+MENDS = 'the error of a failed download does not say where to put the file by hand'
 DELETE = 'never: servers come and go'
 
 
@@ -37,7 +37,7 @@ def patched() -> Iterator[None]:
         try:
             return usual(url, *args, return_filename=return_filename, **kwargs)
         except Exception as error:      # the library's, and plain ones
-            raise OSError(f'{url} cannot be fetched; fetch it by other means and put it at {place}') from error
+            raise OSError(f'{url} cannot be downloaded; get it another way and put it at {place}') from error
 
     with replaced(util, 'open_url', open_url):
         yield

@@ -10,7 +10,7 @@ import torch
 from patches.checkout import Checkout
 from patches.replace import replaced
 
-MENDS = 'train.py --resume of a hyper-modulated snapshot stops with an error of shapes: it is told what to do'
+MENDS = 'train.py --resume of a hyper-modulated snapshot stops with an error about shapes: the new error says what to do'
 DELETE = 'never: stock networks cannot hold such weights'
 
 NAME = 'copy_params_and_buffers'
@@ -31,8 +31,8 @@ def patched() -> Iterator[None]:
     def copy_params_and_buffers(src_module: torch.nn.Module, dst_module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
         source, target = type(src_module).__name__, type(dst_module).__name__
         if source.startswith('Hyper') and target != source:
-            raise ValueError(f'the snapshot holds a {source}, expected a {target}: train on with train_hyper.py --resume, or '
-                             'make a plain network of one class with export.py --class and train from that')
+            raise ValueError(f'the snapshot holds a {source}, expected a {target}: continue with train_hyper.py --resume, or '
+                             'export one class as a plain network with export.py --class and train from that')
         return usual(src_module, dst_module, *args, **kwargs)
 
     with replaced(misc, NAME, copy_params_and_buffers):

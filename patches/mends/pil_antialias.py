@@ -7,7 +7,7 @@ import PIL.Image
 from patches.checkout import Checkout
 from patches.replace import replaced
 
-MENDS = 'PIL.Image.ANTIALIAS is called LANCZOS now: images are not resized'
+MENDS = 'PIL.Image.ANTIALIAS is now called LANCZOS: resizing images stops with an error'
 DELETE = 'when checkouts use the name LANCZOS'
 
 

@@ -15,7 +15,7 @@ import PIL.Image
 from patches.checkout import Checkout
 from patches.replace import replaced
 
-MENDS = 'PIL.Image.fromarray() takes no mode any more, and no gray picture [H, W, 1]: pictures are not saved'
+MENDS = 'PIL.Image.fromarray() no longer takes a mode, nor gray pictures [H, W, 1]: pictures are not saved'
 DELETE = 'when checkouts name no mode, and save gray pictures'
 
 

@@ -9,7 +9,7 @@ from torch.torch_version import TorchVersion
 
 from patches.checkout import Checkout
 
-MENDS = 'there is no module pkg_resources, which torch_utils/ops ask for the version of PyTorch'
+MENDS = 'the module pkg_resources, with which torch_utils/ops read the version of PyTorch, is gone'
 DELETE = 'when checkouts compare versions without it'
 
 NAME = 'pkg_resources'

@@ -8,7 +8,7 @@ from torch.utils.data import Sampler
 from patches.checkout import Checkout
 from patches.replace import replaced
 
-MENDS = 'torch.utils.data.Sampler takes no data set any more: training stops with a TypeError'
+MENDS = 'torch.utils.data.Sampler no longer takes a data set: training stops with a TypeError'
 DELETE = 'when checkouts call Sampler.__init__() without arguments'
 
 

@@ -13,7 +13,7 @@ import torch
 from patches.checkout import Checkout
 from patches.replace import replaced
 
-MENDS = 'silent: the table of layers comes from uninitialised memory and leaves NaN in w_avg: pictures with truncation are black'
+MENDS = 'silent: the table of layers reads uninitialised memory and can leave NaN in w_avg: pictures with truncation are black'
 DELETE = 'when checkouts fill the inputs of print_module_summary()'
 
 NAME = 'print_module_summary'

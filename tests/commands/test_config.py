@@ -177,7 +177,7 @@ def test_data_facts_open_the_same_data_again():
     (dict(aug='some'), '--aug=some is unknown'),
     (dict(gamma=float('nan')), '--gamma=nan: expected a finite number'),
     (dict(ema_kimg=float('inf')), '--ema-kimg=inf'),
-    (dict(cond_ramp='2,4'), '--cond-ramp=2,4 fades classes in, which --cond=0 leaves out: add --cond=1'),
+    (dict(cond_ramp='2,4'), '--cond-ramp=2,4 needs classes, found --cond=0: add --cond=1'),
     (dict(cond_ramp='4,2', cond=True), '--cond-ramp=4,2: expected START,END'),
     (dict(cond_ramp='200,400', cond=True, kimg=300), '--cond-ramp=200,400 ends after the 300 thousand images of --kimg'),
 ])

@@ -46,11 +46,12 @@ def test_the_discriminator_takes_its_channels_from_the_generator_if_it_must(tmp_
 
 @pytest.mark.parametrize('there, their_names, here, our_names, texts', [
     (0, [], 3, ['a', 'b', 'c'],
-     ['x.pkl is unconditional', 'the data has 3 classes', 'start anew', 'train_hyper.py keeps the source']),
-    (3, ['a', 'b', 'c'], 2, ['a', 'b'], ['x.pkl has 3 classes', 'the data has 2 classes', 'start anew', 'train_hyper.py']),
+     ['x.pkl is unconditional', 'the data has 3 classes', 'start from random weights', 'train_hyper.py keeps the source']),
+    (3, ['a', 'b', 'c'], 2, ['a', 'b'],
+     ['x.pkl has 3 classes', 'the data has 2 classes', 'start from random weights', 'train_hyper.py']),
     (3, ['a', 'b', 'c'], 0, [], ['x.pkl has 3 classes', 'without labels', '--cond=1']),
     (10, [], 4, [], ['x.pkl has labels of 10 dimensions', 'the data has labels of 4 dimensions']),
-    (2, ['a', 'b'], 2, ['b', 'a'], ['x.pkl has 2 classes (a, b)', 'others of that number']),
+    (2, ['a', 'b'], 2, ['b', 'a'], ['x.pkl has 2 classes (a, b)', 'as many, with other names']),
 ])
 def test_other_labels_are_told_in_one_line(there, their_names, here, our_names, texts):
     note, = compare_labels('x.pkl', there, their_names, facts(here, our_names))
@@ -110,7 +111,7 @@ def test_training_options_of_the_discriminator_leave_the_source_s_arguments_alon
 @pytest.mark.parametrize('changes, options, texts', [
     (dict(resolution=32), {}, ['16x16 pixels', '32x32', '--resolution=16']),
     (dict(num_channels=1), {}, ['3 channels', 'the data has 1', '--color=rgb']),
-    ({}, dict(cbase=64, z_dim=3), ['--z-dim, --cbase found beside --resume']),
+    ({}, dict(cbase=64, z_dim=3), ['--z-dim, --cbase found together with --resume']),
 ])
 def test_other_images_and_sizes_are_refused(source_pkl, changes, options, texts):
     with pytest.raises(ValueError) as error:
@@ -123,5 +124,5 @@ def test_other_images_and_sizes_are_refused(source_pkl, changes, options, texts)
 def test_a_hyper_modulated_source_is_another_command_s(tmp_path):
     path = tmp_path / 'hyper.pkl'
     legacy.save_network_pkl(path, dict(G_ema=make_hyper(make_source())))
-    with pytest.raises(ValueError, match=r'HyperGenerator.*train_hyper\.py goes on'):
+    with pytest.raises(ValueError, match=r'HyperGenerator.*continue .* with train_hyper\.py'):
         sizes(path, facts(3, 'abc'))

@@ -38,7 +38,8 @@ def test_a_damaged_state_is_made_anew_with_one_line(tmp_path, capsys, networks, 
     for damaged in (whole[:-100], b'', whole[:place] + b'\x01' + whole[place + 1:]):
         path.write_bytes(damaged)
         assert kept_state(path, *networks) is None
-        assert capsys.readouterr().err.startswith(f'Warning: the self-initialisation in {path} cannot be used and is made anew: ')
+        warning = f'Warning: the self-initialisation in {path} cannot be used and is computed again: '
+        assert capsys.readouterr().err.startswith(warning)
 
 
 @pytest.mark.parametrize('keys, value', [

@@ -184,7 +184,7 @@ def test_what_a_full_disk_does_not_take_is_written_later(tmp_path, code):
     for text in ('first\n', 'second\n', 'third\n'):
         file.write(text)
     assert full.content == b'first\ns' and file.num_waiting == len('econd\nthird\n')
-    assert len(said) == 1 and str(tmp_path) in said[0] and 'stats.jsonl' in said[0] and 'make space' in said[0]
+    assert len(said) == 1 and str(tmp_path) in said[0] and 'stats.jsonl' in said[0] and 'the run continues' in said[0]
     full.room = 12
     file.flush()
     assert full.content == b'first\nsecond' and len(said) == 1      # still the same trouble

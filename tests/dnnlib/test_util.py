@@ -224,7 +224,7 @@ def test_logger_tells_of_a_full_disk_between_lines(tmp_path, monkeypatch):
         print('second line')
     first, said, second, lost = console.getvalue().splitlines()
     assert (first, second) == ('first line', 'second line')
-    assert said.startswith('No space left in') and lost.startswith('No space left in') and 'are lost' in lost
+    assert said.startswith('The disk of') and lost.startswith('The disk of') and 'are lost' in lost
 
 
 def test_logger_outlives_a_full_disk(tmp_path, capsys):
@@ -240,7 +240,7 @@ def test_logger_outlives_a_full_disk(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert lines == [*out.splitlines(), 'to err'] and len(lines) == 22      # nothing is lost, and the order is kept
     said, other = err.splitlines()
-    assert f'No space left in {disk}' in said and 'log.txt' in said and 'goes on' in said and other == 'to err'
+    assert f'The disk of {disk} is full' in said and 'log.txt' in said and 'continues' in said and other == 'to err'
 
 
 # --- time ---

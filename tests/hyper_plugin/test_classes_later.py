@@ -328,7 +328,7 @@ def test_freeze_old_classes_end_to_end_and_exactly_resumed(tmp_path, hyper_pkl):
         assert not torch.allclose(draw(after[name], [0], z[:1]), draw(before, [2], z[:1]), atol=1e-3)
     part, _result = run(tmp_path / 'part', *args, '--kimg=0.016')
     result = call('--resume', part, '--kimg=0.032')
-    assert result.exit_code == 0 and 'Going on' in result.output, result.output
+    assert result.exit_code == 0 and 'Continuing' in result.output, result.output
     for name in ('G', 'D', 'G_ema'):
         want, got = tensors(after[name]), tensors(snapshot(part)[name])
         assert want.keys() == got.keys() and all(torch.equal(got[key], tensor) for key, tensor in want.items())

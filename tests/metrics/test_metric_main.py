@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import dnnlib
-from metrics import metric_main, registry
+from metrics import registry
 from metrics.metric_main import calc_metric, combine_repeats, compute_metrics, is_valid_metric, list_valid_metrics, report_metric
 from metrics.registry import register_metric
 
@@ -120,7 +120,6 @@ def test_metrics_find_the_directory_for_their_pictures(tmp_path):
     assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['metric-picture.jsonl', 'picture.png']
 
 
-def test_only_the_first_process_reports(noisy50k, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(metric_main, '_from_first_process', lambda value, opts: value)
+def test_only_the_first_process_reports(noisy50k, tmp_path, capsys):
     compute_metrics(['noisy50k'], None, {}, device=torch.device('cpu'), run_dir=tmp_path, num_gpus=2, rank=1)
     assert capsys.readouterr() == ('', '') and not list(tmp_path.iterdir())

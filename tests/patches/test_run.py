@@ -86,7 +86,7 @@ if __name__ == '__main__':
     multiprocessing.get_context('spawn').Process(target=print, args=(Data(), bytes(1 << 20))).start()
 """)
     result = run(tmp_path, host, 'ends.py', timeout=120)
-    assert result.returncode != 0 and "Error: a process of the script cannot begin: KeyError: 'no second time'" in result.stderr
+    assert result.returncode != 0 and "Error: a process of the script cannot start: KeyError: 'no second time'" in result.stderr
 
 
 def test_train_hyper(host, tmp_path, rgb_zip, source_pkl):
@@ -139,7 +139,7 @@ def test_stock_script_without_a_gpu(host, tmp_path):
 
 
 @pytest.mark.parametrize('args, match', [
-    (['--no-cond-transfer'], 'run train_hyper.py directly'), (['--gpus=2'], 'one process trains'),
+    (['--no-cond-transfer'], 'run train_hyper.py directly'), (['--gpus=2'], 'trains with one process'),
     (['--resume=latest'], 'no run of train_hyper.py'), (['--resume=none.pkl'], "no file 'none.pkl'"),
     (['--kimg=0'], 'not in the range')])
 def test_wrong_options(tmp_path, monkeypatch, rgb_zip, args, match):
@@ -151,7 +151,7 @@ def test_wrong_options(tmp_path, monkeypatch, rgb_zip, args, match):
 
 def test_run_directories_are_not_gone_on_with(tmp_path):
     record_run(Run(tmp_path, 'train_hyper.py', {}, {}))
-    with pytest.raises(click.ClickException, match='cannot go on exactly'):
+    with pytest.raises(click.ClickException, match='cannot continue a run exactly'):
         prepare(['--data=x.zip', f'--resume={tmp_path}'])
 
 

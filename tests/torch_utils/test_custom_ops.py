@@ -68,7 +68,7 @@ def test_without_a_working_compiler_pytorch_serves_and_one_line_says_so(compiler
     result = run(tmp_path, CXX=compiler)
     assert result.returncode == 0 and result.stdout == 'False\n'
     line, = result.stderr.splitlines()
-    assert 'CPU kernels are not built' in line and 'install a C++ compiler' in line
+    assert 'CPU kernels were not built' in line and 'install a C++ compiler' in line
 
 
 @needs_compiler
@@ -79,7 +79,7 @@ def test_a_source_that_does_not_compile_is_told_in_one_line(tmp_path, monkeypatc
     monkeypatch.setattr(custom_ops, 'SOURCES', tmp_path / 'cpu')
     assert custom_ops.cpu_kernels.__wrapped__() is None
     building, line = capsys.readouterr().err.splitlines()
-    assert building == 'Building the CPU kernels: some seconds, once' and 'CPU kernels are not built' in line
+    assert building == 'Building the CPU kernels: some seconds, once' and 'CPU kernels were not built' in line
     assert 'broken.cpp' in line and 'error' in line
     assert list((tmp_path / 'cache').rglob('*.so')) == []
 

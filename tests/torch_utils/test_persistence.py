@@ -10,7 +10,7 @@ import torch
 
 import dnnlib
 from torch_utils import persistence
-from torch_utils.persistence import import_hook, is_persistent, persistent_class
+from torch_utils.persistence import constructor_arguments, import_hook, is_persistent, persistent_class
 
 
 @persistent_class
@@ -106,6 +106,21 @@ def test_class_looks_undecorated():
 def test_is_persistent():
     assert is_persistent(Linear) and is_persistent(Linear(1)) and is_persistent(Mixed(1))
     assert not is_persistent(torch.nn.Linear) and not is_persistent(3) and not is_persistent(Plain(1))
+
+
+@persistent_class
+class Open:
+    """Takes any keyword."""
+
+    def __init__(self, size, depth=2, **rest):
+        pass
+
+
+def test_constructor_arguments_by_name():
+    given = Open(4, slope=0.2)
+    assert constructor_arguments(given) == dict(size=4, slope=0.2)
+    assert constructor_arguments(given, defaults=True) == dict(size=4, depth=2, slope=0.2)
+    assert constructor_arguments(Linear(3, options={})) == dict(num_in=3, options={})
 
 
 def test_constructor_arguments_are_remembered_as_given():

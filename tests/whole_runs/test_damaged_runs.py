@@ -17,7 +17,7 @@ from training.loop.training_state import find_state
 TINY = ['--kimg=0.016', '--tick=0.008', '--snap=1']
 SECONDS = 20  # far less than a training would take to find it out; the machine may be busy
 NAN, INF = math.nan, math.inf
-GONE = object()
+GONE = '(gone)'
 DEEP = '[' * 100_000
 
 

@@ -350,7 +350,7 @@ def test_destinations_that_would_destroy(tmp_path):
     (tmp_path / 'file').write_text('mine')
     (tmp_path / 'folder.zip').mkdir()
     archive = to_zip(source)
-    assert 'with files in it' in refused(source, f'--source={archive}')
+    assert 'folder that is not empty' in refused(source, f'--source={archive}')
     assert 'is the source itself' in refused(tmp_path / 'set.zip', f'--source={archive}')
     assert 'is a file' in refused(tmp_path / 'file', f'--source={source}')
     assert 'is a folder' in refused(tmp_path / 'folder.zip', f'--source={source}')
@@ -363,7 +363,7 @@ def test_a_folder_in_the_source_would_be_part_of_it_the_next_time(tmp_path, monk
     monkeypatch.chdir(tmp_path)
     for dest in (source / 'out', source / 'new' / 'out', tmp_path / 'link' / 'out'):
         for name in (source, 'set', 'link'):
-            assert 'is a folder in --source' in run(f'--source={name}', f'--dest={dest}', code=2)
+            assert 'lies inside --source' in run(f'--source={name}', f'--dest={dest}', code=2)
     assert sorted(os.listdir(source)) == ['a.png', 'b.png']
     for dest in (source / 'out.zip', tmp_path / 'set-out', source / '..' / 'out'):
         assert '2 images' in run(f'--source={source}', f'--dest={dest}')

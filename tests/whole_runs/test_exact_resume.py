@@ -197,14 +197,14 @@ def test_a_command_that_is_told_to_stop_saves_and_goes_on(tmp_path, rgb_zip, num
     os.killpg(process.pid, number)  # as a terminal's Ctrl-C: the processes that load images get it too
     output = finish(process)
     run_dir = only_run(tmp_path / 'parts')
-    command = re.search(r'To go on: python (\S+) (--resume=\S+)', output)
+    command = re.search(r'To continue: python (\S+) (--resume=\S+)', output)
     assert command and f'--resume={run_dir}' == command[2], output
     assert read_state(find_state(run_dir))['images_done'] < 400
     again = start_command(command[1], command[2])
-    assert 'Going on after' in finish(again)
+    assert 'Continuing at' in finish(again)
     assert_same_end(only_run(tmp_path / 'whole'), run_dir)
     log = (run_dir / 'log.txt').read_text()
-    assert 'To go on' in log and 'Done' in log and 'Traceback' not in log
+    assert 'To continue' in log and 'Done' in log and 'Traceback' not in log
     # Nothing is left to do now, which is no error for a job that starts the same command again and again.
     assert 'Done' in finish(start_command('train.py', '--resume=latest', '--outdir', tmp_path / 'parts'))
 
@@ -279,7 +279,7 @@ def test_transfer_killed_during_self_initialisation_and_training(tmp_path, rgb_z
     process = start_command('train_hyper.py', '--resume', run_dir)
     wait_for(lambda: ticks_told(tmp_path / 'parts') >= 4, process)
     process.send_signal(signal.SIGTERM)
-    assert 'To go on: python train_hyper.py' in finish(process)
+    assert 'To continue: python train_hyper.py' in finish(process)
     finish(start_command('train_hyper.py', *args, '--outdir', run_dir))
     assert_same_end(only_run(tmp_path / 'whole'), run_dir)
     assert (run_dir / 'selfinit.json').read_text() == (only_run(tmp_path / 'whole') / 'selfinit.json').read_text()

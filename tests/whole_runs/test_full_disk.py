@@ -44,7 +44,7 @@ def test_a_training_outlives_a_full_disk(rgb_zip, tmp_path):
         legacy.load_network_pkl(run_dir / 'network-snapshot-000000.pkl')
         left = {path.name for path in run_dir.iterdir()}
     assert [line['Progress/tick']['mean'] for line in stats] == list(range(NUM_TICKS))
-    assert any('No space left in' in line and 'make space' in line for line in console)
-    on_screen, kept = ([line for line in lines if 'No space left in' not in line] for lines in (console, log))
+    assert any('The disk of' in line and 'until there is space' in line for line in console)
+    on_screen, kept = ([line for line in lines if 'The disk of' not in line] for lines in (console, log))
     assert on_screen == kept
     assert 'report.html' in left and 'training-state-000000800.pt' in left and not any('.part' in name for name in left)

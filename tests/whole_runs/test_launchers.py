@@ -49,7 +49,7 @@ def test_two_processes_stop_and_go_on_exactly(tmp_path, rgb_zip):
     os.kill(process.pid, signal.SIGTERM)
     output = finish(process)
     run_dir = only_run(tmp_path / 'parts')
-    assert f'To go on: python train.py --resume={run_dir}' in output
+    assert f'To continue: python train.py --resume={run_dir}' in output
     first, second = read_state(find_state(run_dir))['random']
     assert not torch.equal(first['torch'], second['torch'])
     finish(start_command('train.py', '--resume', run_dir))
@@ -97,7 +97,7 @@ def test_torchrun_that_is_told_to_stop(tmp_path, rgb_zip):
     output, _ = process.communicate(timeout=300)
     run_dir = only_run(tmp_path)
     last_line = (run_dir / 'log.txt').read_text().rstrip().splitlines()[-1]
-    assert 'To go on' in output and last_line.startswith('Stopped, with everything saved')
+    assert 'To continue' in output and last_line.startswith('Stopped; everything is saved')
     check_run(run_dir, read_state(find_state(run_dir))['images_done'])
 
 

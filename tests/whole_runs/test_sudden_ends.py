@@ -4,6 +4,7 @@ import io
 import signal
 import threading
 import zipfile
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -53,7 +54,7 @@ def test_a_console_that_ends_with_the_same_ctrl_c(tmp_path, rgb_zip, place):
     process.send_signal(signal.SIGINT)
     assert process.wait(300) == 0
     run_dir = only_run(tmp_path)
-    assert images_done(run_dir) > 0 and 'To go on' in (run_dir / 'log.txt').read_text()
+    assert images_done(run_dir) > 0 and 'To continue' in (run_dir / 'log.txt').read_text()
 
 
 def test_going_on_at_once_after_a_kill_with_workers(tmp_path, rgb_zip):
@@ -82,7 +83,7 @@ def test_processes_that_outlive_their_parent_are_waited_for(tmp_path, rgb_zip):
     process = start_command('train.py', '--outdir', tmp_path, '--data', rgb_zip, *ARGS, '--gpus=2')
     wait_for(lambda: list(tmp_path.glob('*/training-state-*.pt')), process)
     run_dir = only_run(tmp_path)
-    with pytest.raises(ValueError, match='is being trained in'), lock_run(run_dir / 'log.txt'):
+    with pytest.raises(ValueError, match='is in use by another'), lock_run(run_dir / 'log.txt'):
         pass
     process.kill()
     process.wait()
@@ -109,7 +110,7 @@ def test_but_not_for_ever(tmp_path, rgb_zip, monkeypatch):
     result = call('--resume', run_dir, '--kimg=0.016')
     done.set()
     thread.join()
-    assert result.exit_code == 2 and 'is being trained in by another process' in result.stderr
+    assert result.exit_code == 2 and 'is in use by another training process' in result.stderr
     assert call('--resume', run_dir, '--kimg=0.016').exit_code == 0
 
 
@@ -119,7 +120,7 @@ def test_a_log_that_cannot_take_the_reason_does_not_hide_it(tmp_path, monkeypatc
 
     monkeypatch.setattr(launch, 'start_processes', fail)
     with pytest.raises(RuntimeError, match='process 1 was lost'):
-        launch._train_in_processes(tmp_path / 'gone', dict(num_gpus=2), '')
+        launch._train_in_processes(tmp_path / 'gone', SimpleNamespace(num_gpus=2), '')
 
 
 @pytest.mark.parametrize('seed', [2**31 - 1])

@@ -133,7 +133,7 @@ def test_classes_fade_in(tmp_path, rgb_zip, source_pkl, monkeypatch):
 
 def test_a_small_data_set_is_said(rgb_zip):
     result = call('--data', rgb_zip, '--device=cpu', '--batch=32', '-n')
-    assert '18 images are fewer than a batch of 32' in result.stderr
+    assert '18 images are fewer than one batch of 32' in result.stderr
 
 
 def check_error(result, *texts, code=2):
@@ -163,7 +163,7 @@ def check_error(result, *texts, code=2):
     (['--data={gray}', '--resume={source}'], ['3 channels', 'the data has 1']),
     (['--data={large}', '--resume={source}'], ['16x16 pixels', '32x32', 'dataset_tool.py']),
     (['--data={unlabelled}', '--cond=1'], ['no labels', 'dataset.json']),
-    (['--data={one}', '--cond=1'], ['one class only']),
+    (['--data={one}', '--cond=1'], ['only one class']),
     (['--data={gap}', '--cond=1'], ['no images of 1 of its 3 classes', 'dog']),
 ])
 def test_wrong_input_is_one_line_and_leaves_nothing(tmp_path, rgb_zip, gray_zip, source_pkl, conditional_pkl, args, texts):

@@ -73,7 +73,7 @@ HOSTILE = {
     'deep': (text('[' * 200_000), ['dataset.json is not JSON', 'dataset_tool.py']),
     'huge number': (text('{"labels": [["0.png", 0], ["1.png", 1%s]]}' % ('0' * 400)), ['1.png the label 1']),
     'many classes': (labels(0, 99_999), ['no images of 99998 of its 100000 classes', 'and 99978 more']),
-    'cut': (cut, ['not a whole zip file', 'download it again']),
+    'cut': (cut, ['nor a complete zip file', 'download it again']),
     'encrypted': (encrypted, ['encrypted']),
     'terminal codes': (lambda path: write_zip(path, [0], images={'\x1b[2J\x07.png': png('RGBA')}), ['?[2J?.png', 'mode RGBA']),
     'mixed sizes': (pictures(png(), LARGE), ['1.png is 32x32']),

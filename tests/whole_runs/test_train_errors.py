@@ -93,7 +93,7 @@ def test_a_subset_that_empties_a_class(command, source_pkl, rgb_zip, tmp_path):
 def test_classes_with_one_image_are_noted(command, mirror, source_pkl, tmp_path):
     data = write_zip(tmp_path / 'a.zip', [0, 1, 1, 2], CLASS_NAMES)
     said = notes(call(command, '--data', data, '-n', f'--mirror={mirror}', *conditional(command, source_pkl)))
-    assert [text for text in said if text.startswith('2 of 3 classes have a single image: cat, owl; what varies within')]
+    assert [text for text in said if text.startswith('2 of 3 classes have a single image: cat, owl; variety within')]
     data = write_zip(tmp_path / 'b.zip', [0, 1, 1, 0, 2, 2], CLASS_NAMES)
     said = notes(call(command, '--data', data, '-n', f'--mirror={mirror}', *conditional(command, source_pkl)))
     assert not any('single image' in text for text in said)
@@ -101,7 +101,7 @@ def test_classes_with_one_image_are_noted(command, mirror, source_pkl, tmp_path)
 
 def test_data_smaller_than_the_batch_is_noted(command, source_pkl, rgb_zip):
     said = notes(call(command, '--data', rgb_zip, '--batch=32', '-n', *conditional(command, source_pkl)))
-    assert '18 images are fewer than a batch of 32: batches repeat images' in said
+    assert '18 images are fewer than one batch of 32: batches repeat images' in said
 
 
 @pytest.mark.parametrize('labels, heads, texts', [

@@ -165,7 +165,7 @@ def test_a_source_without_discriminator(tmp_path, rgb_zip, source_pkl):
     only_G = tmp_path / 'only_G.pkl'
     legacy.save_network_pkl(only_G, dict(G_ema=rebuilt))
     run_dir, result = run(tmp_path / 'runs', '--data', rgb_zip, '--resume', only_G, '--selfinit', '--kimg=0.004')
-    assert 'D   not in the source, starts anew' in result.output
+    assert 'D   not in the source, starts from random weights' in result.output
     after = load(run_dir / 'network-snapshot-000000.pkl')
     assert names_that_changed(G, after['G']) == set()
     assert after['D'].heads.shape[0] == 3

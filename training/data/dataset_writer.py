@@ -91,7 +91,7 @@ def check_destination(dest: str | os.PathLike[str]) -> None:
     elif path.is_file():
         raise ValueError(f'{path} is a file; give a name that ends in .zip, or a folder that is empty or absent')
     elif path.is_dir() and any(path.iterdir()):
-        raise ValueError(f'{path} is a folder with files in it; give one that is empty or absent')
+        raise ValueError(f'{path} is a folder that is not empty; give one that is empty or absent')
 
 
 def _is_archive(path: Path) -> bool:

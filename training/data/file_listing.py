@@ -1,4 +1,4 @@
-"""What a folder or a zip archive holds: every file under a readable name, and what is left out, with the reason.
+"""The content of a folder or zip archive: every file under a readable name, and what is left out, with the reason.
 
 Only regular files, each real folder once: pipes, devices and loops of links never hang a command.
 """
@@ -16,8 +16,8 @@ HIDDEN = 'hidden'
 SYSTEM = 'thumbnails or system files'
 EMPTY = 'empty folder'
 IRREGULAR = 'not a regular file'
-READ_ALREADY = 'link to a folder that is read already'
-DUPLICATE = 'duplicate name in the zip, of which the last is kept'
+READ_ALREADY = 'link to a folder already read'
+DUPLICATE = 'duplicate name in the zip (the last is kept)'
 SYSTEM_FOLDERS = frozenset({'@eadir', '@tmp', '#recycle', '@recycle', '#snapshot', '~snapshot', '__macosx', '__pycache__',
                             'lost+found', '$recycle.bin', 'system volume information'})
 UTF8_FLAG = 0x800  # of a zip entry

@@ -10,7 +10,7 @@ DEEP_FLAT_RANGE = 64  # the same for 16-bit files: 12 bits in them fill 4095 / 2
 
 
 class FlatPictures:
-    """Collects them while pictures are converted, and says what was found."""
+    """Collects them while pictures are converted, and reports them."""
 
     def __init__(self) -> None:
         self._first: dict[str, str] = {}  # cause -> name of the first picture
@@ -41,9 +41,10 @@ class FlatPictures:
             return (f'their 16-bit values go from {low} to {high} of 65535; scale the files so that these fill the range, for '
                     f'example (value - {low}) * 65535 / {max(high - low, 1)}')
         if cause == 'alpha':
-            return 'transparent parts become black, which hides what is drawn in black; put such pictures on a white ground first'
-        return (f'their values differ by {FLAT_RANGE} of 255 at most; look whether they show what they should, and scale files '
-                'that hold 12-bit data in 16 bits')
+            return ('transparent parts become black, which hides what is drawn in black; put such pictures on a white '
+                    'background first')
+        return (f'their values differ by {FLAT_RANGE} of 255 at most; check what they show, and scale files that hold 12-bit '
+                'data in 16 bits')
 
 
 def _range(image: Image.Image) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""Labels from class folders: cat/1.png, dog/2.png, also in a folder around them. Where folders are no classes, the reason."""
+"""Labels from class folders: cat/1.png, dog/2.png, also in a folder around them. If folders are not classes, the reason."""
 
 import itertools
 import re
@@ -61,14 +61,14 @@ def from_folders(names: list[str], all_parts: bool = False) -> Labels:
     if strays:
         return _with_strays(names, strays, stored)
     if not all_parts and all(PARTS.fullmatch(folder) for folder in stored):
-        return Labels(why_none=f'{_some(stored)} are parts of a set, not classes; make a set of one of them with '
-                               f'dataset_tool.py --split={stored[0]}, or of all with --split={ALL_PARTS}', parts=True)
+        return Labels(why_none=f'{_some(stored)} are splits of a set, not classes; use one with dataset_tool.py '
+                               f'--split={stored[0]}, or all with --split={ALL_PARTS}', parts=True)
     if _are_chunks(stored, inner):
-        return Labels(why_none=f'{_some(stored)} hold images that are numbered throughout, as the parts into which tools spread '
-                               'a set, not classes; give classes other folder names, or write a dataset.json')
+        return Labels(why_none=f'{_some(stored)} hold consecutively numbered images, as tools write them, not classes; give '
+                               'classes other folder names, or write a dataset.json')
     class_names = sorted({clean_name(folder) for folder in stored})
     if len(class_names) < 2:
-        return Labels(why_none=f'there is one class folder only, {class_names[0]}; give each of two or more classes a folder')
+        return Labels(why_none=f'there is only one class folder, {class_names[0]}; give each of two or more classes a folder')
     index = {name: i for i, name in enumerate(class_names)}
     values = np.array([index[clean_name(rest.partition('/')[0])] for rest in inner], dtype=np.int64)
     return Labels(values, class_names, notes=_notes(stored, inner))
@@ -94,22 +94,22 @@ def _are_chunks(folders: list[str], inner: list[str]) -> bool:
 
 
 def _notes(stored: list[str], inner: list[str]) -> list[str]:
-    """What speaks against the classes that were found, or had to be decided."""
+    """Notes on doubts about the classes found, and on decisions made."""
     notes = []
     twice = [name for name, count in Counter(clean_name(folder) for folder in stored).items() if count > 1]
     if twice:
-        notes.append(f'the folder name {twice[0]} is written in two ways, which Unicode takes for the same: they are one class')
+        notes.append(f'the folder name {twice[0]} is written in two ways that are equal in Unicode: they become one class')
     alike = Counter(name.strip().casefold() for name in {clean_name(folder) for folder in stored})
     similar = [folder for folder in stored if alike[clean_name(folder).strip().casefold()] > 1]
     if similar:
-        notes.append(f'the class folders {_some(similar)} differ only by capitals or spaces, and are classes of their own')
+        notes.append(f'the class folders {_some(similar)} differ only in capitals or spaces: they stay separate classes')
     below: dict[str, set[str]] = {folder: set() for folder in stored}
     for name in inner:
         top, _slash, rest = name.partition('/')
         below[top].add(clean_name(rest.partition('/')[0]) if '/' in rest else '')
     first = below[stored[0]]
     if len(first) > 1 and '' not in first and all(folders == first for folders in below.values()):
-        notes.append(f'{_some(stored)} are taken for classes, but all hold the same folders {_some(sorted(first))}; if these are '
+        notes.append(f'{_some(stored)} are read as classes, but all hold the same folders {_some(sorted(first))}; if those are '
                      f'the classes, give dataset_tool.py --split={ALL_PARTS}')
     return notes
 

@@ -1,4 +1,4 @@
-"""From pictures as people have them to data set images: upright, 8-bit gray or RGB, square."""
+"""From pictures of any kind to data set images: upright, 8-bit gray or RGB, square."""
 
 import numpy as np
 from PIL import Image
@@ -24,7 +24,7 @@ def is_gray(image: Image.Image) -> bool:
 
 
 def orientation(image: Image.Image) -> int:
-    """1 (upright) to 8, as EXIF says; 1 where damaged metadata say nothing. Of a picture that is not decoded yet."""
+    """The EXIF orientation, 1 (upright) to 8, of a picture that is not decoded yet; 1 if missing or damaged."""
     if image.format == 'TIFF':  # Pillow turns these itself
         return 1
     if image.format == 'PNG' and not PNG_METADATA & image.info.keys():  # else Pillow would decode it to look behind the pixels

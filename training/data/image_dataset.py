@@ -179,12 +179,12 @@ class ImageFolderDataset(Dataset):
 
     @property
     def why_unlabelled(self) -> str:
-        """Why the data give no labels; '' if they give some, or if none are used."""
+        """Why the data has no labels; '' if it has some, or if none are used."""
         self._get_raw_labels()
         return self._found.why_none
 
     def notes(self) -> list[str]:
-        """What is odd about the data, and what is left out of them, a line each."""
+        """What is unusual about the data, and what is left out, a line each."""
         self._get_raw_labels()
         left_out = describe_left_out(self._files.left_out)
         return [*self._files.notes, *self._found.notes, *([f'left out of the data: {left_out}'] if left_out else [])]
@@ -200,7 +200,7 @@ class ImageFolderDataset(Dataset):
             except OSError as error:
                 wrong.append(str(error))
         if wrong:
-            raise OSError(f'{wrong[0]} ({len(wrong)} of {len(chosen)} images are wrong)')
+            raise OSError(f'{wrong[0]} ({len(wrong)} of {len(chosen)} images have errors)')
 
     def _load_raw_image(self, raw_idx: int) -> np.ndarray:
         name = self._image_names[raw_idx]
@@ -222,7 +222,7 @@ class ImageFolderDataset(Dataset):
 
 
 def no_images(files: ImageFiles) -> str:
-    """What to say of a folder or archive without images."""
+    """The message about a folder or archive without images."""
     found = len(files.left_out) + len(files.label_files)
     why = describe_left_out(files.left_out, hidden=True)
     return (f'{files.path}: no image among {found} files; expected PNG or other image files, in folders of any depth'
@@ -230,7 +230,8 @@ def no_images(files: ImageFiles) -> str:
 
 
 def check_dataset(dataset: Any) -> None:
-    """Look at the labels and at every image's header before a training; OSError or ValueError in one line. Other sets pass."""
+    """Check the labels and every image's header before training; OSError or ValueError in one line. Accepts other data sets
+    unchecked."""
     if isinstance(dataset, ImageFolderDataset):
         dataset.check_images()
         dataset._get_raw_labels()

@@ -29,8 +29,8 @@ class ImageFiles:
     image_names: of the pictures, sorted as text. label_files: those called dataset.json, in any case. left_out: all other
     entries, each with the reason. notes: what is odd about names. encoding: of names that are not UTF-8.
 
-    An archive is opened once in every process: one shared by forked workers has a single file position, which they would
-    move under each other. Pickling drops the open archive. A path that is neither raises an OSError.
+    Every process opens the archive for itself: forked workers would share one file position. Pickling drops the open archive. A
+    path that is neither raises an OSError.
     """
 
     def __init__(self, path: str | os.PathLike[str], encoding: str | None = None):
@@ -115,7 +115,7 @@ class ImageFiles:
             self.image_names.append(name)
 
     def _look_inside(self, name: str) -> str:
-        """'' if the content is a picture, else what it is."""
+        """'' if the content is a picture, else what it is instead."""
         try:
             with self.open(name) as stream, open_picture(stream):
                 return ''
@@ -130,15 +130,15 @@ class ImageFiles:
 
     def _check_size(self, name: str, size: int) -> None:
         if size > MAX_FILE_BYTES:
-            raise OSError(f'{self.path}: {name} has {size:,} bytes, at most {MAX_FILE_BYTES:,} are read; make it smaller')
+            raise OSError(f'{self.path}: {name} has {size:,} bytes, more than the limit of {MAX_FILE_BYTES:,}; make it smaller')
 
     def _open_archive(self) -> zipfile.ZipFile:
         if self._archive is None or self._archive_pid != os.getpid():
             try:
                 self._archive = zipfile.ZipFile(self.path)
             except zipfile.BadZipFile as error:
-                raise OSError(f'{self.path}: not a folder, and not a whole zip file ({error}); '
-                              'copy or download it again, or give a folder of images') from error
+                raise OSError(f'{self.path}: neither a folder nor a complete zip file ({error}); copy or download it again, or '
+                              'give a folder of images') from error
             self._archive_pid = os.getpid()
         return self._archive
 

@@ -64,7 +64,7 @@ def _from_json(files: ImageFiles, image_names: list[str], label_file: str) -> La
     values, num_dims = _to_array([by_name[name] for name in image_names], image_names, where)
     values = _as_classes(values, bool(class_names))
     if values.ndim == 2:
-        unused = [f'{label_file}: class_names are not used, since the labels are neither class indices nor one-hot']
+        unused = [f'{label_file}: class_names are ignored: the labels are neither class indices nor one-hot']
         return Labels(values, notes=unused if class_names else [])
     if num_dims > 1 and not class_names:
         class_names = [str(index) for index in range(num_dims)]
@@ -92,7 +92,7 @@ def _parse(text: bytes, where: str) -> tuple[list[tuple[str, Any]], list[str], s
         raise ValueError(f'{where}: "class_names" must be a list of texts')
     class_names = [clean_name(name) for name in class_names]
     if len(set(class_names)) < len(class_names):
-        raise ValueError(f'{where}: "class_names" holds a name twice; every class needs its own')
+        raise ValueError(f'{where}: "class_names" holds a name twice; give every class its own')
     why_none = content.get('why_none')
     if not isinstance(why_none, str) or not why_none:
         why_none = f'"labels" of its {LABEL_FILE} is {"null" if content["labels"] is None else "empty"}'

@@ -1,4 +1,4 @@
-"""What a person is told of the files of a data set: for each class how many are kept and left out, and why."""
+"""The report on the files of a data set: for each class, how many are kept and left out, and why."""
 
 from collections import Counter
 
@@ -43,8 +43,8 @@ def rows_by_class(kept: dict[str, int], around: str, depth: int, entries: list[E
 
 
 def left_out_table(kept: dict[str, int], rows: dict[str, list[Entry]]) -> list[str]:
-    """Lines of a table: class, pictures kept, entries left out and why. If there are too many classes, those of which nothing
-    is left out go."""
+    """Lines of a table: class, pictures kept, entries left out and why. If there are too many classes, those with nothing left
+    out are dropped."""
     order = set(sorted(rows, key=lambda name: not rows[name])[:MAX_ROWS])
     shown = [name for name in rows if name in order]
     width = max(len('class'), *(len(show_name(name)) for name in shown))
@@ -58,5 +58,5 @@ def left_out_table(kept: dict[str, int], rows: dict[str, list[Entry]]) -> list[s
 
 def vanished_classes(kept: dict[str, int], rows: dict[str, list[Entry]]) -> list[str]:
     """A line for each folder that looks like a class, but of which no picture is kept."""
-    return [f'{name} is no class of the set: {describe_left_out(entries, hidden=True)}'
+    return [f'{name} is not a class of the set: {describe_left_out(entries, hidden=True)}'
             for name, entries in rows.items() if not kept.get(name) and name != NO_CLASS]

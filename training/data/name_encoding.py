@@ -38,10 +38,10 @@ def decode(raw: bytes, encoding: str | None, default: str, prefer_utf8: bool = T
 
 
 def legacy_note(name: str, raw: bytes, count: int, used: str) -> str:
-    """What to tell of so many names that are not UTF-8. raw: the bytes of the first of them, read as `name`."""
+    """The note on `count` names that are not UTF-8. raw: the bytes of the first of them, read as `name`."""
     readings = [f'{text} ({encoding})' for encoding in LIKELY_ENCODINGS if (text := _try_decode(raw, encoding))]
-    return (f'{count} names are not UTF-8 and are read as {used}, the first as {name}; if that is wrong, '
-            f'dataset_tool.py --name-encoding takes another: {", ".join(readings)}')
+    return (f'{count} names are not UTF-8 and are read as {used}, the first as {name}; if that is wrong, choose another with '
+            f'dataset_tool.py --name-encoding: {", ".join(readings)}')
 
 
 def check_encoding(encoding: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Which files are pictures, how one is opened, and what is wrong with a file that is none.
+"""Which files are pictures, how to open one, and what is wrong with a file that is not one.
 
 Only raster formats that Pillow decodes itself are opened, whatever a file's name says: other plugins start programs
 (PostScript) or hold no pixels (HDF5, MPEG).
@@ -18,7 +18,7 @@ FORMATS = ('PNG', 'JPEG', 'MPO', 'GIF', 'BMP', 'DIB', 'TIFF', 'WEBP', 'AVIF', 'J
            'TGA')
 MAX_PIXELS = 100_000_000  # of one picture: 0.3 GB of memory as RGB, several times that while it is converted
 HEAD_BYTES = 64
-HEIC_ADVICE = 'HEIC, which is not read: convert to JPEG or PNG'
+HEIC_ADVICE = 'HEIC, which is not supported: convert to JPEG or PNG'
 _HEIC_ENDINGS = {'.heic', '.heif', '.hif'}
 _HEIC_BRANDS = {b'heic', b'heix', b'hevc', b'hevx', b'heim', b'heis', b'mif1', b'msf1'}
 _OTHER_CONTENT = {b'%PDF': 'a PDF', b'%!PS': 'PostScript', b'<!DO': 'a web page', b'<htm': 'a web page', b'<svg': 'SVG',
@@ -62,18 +62,18 @@ def open_picture(stream: Any) -> Iterator[Image.Image]:
         warnings.simplefilter('ignore')  # about metadata, which is not used
         with Image.open(stream, formats=usable_formats()) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f'{image.width}x{image.height} pixels, at most {MAX_PIXELS:,} are read: make it smaller')
+                raise ValueError(f'{image.width}x{image.height} pixels, more than the limit of {MAX_PIXELS:,}: make it smaller')
             yield image
 
 
 def content_reason(head: bytes) -> str:
-    """What a file that Pillow does not know holds. head: its first bytes."""
+    """What a file is that Pillow does not know. head: its first bytes."""
     if not head:
         return 'empty file'
     if head[4:8] == b'ftyp' and head[8:12] in _HEIC_BRANDS:
         return HEIC_ADVICE
     kind = next((kind for start, kind in _OTHER_CONTENT.items() if head.lstrip()[:4].lower() == start.lower()), None)
-    return f'not a picture but {kind}' if kind else 'its content has no known format'
+    return f'not a picture but {kind}' if kind else 'its format is unknown'
 
 
 def failure_reason(error: Exception, head: bytes) -> str:

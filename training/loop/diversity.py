@@ -20,12 +20,12 @@ NUM_FAKE = 8
 CLASSES_PER_TICK = 32  # at most; more take turns
 ALARM_SHARE = 0.1  # of the ratio at the start
 WHOLE_SET = 'all'  # stands for the class of data without classes
-ADVICE = ('stronger augmentation (--aug=ada with a lower --target), a higher --gamma or a lower --glr may help, '
-          'or an earlier snapshot')
+ADVICE = ('try stronger augmentation (--aug=ada with a lower --target), a higher --gamma, a lower --glr, or an earlier '
+          'snapshot')
 
 
 class DiversityAlarm:
-    """Measures the ratio of every class, and says where it has fallen below a tenth of its first value.
+    """Measures the ratio of every class, and warns where it falls below a tenth of its first value.
 
     dataset: with the attributes of training.dataset.Dataset. seed chooses the latents and the real images; the global random
     states are left alone. Classes of fewer than two images, or of equal ones, have no spread and are not measured. Real images
@@ -64,7 +64,7 @@ class DiversityAlarm:
         return ratios
 
     def warnings(self, ratios: dict[str, float]) -> list[str]:
-        """A sentence on the classes that have lost their variety since the last call; none if there are none.
+        """A warning about the classes that have lost their variety since the last call; none if there are none.
 
         A class is named once, and again only after it had recovered.
         """
@@ -74,15 +74,15 @@ class DiversityAlarm:
         if not new:
             return []
         found = list_names([f'{self._describe(name)} ({ratios[name]:.1%}, at the start {self._start[name]:.0%})' for name in new])
-        return [f'generated images look more and more alike; their spread, as a share of that of real images, fell below '
-                f'a tenth of what it was for {found}; {ADVICE}']
+        return ['generated images look more and more alike; their spread relative to real images fell below a tenth of its '
+                f'first value for {found}; {ADVICE}']
 
     def state_dict(self) -> dict[str, Any]:
         """Plain values: the first ratios, and the classes that were warned of."""
         return dict(start=dict(self._start), warned=list(self._warned))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from state_dict() of a run on the same data."""
+        """Continue from state_dict() of a run on the same data."""
         self._start, self._warned = dict(state['start']), list(state['warned'])
 
     def _group(self, order: np.ndarray) -> dict[str, list[int]]:

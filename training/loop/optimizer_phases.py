@@ -4,8 +4,8 @@ Lazy regularisation (Karras et al. 2020, arXiv:1912.04958, appendix B): the regu
 weight. Adam then takes k + 1 steps where it took k, so with r = k / (k + 1) the learning rate is r * lr and the decays are
 beta^r. Both phases of a network share one optimiser.
 
-A gradient that is not finite is replaced, counted, and forgotten if it passes: mixed precision overflows now and then. A
-phase whose steps stay without a sound gradient learns nothing more, and check_phases() says so.
+A gradient that is not finite is replaced and counted; a few are harmless, since mixed precision overflows now and then. A phase
+that gets no finite gradients any more learns nothing, and check_phases() raises.
 """
 
 import dataclasses
@@ -40,11 +40,11 @@ class Phase:
     nonfinite: dict[str, torch.Tensor] = dataclasses.field(default_factory=dict)  # last step: name -> bool, by element
 
     def state_dict(self) -> dict[str, int]:
-        """What a training that goes on needs to know, beside the optimiser."""
+        """What is needed to continue, besides the optimiser."""
         return dict(bad_run=int(self.bad_run))
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from state_dict()."""
+        """Continue from state_dict()."""
         self.bad_run = torch.tensor(state['bad_run'], device=self.bad_run.device)
 
 
@@ -149,9 +149,9 @@ def check_phases(phases: list[Phase], batch_index: int, images_done: int, last: 
             kimg = first_bad * images_done / batch_index / 1000
             half = ', or with --fp32=1' if phase.bad_run.device.type == 'cuda' else ''
             raise FloatingPointError(
-                f'training diverged: the loss of phase {phase.name} has not been finite since batch {first_bad} ({kimg:.1f} '
-                f'thousand images; bad steps in a row: {bad_run}); not finite are {_culprits(phase, losses or {})}; '
-                'start a new run from an earlier snapshot with a lower learning rate (--glr, --dlr), a higher --gamma' + half)
+                f'training diverged: phase {phase.name} has had no finite loss since batch {first_bad} ({kimg:.1f} thousand '
+                f'images, {bad_run} steps in a row); not finite: {_culprits(phase, losses or {})}; start a new run from an '
+                'earlier snapshot with a lower learning rate (--glr, --dlr), a higher --gamma' + half)
 
 
 def _culprits(phase: Phase, losses: dict[str, float]) -> str:

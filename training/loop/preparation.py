@@ -12,11 +12,10 @@ import torch
 
 import dnnlib
 from dnnlib.files import remove_parts
-from torch_utils import misc
+from torch_utils import collectives, misc
 from torch_utils.allocator import keep_freed_memory
 from torch_utils.ops import conv2d_gradfix, grid_sample_gradfix
 from training.config import Arguments, DatasetConfig, TrainingConfig
-from training.parallel.exchange import from_first_process
 from training.run.progress import Progress
 from training.snapshot.resume import resume_networks
 
@@ -62,10 +61,10 @@ def networks_to_train(data: Any, config: TrainingConfig, device: torch.device) -
 
 
 def fill_networks(networks: Networks, resume_pkl: str, progress: Progress) -> None:
-    """Start from a snapshot's weights, and say what came of it."""
+    """Start from a snapshot's weights, and print what was copied."""
     reports = resume_networks(resume_pkl, networks)
     for name in networks:
-        progress.say(f'{name} from {resume_pkl}: {reports.get(name, "not in the file, starts anew")}')
+        progress.say(f'{name} from {resume_pkl}: {reports.get(name, "not in the file, starts from random weights")}')
 
 
 def print_summaries(networks: Networks, num_images: int, device: torch.device) -> None:
@@ -115,16 +114,16 @@ def real_batches(
 
 
 def leave_to_parent(_worker: int) -> None:
-    """Ctrl-C and SIGTERM reach all processes of a group: those that load images go on until training has saved."""
+    """Ctrl-C and SIGTERM reach all processes of a group: those that load images run on until training has saved."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
-def read_start(run_dir: Path, rank: int, num_gpus: int) -> dict[str, Any] | None:
-    """The training state to go on from, None for a fresh start. What processes that died left half-written goes."""
+def read_start(run_dir: Path, rank: int) -> dict[str, Any] | None:
+    """The training state to continue from, None for a fresh start. Deletes what dead processes left half-written."""
     saved = None
     if rank == 0:
         remove_parts(run_dir)
         path = find_start(run_dir)
         saved = None if path is None else read_state(path)
-    return from_first_process(saved, num_gpus)
+    return collectives.first_value(saved)

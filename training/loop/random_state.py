@@ -25,7 +25,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Go on from random_state(). A device of another kind than then keeps its own state."""
+    """Continue from random_state(). A device of another kind keeps its own state."""
     random.setstate((3, tuple(state['python']['numbers']), state['python']['gauss']))
     numpy = state['numpy']
     keys = numpy['keys'].numpy().astype(np.uint32)
@@ -55,7 +55,7 @@ def check_random_state(state: dict[str, Any]) -> None:
 
 
 def seed_random(seeds: Sequence[int]) -> None:
-    """Start the global generators from several numbers, other ones for every combination."""
+    """Seed the global generators from several numbers, differently for every combination."""
     words = [int(word) for word in np.random.SeedSequence(list(seeds)).generate_state(2)]
     torch.manual_seed(words[0])
     np.random.seed(words[1])

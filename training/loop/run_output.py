@@ -1,6 +1,6 @@
-"""What a run leaves in its directory as it goes: pictures, snapshots, training states, the report.
+"""What a run writes into its directory: pictures, snapshots, training states, the report.
 
-A full disk does not end a training: what could not be written is said, and tried again at the next tick.
+A full disk does not stop training: a warning says so, and the next tick tries again.
 """
 
 import dataclasses
@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.files import is_disk_full
-from torch_utils import misc, training_stats
+from torch_utils import collectives, misc, training_stats
 from training.config import TrainingConfig
-from training.parallel.processes import any_process
 from training.parallel.stop_signals import StopSignals
 from training.run.run_dir import prune_snapshots
 from training.snapshot.writing import save_network_pkl
@@ -32,8 +31,8 @@ RefreshReport = Callable[[Path, Callable[[str], None]], None]
 class RunOutput:
     """Every process has one, since they agree on what is saved; only the first one writes.
 
-    generator: what draws pictures, a function of z, c and noise_mode. refresh_report: called with the run directory, and with
-    where to tell of problems, whenever the files there have changed.
+    generator: draws pictures, a function of z, c and noise_mode. refresh_report: called with the run directory and a function
+    that prints problems, whenever files there have changed.
     """
 
     def __init__(self, run_dir: Path, config: TrainingConfig, state: TrainingState, dataset: Any, samples: SampleGrid,
@@ -58,7 +57,7 @@ class RunOutput:
             self._free_generator()
 
     def end_tick(self, done: bool, stopping: bool) -> None:
-        """Report the tick, and save what is due; everything if the loop ends with it.
+        """Report the tick and save what is due; everything if the loop ends here.
 
         FloatingPointError if a loss stays non-finite; OSError if the last state cannot be written.
         """
@@ -85,21 +84,21 @@ class RunOutput:
                 self.refresh_report(self.run_dir, state.progress.say)
 
     def save_networks(self, last: bool) -> None:
-        """Write snapshot and training state, then what follows from them. OSError if they are the last and cannot be written."""
+        """Write snapshot and training state, prune, refresh the report. OSError if they are the last and cannot be written."""
         if self.config.num_gpus > 1:
             for name in ('G', 'D'):
                 misc.check_ddp_consistency(self.state.networks[name])
-        saved = self.state.state_dict(self.config.num_gpus)
+        saved = self.state.state_dict()
         failed = self.is_first and not self._try(lambda: self._write_networks(saved), last)
-        self.is_behind = any_process(failed, self.state.device)
+        self.is_behind = collectives.any_process(failed, self.state.device)
 
     @property
     def snapshot(self) -> Path:
-        """Where the snapshot of now goes."""
+        """Path of the current snapshot."""
         return self.run_dir / f'network-snapshot-{self.state.images_done // 1000:06d}.pkl'
 
     def save_missing_snapshot(self) -> None:
-        """Write the snapshot of the state that a run goes on from, if its process died between the two."""
+        """Write the snapshot of the state that a run continues from, if its process died between writing the two."""
         if self.is_first and not self.snapshot.exists():
             self._try(self._write_snapshot, last=False)
 
@@ -125,7 +124,7 @@ class RunOutput:
         return self.state.alarm.warnings(ratios)
 
     def _free_generator(self) -> None:
-        """Free what it has kept for drawing, which the next step makes useless."""
+        """Free what the generator cached for drawing; the next step makes it stale."""
         self.state.networks['G_ema'].eval()
 
     def _save_fakes(self, name: str) -> None:
@@ -133,7 +132,7 @@ class RunOutput:
         self.state.progress.images('fakes', self.run_dir / name)
 
     def _try(self, write: Callable[[], None], last: bool) -> bool:
-        """Whether write() found the space that it needs. The last state waits for space; OSError if the run is to stop."""
+        """Whether write() had enough disk space. The last state waits for space; OSError if the run was told to stop."""
         said = False
         while True:
             try:
@@ -143,11 +142,12 @@ class RunOutput:
                 if not is_disk_full(error):
                     raise
                 if last and self.stop.asked:
-                    text = (f'no space left to save the state after {self.state.images_done / 1000:g} thousand images; make '
-                            f'space and go on from the last good one with --resume={shlex.quote(str(self.run_dir))}')
+                    text = (f'no space left to save the state after {self.state.images_done / 1000:g} thousand images; free '
+                            f'some space and continue from the last good one with --resume={shlex.quote(str(self.run_dir))}')
                     raise OSError(error.errno, text, str(self.run_dir)) from error
             if not said:
-                self._say_full('the run waits to end' if last else 'training goes on, and saving is tried again at every tick')
+                self._say_full('the run waits for space to '
+                               'finish' if last else 'training continues and tries to save again at every tick')
             if not last:
                 return False
             said = True
@@ -155,10 +155,10 @@ class RunOutput:
 
     def _say_full(self, then: str) -> None:
         free_mib = shutil.disk_usage(self.run_dir).free / 2**20
-        self.state.progress.say(f'Warning: no space left to save in {self.run_dir} ({free_mib:.1f} MiB free), where the last '
-                                f'good state stays: {then}; make space')
+        self.state.progress.say(f'Warning: the disk of {self.run_dir} is full ({free_mib:.1f} MiB free). The last good state is '
+                                f'kept; {then}. Free some space.')
 
 
 def is_due(tick: int, every: int | None, last: bool) -> bool:
-    """Pictures and snapshots: every so many ticks, not before the first whole one, and always at the end."""
+    """Whether pictures and snapshots are due: every `every` ticks, not before the first whole one, and always at the end."""
     return last or (every is not None and tick > 0 and tick % every == 0)

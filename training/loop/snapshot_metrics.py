@@ -1,4 +1,4 @@
-"""Metrics of snapshots as training goes, and network-best.pkl, the best snapshot by the first metric."""
+"""Metrics of snapshots during training, and network-best.pkl, the best snapshot by the first metric."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ class Measurement:
 
 
 def measure_snapshot(G_ema: Any, snapshot: Path, config: TrainingConfig, rank: int, device: torch.device) -> None:
-    """Measure the averaged generator, which `snapshot` holds. All processes call it; training's random numbers are kept."""
+    """Measure the averaged generator saved in `snapshot`. All processes call it; it leaves training's random numbers alone."""
     assert config.metrics is not None
     before, names = random_state(device), config.metrics.names
     results = compute_metrics(names, G_ema, vars(config.training_set_kwargs), num_gpus=config.num_gpus, rank=rank, device=device,
@@ -46,18 +46,18 @@ def measure_snapshot(G_ema: Any, snapshot: Path, config: TrainingConfig, rank: i
 
 
 def check_metrics(config: TrainingConfig) -> None:
-    """ValueError or OSError if a training cannot have the metrics of its config. A detector is fetched now, not after hours."""
+    """ValueError or OSError if the metrics of the config cannot be measured. Downloads the detector now, not after hours."""
     if config.metrics is None:
         return
     data, options = vars(config.training_set_kwargs), config.metrics.options
     wanted = [find_metric(name) for name in config.metrics.names]
     for metric in wanted:
         if 'classes' in metric.needs and not config.training_set_kwargs.use_labels:
-            raise ValueError(f'--metrics={metric.name} looks at classes, which this training leaves out: add --cond=1, or choose '
+            raise ValueError(f'--metrics={metric.name} needs classes, but this training has none: add --cond=1, or choose '
                              'another metric')
         if 'test_data' in metric.needs:
-            raise ValueError(f'--metrics={metric.name} needs real images that are held out: measure snapshots with '
-                             'calc_metrics.py --test-data')
+            raise ValueError(f'--metrics={metric.name} needs held-out real images: measure snapshots with calc_metrics.py '
+                             '--test-data')
         check_metric(metric, data, detector=options.detector, num_gen=options.num_gen)
     if any('detector' in metric.needs for metric in wanted):
         if options.detector == 'classifier':
@@ -67,10 +67,9 @@ def check_metrics(config: TrainingConfig) -> None:
 
 
 def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
-    """Let network-best.pkl be the snapshot with the best value so far: a hard link, or a copy where the file system has none.
-
-    So it stays when the snapshot is pruned, or replaced by one of the same thousand images. Values by another detector than
-    the last one, as calc_metrics.py may have added, do not compare with it.
+    """Make network-best.pkl the snapshot with the best value so far: a hard link, or a copy if the file system has none. So it
+    stays when the snapshot is pruned or replaced. Values of another detector, which calc_metrics.py may have added, are not
+    compared.
     """
     lines: list[Measurement] = []
     for line in (run_dir / f'metric-{metric}.jsonl').read_text(encoding='ascii', errors='replace').splitlines():
@@ -86,7 +85,7 @@ def mark_best(run_dir: Path, metric: str, higher_is_better: bool) -> None:
                 with whole_file(run_dir / BEST) as part:
                     _link_or_copy(snapshot, part)
             except OSError as error:
-                print(f'Warning: {BEST} could not be made from {snapshot.name}: {error}')
+                print(f'Warning: cannot make {BEST} from {snapshot.name}: {error}')
 
 
 def read_measurement(line: str) -> Measurement:

@@ -1,4 +1,4 @@
-"""What a training state must hold to go on from it: looked at once, before anything is built or written."""
+"""What a training state must hold to continue from it: checked once, before anything is built or written."""
 
 import dataclasses
 import math
@@ -73,7 +73,7 @@ class SavedState:
 
 
 def check_state(content: dict[str, Any], G: torch.nn.Module, D: torch.nn.Module, loss: Any, config: TrainingConfig) -> None:
-    """ValueError, one line, unless a training of these networks, which may be on the device 'meta', can go on from there."""
+    """ValueError, one line, unless training can continue from it with these networks, which may be on the device 'meta'."""
     state = read_dataclass(SavedState, content)
     if state.images_done != state.batch_index * config.batch_size:
         raise ValueError(f'{state.images_done} images in {state.batch_index} batches are not {config.batch_size} a batch')
@@ -108,13 +108,13 @@ def check_tensor(name: str, tensor: Any, like: torch.Tensor) -> None:
     if (tensor.shape, tensor.dtype) != (like.shape, like.dtype):
         raise ValueError(f'{name} is {list(tensor.shape)} of {tensor.dtype}, expected {list(like.shape)} of {like.dtype}')
     if not bool(tensor.isfinite().all()):
-        raise ValueError(f'{name} has numbers that are not finite')
+        raise ValueError(f'{name} holds NaN or infinity')
 
 
 def _check_optimizer(phase: Phase, saved: Any) -> None:
     """What Adam keeps of every parameter that has had a gradient."""
     if not isinstance(saved, dict) or not saved.keys() <= set(range(len(phase.params))):
-        raise ValueError(f'optimizers.{phase.name[0]} is not that of the {len(phase.params)} parameters that learn')
+        raise ValueError(f'optimizers.{phase.name[0]} does not match the {len(phase.params)} trainable parameters')
     for index, kept in saved.items():
         place = f'optimizers.{phase.name[0]}.{phase.names[index]}'
         _check_names(place, kept, ADAM)
@@ -128,7 +128,7 @@ def _check_optimizer(phase: Phase, saved: Any) -> None:
 def _check_names(place: str, found: Any, wanted: set[str]) -> None:
     if not isinstance(found, dict) or found.keys() != wanted:
         other = sorted(map(str, wanted ^ found.keys())) if isinstance(found, dict) else sorted(wanted)
-        raise ValueError(f'{place} differs from what is expected in {show(other[0])}'
+        raise ValueError(f'{place} has missing or unknown entries: {show(other[0])}'
                          + (f' and {len(other) - 1} more' if len(other) > 1 else ''))
 
 

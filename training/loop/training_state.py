@@ -1,4 +1,4 @@
-"""Everything that changes while training, and the file that a run goes on from exactly.
+"""Everything that changes during training, and the file from which a run continues exactly.
 
 A state file, training-state-IMAGES.pt in the run directory, holds networks, average, optimisers, what augmentation and
 path length regularisation have measured, the statistics of the unfinished tick, the place in the data's order, and the
@@ -15,8 +15,7 @@ import torch
 
 from dnnlib.archives import check_archive
 from dnnlib.files import whole_file
-from torch_utils import misc, training_stats
-from training.parallel.exchange import gather_from_processes
+from torch_utils import collectives, misc, training_stats
 from training.run.progress import Progress
 from training.run.run_dir import SNAPSHOT_PATTERN
 from training.snapshot.soundness import listed, nonfinite
@@ -50,8 +49,8 @@ class TrainingState:
         """Probability of augmentation; 0 without it."""
         return 0.0 if self.augment_pipe is None else float(self.augment_pipe.p)
 
-    def state_dict(self, num_gpus: int) -> dict[str, Any]:
-        """What a file holds. With several processes all of them have to call it."""
+    def state_dict(self) -> dict[str, Any]:
+        """The content of a state file. With several processes, all must call it."""
         return dict(
             images_done=self.images_done,
             batch_index=self.batch_index,
@@ -63,13 +62,13 @@ class TrainingState:
             real_signs=self.real_signs.state_dict(),
             progress=self.progress.state_dict(),
             alarm=self.alarm.state_dict(),
-            random=gather_from_processes(random_state(self.device), num_gpus),
+            random=collectives.gather_values(random_state(self.device)),
         )
 
     def load_state_dict(self, saved: dict[str, Any], rank: int, num_gpus: int) -> None:
-        """Go on from a state; ValueError if it is of other networks.
+        """Continue from a state; ValueError if it belongs to other networks.
 
-        With as many processes as then, every one has its random numbers back; with another number it draws new ones.
+        With the same number of processes, each continues its random numbers; with another number, each draws new ones.
         """
         for name, network in self.networks.items():
             _fill(network, saved['networks'][name], name)
@@ -96,7 +95,7 @@ class TrainingState:
 
 
 def loss_tensors(loss: Any) -> dict[str, torch.Tensor]:
-    """What a loss has measured, as the mean path length."""
+    """What a loss has measured, such as the mean path length."""
     return {name: value for name, value in vars(loss).items() if isinstance(value, torch.Tensor)}
 
 
@@ -123,14 +122,14 @@ def find_state(run_dir: Path) -> Path | None:
 
 
 def find_start(run_dir: Path) -> Path | None:
-    """The state that a run goes on from; None for a fresh start.
+    """The state that a run continues from; None for a fresh start.
 
-    ValueError if the run has snapshots and no state: a fresh start would replace them.
+    ValueError if the run has snapshots but no state: a fresh start would overwrite them.
     """
     path, snapshots = find_state(run_dir), sorted(run_dir.glob(SNAPSHOT_PATTERN))
     if path is None and snapshots:
-        raise ValueError(f'{run_dir} has snapshots and no {STATE_PATTERN} to go on from: restore that file, or start a new run, '
-                         f'in a directory of its own, with --resume={shlex.quote(str(snapshots[-1]))}')
+        raise ValueError(f'{run_dir} has snapshots but no {STATE_PATTERN} to continue from: restore that file, or start a new '
+                         f'run in another directory with --resume={shlex.quote(str(snapshots[-1]))}')
     return path
 
 
@@ -158,10 +157,10 @@ def _tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 def _fill(network: torch.nn.Module, saved: dict[str, torch.Tensor], name: str) -> None:
     ours = _tensors(network)
     if {key: tensor.shape for key, tensor in ours.items()} != {key: tensor.shape for key, tensor in saved.items()}:
-        raise ValueError(f'the training state is of another {name} than training_options.json describes: restore that file, or '
-                         'start another run from the newest network-snapshot-*.pkl with --resume')
+        raise ValueError(f'the training state does not match training_options.json ({name} differs): restore that file, or '
+                         'start a new run from the newest network-snapshot-*.pkl with --resume')
     if bad := nonfinite(saved):
-        raise ValueError(f'the training state holds NaN or infinity in {name}.{listed(bad)}: start another run from an earlier '
+        raise ValueError(f'the training state holds NaN or infinity in {name}.{listed(bad)}: start a new run from an earlier '
                          'network-snapshot-*.pkl with --resume')
     for key, tensor in ours.items():
         tensor.copy_(saved[key])

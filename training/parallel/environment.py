@@ -1,4 +1,4 @@
-"""A process's place among those that train together, as launchers tell it through environment variables.
+"""A process's place among those that train together, from the environment variables of a launcher.
 
     RANK, WORLD_SIZE          number of this process, and of all processes
     LOCAL_RANK                number of this process on its machine
@@ -45,8 +45,8 @@ class Member:
     def device(self, kind: str) -> torch.device:
         """Where this process computes: 'cuda' is the device numbered local_rank. ValueError if there is no such device."""
         if kind == 'cuda' and self.local_rank >= torch.cuda.device_count():
-            raise ValueError(f'LOCAL_RANK is {self.local_rank}, but this process finds {torch.cuda.device_count()} CUDA devices: '
-                             'start as many processes on a machine as it has devices')
+            raise ValueError(f'LOCAL_RANK is {self.local_rank}, but this process finds {torch.cuda.device_count()} CUDA '
+                             'devices: start one process per device')
         return torch.device('cuda', self.local_rank) if kind == 'cuda' else torch.device(kind)
 
 
@@ -57,8 +57,8 @@ def from_environment(environ: Mapping[str, str] = os.environ) -> Member | None:
     missing = [name for name in VARIABLES if not environ.get(name)]
     if missing:
         found = ', '.join(name for name in VARIABLES if environ.get(name)) or 'none'
-        raise ValueError(f'of the environment variables that place a process, {", ".join(missing)} are missing (found: {found}): '
-                         'set all (torchrun does), or unset WORLD_SIZE to train with one process')
+        raise ValueError(f'the environment variables of a launcher lack {", ".join(missing)} (found: {found}): set all '
+                         '(torchrun does), or unset WORLD_SIZE to train with one process')
     world_size = _number(environ, 'WORLD_SIZE', 1, None)
     return Member(
         rank=_number(environ, 'RANK', 0, world_size - 1),

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from torch_utils import collectives, training_stats
+from torch_utils import training_stats
 
 from . import watch
 from .environment import Member, from_environment
@@ -92,7 +92,7 @@ def rank_device(device: str, rank: int) -> torch.device:
 def check_devices(device: str, num_gpus: int) -> None:
     """ValueError if this machine has fewer CUDA devices than processes."""
     if device == 'cuda' and num_gpus > torch.cuda.device_count():
-        raise ValueError(f'--gpus={num_gpus} asks for more CUDA devices than the {torch.cuda.device_count()} found: lower --gpus')
+        raise ValueError(f'--gpus={num_gpus} exceeds the {torch.cuda.device_count()} CUDA devices found: lower --gpus')
 
 
 def copy_from_first_process(modules: list[torch.nn.Module]) -> None:
@@ -122,12 +122,3 @@ def average_buffers(module: torch.nn.Module, num_gpus: int) -> None:
             mean = buffer.double()
             average_over_processes(mean, num_gpus)
             buffer.copy_(mean)
-
-
-def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set in any process. All must ask at the same time; waits for the device."""
-    if collectives.num_processes() == 1:
-        return flag
-    any_flag = torch.tensor(int(flag), device=device)
-    torch.distributed.all_reduce(any_flag, torch.distributed.ReduceOp.MAX)
-    return bool(any_flag)

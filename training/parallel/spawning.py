@@ -1,4 +1,4 @@
-"""Start the processes of a training on this machine, pass signals on to them, and tell how they ended.
+"""Start the processes of a training on this machine, forward signals to them, and report how they ended.
 
 This process is the launcher: its children find their place in environment variables, as from torchrun, and meet in a
 store that it keeps. Ctrl-C in a terminal reaches it alone, so that each child gets one signal from it and not two.
@@ -115,7 +115,7 @@ def _release_signals() -> None:
 
 
 def _run_process(function: Callable[..., None], args: tuple[Any, ...], member: Member) -> None:
-    """A child's whole life."""
+    """Run a child process from start to end."""
     os.environ.update(to_environment(member), TORCHELASTIC_USE_AGENT_STORE='True', TORCHELASTIC_RESTART_COUNT='0')
     if hasattr(os, 'setpgrp'):
         os.setpgrp()  # away from the terminal's Ctrl-C
@@ -136,7 +136,7 @@ def _end_with_another(number: int, frame: FrameType | None) -> None:
 
 
 def _stop_with_parent() -> None:
-    """If the parent dies, end like from its signal: nobody else would pass one on."""
+    """If the parent dies, stop as on its signal: nobody else would forward one."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     connection.wait([parent.sentinel])
@@ -146,7 +146,7 @@ def _stop_with_parent() -> None:
 
 
 def _wait(processes: list[SpawnProcess]) -> None:
-    """Until all have ended, or one has failed."""
+    """Wait until all have ended, or one has failed."""
     running = processes
     while running and not any(process.exitcode for process in processes):
         connection.wait([process.sentinel for process in running])
@@ -154,7 +154,7 @@ def _wait(processes: list[SpawnProcess]) -> None:
 
 
 def _interrupt(processes: list[SpawnProcess]) -> None:
-    """Ask those that still run to end, so that they close their files."""
+    """Ask the remaining processes to end, so that they close their files."""
     for process in processes:
         if process.exitcode is None and process.pid is not None:
             os.kill(process.pid, END_SIGNAL)
@@ -175,7 +175,7 @@ def _describe_failure(failed: dict[int, int], failure: dict[str, Any] | None) ->
     killed = _killed(failed)
     if killed is not None:
         name = signal.Signals(-failed[killed]).name
-        return f'process {killed} was ended by {name}' + (', as by a system that lacks memory' if name == 'SIGKILL' else '')
+        return f'process {killed} was ended by {name}' + (', perhaps for lack of memory' if name == 'SIGKILL' else '')
     if failure is not None:
         return failure.get('input_error') or failure['text']  # of wrong input it does not matter which process met it
     rank, code = next(iter(failed.items()))

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a wish to stop, so that a run can finish its step and save first."""
+"""Ctrl-C and SIGTERM as a request to stop, so that a run can finish its step and save first."""
 
 import contextlib
 import os
@@ -11,8 +11,8 @@ from typing import Any
 class StopSignals:
     """Context in which the first SIGINT or SIGTERM sets `asked`, and a second one ends the process at once.
 
-    The handlers of before come back at the end. Outside the main thread, where Python takes no signals, it does nothing.
-    is_quiet: another process tells what happens.
+    The previous handlers are restored at the end. Does nothing outside the main thread, where Python handles no signals.
+    is_quiet: another process prints what happens.
     """
 
     def __init__(self, is_quiet: bool = False) -> None:
@@ -33,13 +33,13 @@ class StopSignals:
     def _handle(self, number: int, frame: FrameType | None) -> None:
         name = signal.Signals(number).name
         if self.asked:
-            self._tell(f'{name} again: ended at once, without saving')
+            self._tell(f'{name} again: stopped at once, without saving')
             os._exit(128 + number)
         self.asked = True
-        self._tell(f'{name}: finishing the step and saving; once more ends at once')
+        self._tell(f'{name}: finishing the step, then saving; a second signal stops at once, without saving')
 
     def _tell(self, text: str) -> None:
-        """Past print(), in the middle of which a handler may come, and which must not be entered again."""
+        """Write without print(), which a handler may interrupt and must not re-enter."""
         if not self._is_quiet:
             with contextlib.suppress(OSError):
                 os.write(2, f'\n{text}\n'.encode())

@@ -29,12 +29,12 @@ SILENCE_SEC = 20.0  # of a dead process; a living one may hold the interpreter f
 SUSPECT_SEC = 8.0  # the same, once communication has failed
 FAREWELL_SEC = 5.0  # that process 0, which may hold the store, leaves the others to read an error
 MAX_ERROR_LENGTH = 1000  # characters
-STORE_GONE = 'process 0 is gone, and the store of all processes with it'
+STORE_GONE = 'process 0 is gone, and with it the store of all processes'
 ANSWER_TIME = datetime.timedelta(seconds=20)
 
 
 class AnotherEndedError(KeyboardInterrupt):
-    """Raised in a process that is told to end, because another one has failed or was killed."""
+    """Raised in a process that must end because another one failed or was killed."""
 
 
 def connect(address: str, port: int) -> torch.distributed.Store:
@@ -163,14 +163,14 @@ class _Watch:
             for rank, heard in list(self.heard.items()):
                 silence = time.monotonic() - heard
                 if rank not in self.finished and silence > self.silence_sec:
-                    text = f'process {rank} is gone: nothing was heard from it for {silence:.0f} seconds'
+                    text = f'process {rank} is gone: no heartbeat for {silence:.0f} seconds'
                     if self.rank == 0:
                         _report(self.store, dict(rank=rank, text=text, traceback=''))
                     self._end_process(text, absent=1)
 
     def _end_process(self, text: str, absent: int = 0) -> None:
         with self.lock:
-            print(f'\nThis is process {self.rank}. It ends because {text}', file=sys.stderr, flush=True)
+            print(f'\nProcess {self.rank} ends because {text}', file=sys.stderr, flush=True)
             sys.stdout.flush()
             if text != STORE_GONE:
                 with contextlib.suppress(RuntimeError):

@@ -1,6 +1,6 @@
 """The command of the report.
 
-    python -m training.report RUNDIR              writes RUNDIR/report.html again
+    python -m training.report RUNDIR              rewrites RUNDIR/report.html
     python -m training.report RUNDIR RUNDIR ...   writes report.html, which compares the runs
 """
 
@@ -20,14 +20,13 @@ from .viewer import REPORT
                                             'one run, in the current directory for several]')
 @verbose_option
 def main(runs: tuple[str, ...], out: str | None, verbose: bool) -> None:
-    """Write the report of a training run again, or one page that compares several.
+    """Rewrite the report of a training run, or write one page that compares several.
 
-    The page holds options, curves, grids of generated images over time and metrics, needs no network, and opens in any
-    browser.
+    The page shows options, curves, metrics, and grids of generated images over time. It opens in any browser, offline.
     """
     with command_errors(verbose):
         if not runs:
-            raise InputError('RUNDIR is missing: name one run directory, as training-runs/00000-..., or several to compare them')
+            raise InputError('RUNDIR is missing: give one run directory such as training-runs/00000-..., or several to compare')
         if out is not None and os.path.isdir(out):
             raise InputError(f'--out={out} is a directory: give the name of a file, as {os.path.join(out, REPORT)}')
         path = write_report(runs[0], out) if len(runs) == 1 else write_comparison(runs, out or REPORT)

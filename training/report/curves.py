@@ -30,9 +30,11 @@ class Curve:
 CURVES = (
     Curve('Losses', '', 'Non-saturating logistic loss of generator (G) and discriminator (D), without regularisation.',
           {'G': 'Loss/G/loss', 'D': 'Loss/D/loss'}),
-    Curve('Discriminator scores', 'logits', 'Mean output of the discriminator. Far apart: it tells real from generated easily.',
+    Curve('Discriminator scores', 'logits', 'Mean output of the discriminator. Far apart: it easily tells real from generated '
+                                            'images.',
           {'real': 'Loss/scores/real', 'generated': 'Loss/scores/fake'}),
-    Curve('Signs of the scores', '-1 to 1', 'Mean sign of the output; adaptive augmentation aims at a target for real images.',
+    Curve('Signs of the scores', '-1 to 1', 'Mean sign of the output; adaptive augmentation steers that of real images to a '
+                                            'target.',
           {'real': 'Loss/signs/real', 'generated': 'Loss/signs/fake'}),
     Curve('R1 penalty', '', 'Squared norm of the gradient at real images, before its weight gamma.', {'R1': 'Loss/r1_penalty'}),
     Curve('Path length penalty', '', '', {'path length': 'Loss/pl_penalty'}, idle=0),
@@ -40,7 +42,7 @@ CURVES = (
           {'real': 'Loss/contrastive/real', 'generated': 'Loss/contrastive/fake'}),
     Curve('Augmentation', 'probability p', '', {'p': 'Progress/augment'}, idle=0),
     Curve('Rate', 'images per second', '', {'rate': 'Timing/images_per_sec'}),
-    Curve('Memory', 'GiB', 'Of the first process.', {'CPU': 'Resources/cpu_mem_gb', 'GPU': 'Resources/peak_gpu_mem_gb'}, idle=0),
+    Curve('Memory', 'GiB', 'In the first process.', {'CPU': 'Resources/cpu_mem_gb', 'GPU': 'Resources/peak_gpu_mem_gb'}, idle=0),
 )
 UNSEEN = {'Progress/tick', 'Progress/kimg', 'Timing/sec_per_tick', 'Timing/sec_per_kimg', 'Timing/total_hours'}
 DIVERSITY_NOTE = 'Spread of the generated images of a class, relative to its real ones. 1: as varied; near 0: collapsed.'

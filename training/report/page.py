@@ -1,4 +1,4 @@
-"""report.html: what a training run did, as one page that needs nothing but a browser; or several runs compared."""
+"""report.html: one self-contained page about a training run, or a comparison of several runs."""
 
 import re
 import time
@@ -28,11 +28,11 @@ def write_report(run_dir: str | Path, out: str | Path | None = None) -> Path:
 
 
 def refresh_report(run_dir: Path, say: Callable[[str], None]) -> None:
-    """write_report() for a training, which it must not end: it only shows what is saved elsewhere. What went wrong is said."""
+    """write_report() that never raises, for the training loop: a failure becomes one warning."""
     try:
         write_report(run_dir)
     except Exception as error:
-        say(f'Warning: no {REPORT} is written ({type(error).__name__}: {error})')
+        say(f'Warning: could not write {REPORT} ({type(error).__name__}: {error})')
 
 
 def write_comparison(run_dirs: Sequence[str | Path], out: str | Path) -> Path:
@@ -65,7 +65,7 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
     resolved = [path.resolve() for path in paths]
     twice = next((path for path in paths if resolved.count(path.resolve()) > 1), None)
     if twice is not None:
-        raise ValueError(f'{twice} is given twice: name each run directory once')
+        raise ValueError(f'{twice} is given twice: name each run directory only once')
     numbers = [re.split('[^0-9]', path.name)[0] for path in resolved]
     by_depth = zip(*(reversed(path.parts[1:]) for path in resolved), strict=False)
     for labels in (numbers, *map(list, by_depth)):

@@ -1,4 +1,4 @@
-"""What the report says about runs in words and numbers: state, metrics and options."""
+"""The tables of the report: state, metrics and options of runs."""
 
 import dataclasses
 import json
@@ -31,7 +31,7 @@ class Table:
 
 
 def state(run: RunHistory) -> str:
-    """Whether the run is done, as far as its files tell."""
+    """Whether the run is finished, judging by its files."""
     total = run.total_kimg
     if run.ended.startswith('Stopped'):
         return 'stopped'
@@ -41,7 +41,7 @@ def state(run: RunHistory) -> str:
 
 
 def progress(run: RunHistory) -> dict[str, str]:
-    """How far a run is, how long it took, how fast it is: {label with unit: number}."""
+    """Progress, duration and speed of a run: {label with unit: number}."""
     of_total = '' if run.total_kimg is None else f' of {number(run.total_kimg)}'
     seconds = sum(value for _, value in run.series.get('Timing/sec_per_tick', []) if math.isfinite(value))
     facts = {'thousand images': number(run.kimg) + of_total, 'minutes of training': number(round(seconds / 60, 1))}
@@ -50,7 +50,7 @@ def progress(run: RunHistory) -> dict[str, str]:
     classes = {name: value for name, series in class_series(run).items() if math.isfinite(value := last(series))}
     if classes:
         name = min(classes, key=lambda key: classes[key])
-        facts[f'lowest diversity of a class ({_shorten(name, 40)}); 1: as the real images'] = number(classes[name])
+        facts[f'lowest diversity of a class ({_shorten(name, 40)}); 1: like the real images'] = number(classes[name])
     return facts
 
 
@@ -83,7 +83,7 @@ def metric_tables(runs: Mapping[str, RunHistory]) -> list[Table]:
 
 
 def main_options(run: RunHistory) -> dict[str, str]:
-    """The options that say most about a run, {label with unit: value}."""
+    """The main options of a run, {label with unit: value}."""
     get = flatten(run.options).get
     pipe, target, weight = get('augment_kwargs.class_name'), get('ada_target'), get('loss_kwargs.contrastive_weight')
     ada = f'fixed p = {text(get("augment_p"))}' if target is None else f'adaptive, target {text(target)}'
@@ -120,7 +120,7 @@ def option_tables(run: RunHistory) -> list[Table]:
 
 
 def differing_options(runs: Mapping[str, RunHistory]) -> Table:
-    """Options that are not the same in all runs."""
+    """Options that differ between the runs."""
     recorded = all(map(_given, runs.values()))  # runs of other tools have no record of their command
     flat = {label: flatten(run.options) | ({f'--{name}': value for name, value in _given(run).items()} if recorded else {})
             for label, run in runs.items()}

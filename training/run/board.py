@@ -1,7 +1,7 @@
 """Scalars and pictures for TensorBoard, written as its event files without its writer thread.
 
-That thread (torch's SummaryWriter) dies on a full disk and raises from then on, also when there is space again; here events
-wait for space (dnnlib.files).
+That thread (torch's SummaryWriter) dies on a full disk and keeps raising even after space returns; here events wait for space
+(dnnlib.files).
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""What a run tells while it goes: a bar, one status line per tick, stats.jsonl, and TensorBoard where it is installed."""
+"""The output of a running training: a bar, one status line per tick, stats.jsonl, and TensorBoard if installed."""
 
 import contextlib
 import json
@@ -28,7 +28,7 @@ NONFINITE = 'Gradients/nonfinite/'  # and the phase: elements of the gradient th
 class Progress:
     """Every process has one, since the statistics are summed over all; only the first process shows and writes.
 
-    images_done: where a run goes on; what an earlier process reported beyond it is dropped.
+    images_done: where a run continues; statistics that an earlier process reported beyond it are dropped.
     """
 
     def __init__(self, run_dir: Path, total_images: int, device: torch.device, rank: int = 0, images_done: int = 0):
@@ -45,13 +45,13 @@ class Progress:
             self.board = self._open_board(run_dir)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain values from which another Progress goes on. Every process calls it: the statistics are summed first."""
+        """Plain values from which another Progress continues. Every process calls it: the statistics are summed first."""
         now = time.monotonic()
         return dict(tick=self.tick, tick_start_images=self.tick_start_images, tick_seconds=now - self.tick_start_time,
                     total_seconds=now - self.start_time, collector=self.collector.state_dict())
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on in the tick, with the times and numbers, of a `state_dict`. Every process calls it."""
+        """Continue the tick of a `state_dict`, with its times and statistics. Every process calls it."""
         now = time.monotonic()
         self.tick, self.tick_start_images = state['tick'], state['tick_start_images']
         self.tick_start_time, self.start_time = now - state['tick_seconds'], now - state['total_seconds']
@@ -145,12 +145,12 @@ class Progress:
 
     @contextlib.contextmanager
     def _board_may_fail(self) -> Iterator[None]:
-        """TensorBoard is a second copy: if it cannot be written, the run goes on without."""
+        """TensorBoard is a second copy: if it cannot be written, the run continues without it."""
         try:
             yield
         except OSError as error:
             self.board = None
-            self.say(f'TensorBoard: {error}; the run goes on without its files')
+            self.say(f'TensorBoard: {error}; the run continues without it')
 
     def _status_line(self, stats: dict[str, Any], seconds: float) -> str:
         mean = {name: value['mean'] for name, value in stats.items()}
@@ -170,7 +170,7 @@ class Progress:
 
 
 def drop_later_stats(path: Path, images_done: int) -> None:
-    """Take from stats.jsonl the lines of ticks that end beyond images_done, and what is no whole line. OSError."""
+    """Remove lines of ticks that end beyond images_done, and incomplete lines, from stats.jsonl. OSError."""
     if not path.exists():
         return
     lines = path.read_bytes().splitlines(keepends=True)

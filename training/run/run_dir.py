@@ -1,4 +1,4 @@
-"""Run directories: their names, what is recorded in them, which one goes on, and which snapshots stay."""
+"""Run directories: their names and records, which one to continue, and which snapshots to keep."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ class Run:
 
     @property
     def has_begun(self) -> bool:
-        """Whether training began, so that its configuration is there."""
+        """Whether training began; then its configuration exists."""
         return (self.path / OPTIONS).is_file()
 
 
@@ -57,7 +57,7 @@ def save_json(path: Path, value: Any) -> None:
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text. ValueError if it is none, or nested so deeply that a walk through it might fail."""
+    """The value of a JSON text. ValueError if it is invalid, or nested so deeply that a walk through it might fail."""
     try:
         value = json.loads(text)
     except RecursionError as error:
@@ -75,7 +75,7 @@ def _check_depth(value: Any, left: int) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """An object from a JSON file. ValueError, one line, if it is none."""
+    """The object in a JSON file. ValueError, one line, if it has none."""
     if path.stat().st_size > MAX_JSON_BYTES:
         raise ValueError(f'{path} has {path.stat().st_size} bytes, expected {MAX_JSON_BYTES} at most; {ADVICE}')
     try:
@@ -101,34 +101,34 @@ def read_run(path: Path) -> Run:
 
 
 def find_run(resume: str | None, outdir: str, command: str) -> Run | None:
-    """The run that a command line goes on with, None if it starts a new one.
+    """The run that a command line continues, None if it starts a new one.
 
-    That is the newest one of this command under outdir for --resume=latest, --resume if it is a run directory, or outdir if it
-    is one. ValueError if there is none, or if another command made it.
+    For --resume=latest it is the newest one of this command under outdir, else --resume or outdir if it is a run directory.
+    ValueError if there is none, or if another command made it.
     """
     if resume == LATEST:
         return _latest(outdir, command)
     path = next((Path(name) for name in (resume, outdir) if name and (Path(name) / RECORD).is_file()), None)
     if path is None:
         if resume and Path(resume).is_dir():
-            raise ValueError(f'--resume={resume} is a directory without {RECORD}: give a run directory, as '
+            raise ValueError(f'--resume={resume} is a directory without {RECORD}: give a run directory such as '
                              f'{DEFAULT_RUNS_DIR}/00000-..., or a snapshot file')
         return None
     run = read_run(path)
     if run.command != command:
-        raise ValueError(f'{path} was made by {run.command}: go on with python {run.command} --resume={path}')
+        raise ValueError(f'{path} is a run of {run.command}: continue it with python {run.command} --resume={path}')
     return run
 
 
 def _latest(outdir: str, command: str) -> Run:
-    """The run of this command under outdir, at any depth, in which something was written last."""
+    """The run of this command under outdir, at any depth, with the most recent write."""
     runs = []
     for path in filter(Path.is_file, Path(outdir).rglob(RECORD)):
         with contextlib.suppress(ValueError, OSError):  # a damaged one is no reason not to find the others
             runs.append(read_run(path.parent))
     own = [run for run in runs if run.command == command]
     if not own:
-        others = f'; {len(runs)} of other commands are there' if runs else ''
+        others = f', only {len(runs)} of other commands' if runs else ''
         raise ValueError(f'--resume={LATEST} found no run of {command} under {outdir}{others}: give --outdir, or --resume=RUNDIR')
     return max(own, key=lambda run: (_last_write(run.path), run.path.name))
 

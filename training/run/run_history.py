@@ -1,4 +1,4 @@
-"""What a run directory tells: options, statistics over thousands of images, metrics, pictures, notes of the log.
+"""The content of a run directory: options, statistics over thousands of images, metrics, pictures, notes of the log.
 
 Only training_options.json must be there and whole. Everything else may be missing, cut off or damaged, as while a run
 writes it or after a crash; what could not be read is said in `RunHistory.problems`.
@@ -71,9 +71,9 @@ class RunHistory:
 def read_history(run_dir: Path) -> RunHistory:
     """Read a run directory. OSError or ValueError, one line, if it is none or its options are damaged."""
     if not run_dir.is_dir():
-        raise FileNotFoundError(f'{run_dir}: no such directory; give a run directory, as training-runs/00000-...')
+        raise FileNotFoundError(f'{run_dir}: no such directory; give a run directory such as training-runs/00000-...')
     if not (run_dir / OPTIONS).is_file():
-        raise FileNotFoundError(f'{run_dir} has no {OPTIONS}: expected a run directory, as training-runs/00000-...')
+        raise FileNotFoundError(f'{run_dir} has no {OPTIONS}: expected a run directory such as training-runs/00000-...')
     run = RunHistory(run_dir, read_json(run_dir / OPTIONS), frames=find_frames(run_dir))
     run.record, run.transfer = (_read_object(run, name) for name in (RECORD, 'transfer.json'))
     run.series = series_of(list(_read_lines(run, run_dir / 'stats.jsonl')))
@@ -90,8 +90,8 @@ def read_history(run_dir: Path) -> RunHistory:
 def series_of(lines: list[dict[str, Any]]) -> dict[str, Series]:
     """Lines of stats.jsonl -> the mean of each statistic against thousands of images.
 
-    Images that were seen again, after going on from a snapshot, replace what stood there before. A statistic of which a tick
-    has no report is left out there; one whose mean is not finite is NaN.
+    Ticks repeated after a restart replace the earlier ones. A statistic that a tick lacks is left out there; one whose mean is
+    not finite is NaN.
     """
     kept: list[tuple[float, dict[str, Any]]] = []
     for line in lines:
@@ -184,7 +184,7 @@ def _read_lines(run: RunHistory, path: Path) -> Iterator[dict[str, Any]]:
         elif text.strip():
             num_bad += 1
     if num_bad:
-        run.problems.append(f'{path.name}: {num_bad} line{"s" if num_bad > 1 else ""} could not be read, left out')
+        run.problems.append(f'{path.name}: {num_bad} line{"s" if num_bad > 1 else ""} could not be read and were left out')
 
 
 def _read_log(run: RunHistory) -> None:

@@ -1,4 +1,4 @@
-"""Constructor arguments in files of other codebases, in the words of our own classes.
+"""Constructor arguments in files of other codebases, translated for our own classes.
 
 stylegan2-ada-pytorch gives a generator `mapping_kwargs` and `synthesis_kwargs`, as we do. stylegan3 gives the latter one by
 one, and lets constructors choose half precision, the limit of activations and the pace of the running mean where the
@@ -48,7 +48,7 @@ def with_fp16_kwargs(class_name: str, kwargs: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_flat(class_name: str, kwargs: dict[str, Any]) -> bool:
-    """Whether the arguments are a generator's in the manner of stylegan3."""
+    """Whether these are the arguments of a generator of stylegan3."""
     return class_name == 'Generator' and bool(set(kwargs) - GENERATOR_ARGUMENTS)
 
 

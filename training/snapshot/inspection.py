@@ -1,4 +1,4 @@
-"""What a snapshot holds, found out without running or building anything of it."""
+"""The content of a snapshot, found without running or building anything from it."""
 
 import hashlib
 import inspect
@@ -27,7 +27,7 @@ Facts = dict[str, Any]
 
 
 class _Refused:
-    """Stands for what the file asks for and does not get."""
+    """Stands for what the file asks for and is refused."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -153,17 +153,17 @@ def report(facts: Facts) -> str:
     if facts['refused']:
         rows += [('Safe', f'NO: it refers to {", ".join(facts["refused"][:8])}, which network pickles do not need')]
     elif facts['problem']:
-        rows += [('Safe', 'NO: it was not read to its end')]
+        rows += [('Safe', 'NO: it could not be read to its end')]
     else:
-        rows += [('Safe', 'yes: nothing in it runs when it is opened here')]
+        rows += [('Safe', 'yes: opening it here runs no code from it')]
     if facts['problem']:
         rows += [('Problem', facts['problem'])]
     elif unknown:
-        rows += [('Opens', f'with --trust-pickle only: {"; ".join(unknown)}, which is not known here')]
+        rows += [('Opens', f'with --trust-pickle only: {"; ".join(unknown)}, unknown here')]
     for name, field in facts['fields'].items():
         rows += _network_rows(name, field) if 'class' in field else [(name, _json(field['value']))]
     for source in facts['sources']:
-        same = f'the text of {source["same_as"]} here' if source['same_as'] else 'not of this version; pickle.load would run it'
+        same = f'the text of {source["same_as"]} here' if source['same_as'] else 'not of this version (pickle.load runs it)'
         rows += [('Program', f'{source["characters"]:,} characters, {same}; sha256 {source["sha256"][:16]}; '
                              f'for {", ".join(source["classes"])}')]
     return '\n'.join(printable(ROW.format(*row)) for row in rows)
@@ -176,7 +176,7 @@ def _network_rows(name: str, field: Facts) -> list[tuple[str, str]]:
     return [(name, f'{field["class"]}: {field["parameters"]:,} parameters, {field["buffers"]:,} numbers in buffers, '
                    f'{", ".join(field["types"]) or "no tensors"}'),
             ('', f'({", ".join(given)})'),
-            *([('', f'NaN or infinity in {listed(field["nonfinite"])}: not to be used')] if field['nonfinite'] else [])]
+            *([('', f'NaN or infinity in {listed(field["nonfinite"])}: unusable')] if field['nonfinite'] else [])]
 
 
 def _json(value: Any) -> str:

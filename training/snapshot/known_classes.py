@@ -1,4 +1,4 @@
-"""The classes that a file may name: networks in snapshots, and what a configuration has built. Others are refused."""
+"""The classes that a file may name: networks in snapshots, and classes built by a configuration. Others are refused."""
 
 import re
 import typing
@@ -71,7 +71,7 @@ def _check_arguments(place: str, arguments: dict[str, Any], annotations: dict[st
         if name == 'class_name' and '.' not in place:
             continue
         if name not in annotations:
-            raise ValueError(f'{place} has the argument {show(name)}, which is unknown')
+            raise ValueError(f'{place} has the unknown argument {show(name)}')
         check(value, LIMITS.get(name, annotations[name]), f'{place}.{name}')
         if isinstance(value, dict):
             _check_arguments(f'{place}.{name}', value, annotations)

@@ -1,10 +1,10 @@
 """Reading snapshots, safely by default.
 
-A snapshot is a pickle of a dict with G, D, G_ema, augment_pipe, training_set_kwargs and keys of our own. Its networks
-are stored in the form of `torch_utils.persistence`: class name, program text, attributes. By default no code from the
-file runs: `torch_utils.pickles.safe_pickle` reads it, a network whose class is known by name is built from our own class
-with the constructor arguments that the file records, and every tensor is then copied by name. Attributes that follow from
-the arguments are not read. Networks written by stylegan2-ada-pytorch and the StyleGAN2 ones of stylegan3 are known.
+A snapshot is a pickle of a dict with G, D, G_ema, augment_pipe, training_set_kwargs and keys of our own. Its networks are stored
+in the form of `torch_utils.persistence`: class name, program text, attributes. By default, no code from the file runs:
+`torch_utils.pickles.safe_pickle` reads it, a network whose class is known by name is built from our own class with the
+constructor arguments that the file records, and every tensor is then copied by name. Attributes that follow from the arguments
+are not read. Networks written by stylegan2-ada-pytorch and the StyleGAN2 ones of stylegan3 are known.
 """
 import io
 import os
@@ -22,7 +22,7 @@ from . import dialects, soundness
 from .file_kinds import TENSORFLOW, check_kind_of_file, tensorflow_era
 from .known_classes import KNOWN_CLASSES, MAX_NETWORKS, handler_of
 
-_TRUST = 'if you trust the author of the file, generate.py --trust-pickle and load_network_pkl(f, trust=True) run the code in it'
+_TRUST = 'if you trust its author, run the code in it with generate.py --trust-pickle or load_network_pkl(f, trust=True)'
 
 
 def open_snapshot(source: str, trust: bool = False) -> dict[str, Any]:
@@ -34,10 +34,10 @@ def open_snapshot(source: str, trust: bool = False) -> dict[str, Any]:
 def load_network_pkl(f: BinaryIO | str | os.PathLike[str], force_fp16: bool = False, trust: bool = False) -> dict[str, Any]:
     """Read a snapshot, a pickle or a safetensors file, from a file open for bytes, or from a path.
 
-    Returns a dict with at least G, D, G_ema, augment_pipe, training_set_kwargs (None where the file has none; G_ema is
-    always there), networks on the CPU, in evaluation mode, without gradients. `force_fp16` rebuilds the networks with
-    half precision at the four highest resolutions. `trust` runs the program text in the file, which is needed for
-    classes that are not known here; only for files from people you trust. Raises ValueError in one line, OSError.
+    Returns a dict with at least G, D, G_ema, augment_pipe, training_set_kwargs (None where the file has none; G_ema is always
+    there), networks on the CPU, in evaluation mode, without gradients. `force_fp16` rebuilds the networks with half precision at
+    the four highest resolutions. `trust` runs the code in the file, as unknown classes need; only for files from people you
+    trust. Raises ValueError in one line, OSError.
     """
     if isinstance(f, (str, os.PathLike)):
         with open(f, 'rb') as opened:
@@ -75,10 +75,10 @@ def _read(content: bytes) -> Any:
     except pickle_reader.ForbiddenGlobal as err:
         if err.name.startswith(TENSORFLOW):
             raise tensorflow_era() from err
-        raise ValueError(f'it refers to {err.name!r}, which network pickles do not need, and was not loaded; {_TRUST}') from err
+        raise ValueError(f'it refers to {err.name!r}, which network pickles do not need: not loaded; {_TRUST}') from err
     except ValueError as err:
-        raise ValueError(f'not a readable network pickle, truncated or damaged ({_first_line(err)}); '
-                         'get the file again') from err
+        raise ValueError(f'not a readable network pickle, truncated or damaged ({_first_line(err)}); download the file '
+                         'again') from err
 
 
 def _execute(content: bytes) -> Any:
@@ -115,11 +115,11 @@ def _first_line(err: Exception) -> str:
 def _rebuild(field: str, saved: saved_module.SavedModule, force_fp16: bool) -> torch.nn.Module:
     """Our own network for a description: same constructor arguments, same tensors."""
     if saved.class_name not in KNOWN_CLASSES:
-        raise ValueError(f'{field} is of class {saved.class_name!r}, which is not known here; {_TRUST}')
+        raise ValueError(f'{field} is of the unknown class {saved.class_name!r}; {_TRUST}')
     construct = dnnlib.util.get_obj_by_name(KNOWN_CLASSES[saved.class_name])
     args, kwargs = saved.state.get('_init_args', ()), saved.state.get('_init_kwargs', {})
     if not isinstance(args, tuple) or not isinstance(kwargs, dict):
-        raise ValueError(f'{field} does not record the arguments of its constructor')
+        raise ValueError(f'{field} lacks the arguments of its constructor')
     try:
         dialects.check_kind(saved)
         kwargs = dialects.our_arguments(saved, args, kwargs, force_fp16 and field in ('G', 'D', 'G_ema'))
@@ -134,7 +134,7 @@ def _rebuild(field: str, saved: saved_module.SavedModule, force_fp16: bool) -> t
 
 
 def _with_fp16(network: Any) -> torch.nn.Module:
-    """A persistent network of any class, built again with half precision at the highest resolutions."""
+    """A persistent network of any class, rebuilt with half precision at the highest resolutions."""
     try:
         rebuilt = type(network)(*network.init_args, **dialects.with_fp16_kwargs(type(network).__name__, network.init_kwargs))
         misc.copy_params_and_buffers(network, rebuilt, require_all=True)

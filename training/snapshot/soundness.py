@@ -1,4 +1,4 @@
-"""Whether networks of a snapshot can compute: finite weights, and settings that their layers know."""
+"""Checks that the networks of a snapshot can run: finite weights, and settings that their layers know."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,8 +14,8 @@ def check_finite(field: str, network: torch.nn.Module) -> None:
     """ValueError that names the tensors with NaN or infinity."""
     names = nonfinite(dict(misc.named_params_and_buffers(network)))
     if names:
-        raise ValueError(f'{field} holds NaN or infinity in {listed(names)}: its training had failed, or its file is damaged; '
-                         'take an earlier snapshot')
+        raise ValueError(f'{field} holds NaN or infinity in {listed(names)}: its training failed, or the file is damaged; use '
+                         'an earlier snapshot')
 
 
 def nonfinite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
@@ -24,12 +24,12 @@ def nonfinite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
 
 
 def listed(names: list[str]) -> str:
-    """The first names, and how many there are more."""
+    """The first names, and the number of others."""
     return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 
 def check_settings(network: torch.nn.Module) -> None:
-    """ValueError for a setting that a constructor takes as it is, and that fails when the layer is used."""
+    """ValueError for a setting that the constructor accepts but that fails when the layer runs."""
     for part_name, part in network.named_modules():
         for setting, (is_right, expected) in SETTINGS.items():
             value = vars(part).get(setting)

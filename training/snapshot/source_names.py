@@ -1,4 +1,4 @@
-"""What --resume may be: a path, a URL, or one of the names of NVLabs' published models."""
+"""Values of --resume: a path, a URL, or the name of a model that NVLabs published."""
 
 import difflib
 import glob
@@ -26,7 +26,7 @@ def resolve_resume(name: str) -> str:
 
 
 def _nearest_names(name: str) -> str:
-    """'did you mean ...? ' with names and files that read alike; '' if there are none."""
+    """'did you mean ...? ' with similar names and files; '' if there are none."""
     folder, base = os.path.split(name)
     known = {os.path.basename(path): path for path in glob.glob(os.path.join(glob.escape(folder), '*.pkl'))}
     known |= {} if folder else {name: name for name in RESUME_NAMES}

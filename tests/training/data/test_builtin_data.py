@@ -83,7 +83,7 @@ def test_mnist_is_split_without_overlap_and_small_sets_are_parts_of_large_ones()
     images, classes = mnist(20)
     assert images.shape == (200, RESOLUTION, RESOLUTION) and images.dtype == np.uint8 and classes.dtype == np.int64
     np.testing.assert_array_equal(classes, [*range(10)] * 20)
-    with pytest.raises(ValueError, match='201 MNIST images of each digit to learn from: expected 1 to 200'):
+    with pytest.raises(ValueError, match='201 MNIST training images of each digit: expected 1 to 200'):
         mnist(201)
 
 

@@ -76,7 +76,7 @@ def test_links_to_folders_above_end(tmp_path, depth):
         (folder / 'a').joinpath(*'bc'[:depth - 1], name).symlink_to(folder if depth == 3 else tmp_path)
     files = ImageFiles(folder)
     assert files.image_names == ['a/b/c/1.png', 'd/1.png']
-    assert set(reasons(files).values()) == {'link to a folder that is read already'}
+    assert set(reasons(files).values()) == {'link to a folder already read'}
 
 
 def test_a_linked_folder_is_read_once_and_real_folders_keep_their_names(tmp_path):
@@ -200,12 +200,12 @@ def test_declared_sizes_beyond_the_limits(tmp_path, monkeypatch):
     dataset = ImageFolderDataset(path, use_labels=True)
     with pytest.raises(OSError) as error:
         check_dataset(dataset)
-    assert_one_line(error, 'dataset.json has 1,000,000 bytes', 'at most 999,999')
+    assert_one_line(error, 'dataset.json has 1,000,000 bytes', 'limit of 999,999')
     dataset.close()
     monkeypatch.setattr('training.data.picture_formats.MAX_PIXELS', 63)
     with pytest.raises(OSError) as error:
         read_shape(ImageFiles(make_folder(tmp_path / 'large', ['a.png'])), 'a.png')
-    assert_one_line(error, '8x8 pixels, at most 63')
+    assert_one_line(error, '8x8 pixels, more than the limit of 63')
     assert MAX_PIXELS < 13_000**2 and MAX_FILE_BYTES < 2**30
 
 

@@ -31,7 +31,7 @@ def test_folders_around_class_folders(wrap):
 def test_folders_of_five_digits(names, classes):
     labels = from_folders(names)
     assert labels.class_names == classes and bool(labels.why_none) == (not classes)
-    assert classes or 'numbered throughout' in labels.why_none
+    assert classes or 'consecutively numbered' in labels.why_none
 
 
 @pytest.mark.parametrize('parts', [('train', 'val'), ('train', 'test', 'valid'), ('Train', 'Test'), ('train2017', 'val2017'),

@@ -205,7 +205,7 @@ def test_damaged_archives(tmp_path):
     (tmp_path / 'cut.zip').write_bytes(data[:len(data) // 2])
     with pytest.raises(OSError) as error:
         ImageFolderDataset(tmp_path / 'cut.zip')
-    assert_one_line(error, 'cut.zip', 'not a whole zip')
+    assert_one_line(error, 'cut.zip', 'nor a complete zip')
     with zipfile.ZipFile(path) as archive:
         at = archive.getinfo('2.png').header_offset + 60  # inside the compressed bytes
     data[at:at + 20] = bytes(20)

@@ -121,7 +121,7 @@ def test_lists_that_are_vectors(tmp_path, values):
 def test_names_of_classes_that_vectors_do_not_use_are_noted(tmp_path):
     labels = [['1.png', [1, 1]], ['2.png', [0, 1]]]
     dataset = ImageFolderDataset(make_folder(tmp_path, ['1.png', '2.png'], labels, class_names=['a', 'b']), use_labels=True)
-    assert dataset.class_names == [] and 'class_names are not used' in dataset.notes()[0]
+    assert dataset.class_names == [] and 'class_names are ignored' in dataset.notes()[0]
 
 
 @pytest.mark.parametrize('label_file', ['dataset.json', 'Dataset.json', 'DATASET.JSON', 'set/dataset.json', 'set/Dataset.JSON'])

@@ -115,8 +115,8 @@ def test_selfinit_draws_the_vectors_of_the_data(method, monkeypatch):
 
 @pytest.mark.parametrize('vectors, mirror, notes', [
     ([[0, 1], [1, -1]], False, []),
-    ([[0, 1], [0, -1]], False, ['same number in all images in place 0']),
-    ([[0, 1], [50, -1]], False, ['up to 50 in place 0: scaled to about -1 to 1']),
+    ([[0, 1], [0, -1]], False, ['have the same number in place 0']),
+    ([[0, 1], [50, -1]], False, ['up to 50 in place 0: scale them to about -1 to 1']),
     ([[0, 1], [1, -1]], True, ['--mirror']),
 ])
 def test_what_is_odd_about_vectors_is_said(vectors, mirror, notes, tmp_path):
@@ -151,7 +151,7 @@ def snapshot_of(run_dir):
 
 def test_a_run_on_vectors(run):
     run_dir, output = run
-    assert f'vectors of {CLASSES + 1} numbers' in output and 'label vectors take --d-cond=projection in place of heads' in output
+    assert f'vectors of {CLASSES + 1} numbers' in output and 'label vectors use --d-cond=projection instead of heads' in output
     start, after = (legacy.load_network_pkl(path) for path in (run_dir / 'selfinit.pkl', snapshot_of(run_dir)))
     assert after['D'].d_cond == 'projection' and after['G_ema'].c_dim == CLASSES + 1 and after['class_names'] == []
     assert start['D'].mapping.embed.bias.abs().min() > 0

@@ -26,7 +26,7 @@ def test_alone():
 @pytest.mark.parametrize('empty', [True, False])
 def test_some_are_missing(lacking, empty):
     rest = {name: value for name, value in TORCHRUN.items() if name not in lacking}
-    message = rf'^of the environment .*, {", ".join(lacking)} are missing \(found: .*\): set all \(torchrun does\)'
+    message = rf'^the environment variables of a launcher lack {", ".join(lacking)} \(found: .*\): set all \(torchrun does\)'
     with pytest.raises(ValueError, match=message):
         from_environment({**rest, **(dict.fromkeys(lacking, '') if empty else {})})
 
@@ -49,7 +49,7 @@ def test_devices(monkeypatch):
     monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
     assert member.device('cuda') == torch.device('cuda:1')
     monkeypatch.setattr('torch.cuda.device_count', lambda: 1)
-    with pytest.raises(ValueError, match='LOCAL_RANK is 1, but this process finds 1 CUDA devices: start as many processes'):
+    with pytest.raises(ValueError, match='LOCAL_RANK is 1, but this process finds 1 CUDA devices: start one process'):
         member.device('cuda')
 
 

@@ -18,7 +18,6 @@ from training.loop.preparation import set_up_torch
 from training.loss import StyleGAN2Loss
 from training.networks import Discriminator, Generator, MinibatchStdLayer
 from training.parallel.processes import (
-    any_process,
     average_buffers,
     average_over_processes,
     copy_from_first_process,
@@ -91,7 +90,7 @@ def run_process(rank, outdir):
     torch.set_num_threads(1)
     with join(from_environment(), CPU):
         results = {f'{kind} {phase}': run_case(kind, phase, rank, NUM_PROCESSES) for kind, phase in CASES}
-        flags = [any_process(flag, CPU) for flag in (False, rank == 0, rank == 1, True)]
+        flags = [collectives.any_process(flag, CPU) for flag in (False, rank == 0, rank == 1, True)]
         frozen = torch.nn.Module()
         frozen.register_buffer('w_avg', torch.linspace(-3, 7, 101) / 3)
         average_buffers(frozen, NUM_PROCESSES)
@@ -138,7 +137,7 @@ def test_the_running_means_move(kind, phase, found):
 
 def test_flags_are_asked_of_all(found):
     assert [share['flags'] for share in found] == [[False, True, True, True]] * 2
-    assert [any_process(flag, CPU) for flag in (False, True)] == [False, True]  # alone
+    assert [collectives.any_process(flag, CPU) for flag in (False, True)] == [False, True]  # alone
 
 
 def test_an_average_that_does_not_move_stays_bit_for_bit(found):

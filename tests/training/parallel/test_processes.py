@@ -102,7 +102,7 @@ def test_devices(monkeypatch):
     monkeypatch.setattr('torch.cuda.device_count', lambda: 2)
     check_devices('cuda', 2)
     check_devices('cpu', 5)
-    with pytest.raises(ValueError, match='--gpus=3 asks for more CUDA devices than the 2 found: lower --gpus'):
+    with pytest.raises(ValueError, match='--gpus=3 exceeds the 2 CUDA devices found: lower --gpus'):
         check_devices('cuda', 3)
 
 

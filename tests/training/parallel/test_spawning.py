@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from torch_utils.collectives import any_process
 from training.parallel import spawning
-from training.parallel.processes import any_process, from_environment, join
+from training.parallel.processes import from_environment, join
 from training.parallel.spawning import start_processes
 from training.parallel.stop_signals import StopSignals
 
@@ -80,7 +81,7 @@ def exchange(rank, outdir, what):
             any_process(False, CPU)
 
 
-@pytest.mark.parametrize('what, message', [('die', 'process 1 was ended by SIGKILL, as by a system that lacks memory'),
+@pytest.mark.parametrize('what, message', [('die', 'process 1 was ended by SIGKILL, perhaps for lack of memory'),
                                            ('fail', 'process 1 failed: ArithmeticError: no number')])
 def test_a_process_is_missed_by_the_others_in_an_exchange(tmp_path, what, message):
     """They fail too: the message names the cause, not its effect."""

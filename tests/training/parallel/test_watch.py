@@ -12,15 +12,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from torch_utils.collectives import any_process
 from training.parallel import watch
 from training.parallel.environment import Member, to_environment
-from training.parallel.processes import any_process, join, share_plan, watched_member
+from training.parallel.processes import join, share_plan, watched_member
 
 REPO = Path(__file__).resolve().parents[3]
 PROCESS = """
 import os, signal, sys, time, warnings
 warnings.simplefilter('error')
 import torch
+from torch_utils.collectives import any_process
 from training.parallel import processes, watch
 
 torch.set_num_threads(1)
@@ -42,7 +44,7 @@ with watch.watching(member, beat_sec=0.25, silence_sec=6 if what == 'hang' else 
         assert processes.share_plan(member, None) == dict(numbers=[1, 2.5], name='run')
     with processes.join(member, member.device('cpu')):
         for step in range(4):
-            processes.any_process(False, torch.device('cpu'))
+            any_process(False, torch.device('cpu'))
         if what == 'error' and member.rank == 1:
             raise ArithmeticError('no number')
         die_in(1, 'hang')
@@ -50,7 +52,7 @@ with watch.watching(member, beat_sec=0.25, silence_sec=6 if what == 'hang' else 
             time.sleep(300)  # as in a collective that does not notice
         die_in(0, 'lost')
         die_in(1, 'exchange')
-        processes.any_process(False, torch.device('cpu'))
+        any_process(False, torch.device('cpu'))
     if member.rank == 1:
         time.sleep(1)
 print('done', member.rank)
@@ -88,14 +90,14 @@ def ends():
 
 def test_a_good_end_is_no_death(ends):
     for rank, (code, out, err) in enumerate(ends['well']):
-        assert code == 0 and out.endswith(f'done {rank}\n') and 'It ends because' not in err
+        assert code == 0 and out.endswith(f'done {rank}\n') and 'ends because' not in err
 
 
 @pytest.mark.parametrize('what, failing, error', [('input', 0, 'ValueError: --batch is wrong'),
                                                   ('error', 1, 'ArithmeticError: no number')])
 def test_an_error_ends_the_other_process_with_one_line(what, failing, error, ends):
     code, _out, err = ends[what][1 - failing]
-    assert (code, err.strip()) == (1, f'This is process {1 - failing}. It ends because process {failing} failed: {error}')
+    assert (code, err.strip()) == (1, f'Process {1 - failing} ends because process {failing} failed: {error}')
     code, _out, err = ends[what][failing]
     assert code == 1 and error.partition(':')[0] in err  # its own traceback
 
@@ -105,7 +107,7 @@ def test_a_killed_process_is_named(what, ends):
     assert ends[what][1][0] == -signal.SIGKILL
     code, _out, err = ends[what][0]
     assert code == 1
-    line = r'This is process 0. It ends because process 1 is gone: nothing was heard from it for \d+ seconds'
+    line = r'Process 0 ends because process 1 is gone: no heartbeat for \d+ seconds'
     assert re.fullmatch(line, err.strip())
 
 
@@ -114,7 +116,7 @@ def test_the_death_of_the_first_process_takes_the_store_with_it(what, ends):
     assert ends[what][0][0] == -signal.SIGKILL
     code, _out, err = ends[what][1]
     assert code == 1
-    assert 'This is process 1. It ends because process 0 is gone, and the store of all processes with it' in err
+    assert 'Process 1 ends because process 0 is gone, and with it the store of all processes' in err
 
 
 # --- one process ---

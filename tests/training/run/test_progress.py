@@ -194,7 +194,7 @@ def test_a_full_disk_loses_no_numbers(tmp_path, capsys):
         assert [line['Loss/G/loss']['mean'] for line in stats_lines(disk)] == list(range(20))
     said = [line for line in full if not line.startswith('tick ')]
     assert len(full) - len(said) == 12 and 1 <= len(said) <= 2      # of stats.jsonl, and of TensorBoard where that is installed
-    assert all(f'No space left in {disk}: the run goes on' in line and 'make space' in line for line in said)
+    assert all(f'The disk of {disk} is full: the run continues' in line for line in said)
 
 
 # --- TensorBoard ---
@@ -213,7 +213,7 @@ def test_a_failing_board_is_said_once_and_dropped(tmp_path, capsys, monkeypatch)
     progress.images('fakes', tmp_path / 'absent.png')
     progress.close()
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 4 and sum('TensorBoard' in line and 'goes on without' in line for line in lines) == 1
+    assert len(lines) == 4 and sum('TensorBoard' in line and 'continues without' in line for line in lines) == 1
     assert len(stats_lines(tmp_path)) == 3
 
 

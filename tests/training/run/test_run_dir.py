@@ -56,7 +56,7 @@ def test_no_latest(tmp_path):
     with pytest.raises(ValueError, match=r'found no run of train.py under .*: give --outdir, or --resume=RUNDIR'):
         find_run('latest', str(tmp_path / 'missing'), 'train.py')
     make_run(tmp_path, command='train_hyper.py')
-    with pytest.raises(ValueError, match='1 of other commands are there'):
+    with pytest.raises(ValueError, match='only 1 of other commands'):
         find_run('latest', str(tmp_path), 'train.py')
 
 

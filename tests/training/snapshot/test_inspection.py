@@ -72,7 +72,7 @@ def test_hyper_snapshot_on_one_screen(tmp_path):
     text = report(inspect_snapshot(str(tmp_path / 'hyper.pkl')))
     for expected in ('HyperGenerator: ', 'c_dim=3', '["cat", "dog", "owl"]', 'hyper_plugin.networks'):
         assert expected in text
-    assert 'yes: nothing in it runs when it is opened here' in text.splitlines()[1] and len(text.splitlines()) < 24
+    assert 'yes: opening it here runs no code from it' in text.splitlines()[1] and len(text.splitlines()) < 24
 
 
 @pytest.mark.parametrize('where', ['field', 'attribute', 'alone'])
@@ -105,7 +105,7 @@ def test_damaged_files(tmp_path, content, match):
 
 
 @pytest.mark.parametrize('content, kind', [
-    (b'', 'empty'), (b'\x89PNG\r\n', 'a PNG image'), (b'PK\x03\x04rest', 'a zip archive'), (b'# cat.pkl', 'no pickle'),
+    (b'', 'empty'), (b'\x89PNG\r\n', 'a PNG image'), (b'PK\x03\x04rest', 'a zip archive'), (b'# cat.pkl', 'not a pickle'),
     (b'\x08\x07\x12\x0f', 'an ONNX file'), (b'\n<html>', 'a web page')])
 def test_files_of_other_kinds(tmp_path, content, kind):
     facts = inspect_snapshot(write(tmp_path / 'x.pkl', content))

@@ -229,8 +229,8 @@ def test_tensorflow_era(monkeypatch):
 
 @pytest.mark.parametrize('content, match', [
     (b'', 'empty'), (b'PK\x03\x04rest', 'zip archive'), (b'\n<!DOCTYPE html>', 'web page'), (b'\x89PNG\r\n', 'PNG'),
-    (b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'), (bytes(100), 'no pickle, or a damaged one'),
-    (b'# Card', 'no pickle'), (b'\x08\x07\x12', 'ONNX'), (b'hello', 'damaged'),
+    (b'version https://git-lfs.github.com/spec/v1\n', 'git lfs pull'), (bytes(100), 'not a pickle, or a damaged one'),
+    (b'# Card', 'not a pickle'), (b'\x08\x07\x12', 'ONNX'), (b'hello', 'damaged'),
     (pickle.dumps([1]), 'a pickled list'), (pickle.dumps(torch.nn.Linear(2, 2)), 'a pickled Linear'),
     (pickle.dumps({}), 'G_ema is of type NoneType'),
     (pickle.dumps({1: 2}), 'a pickled dict'), (pickle.dumps(dict(G_ema=3, x=1)), r"G_ema is of type int.*\['G_ema', 'x'\]")])

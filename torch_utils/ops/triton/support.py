@@ -33,7 +33,7 @@ def works(device: torch.device) -> bool:
         check(device)
     except Exception as error:    # compilers, drivers and Triton itself fail in ways of their own
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-        print(f'Triton kernels do not run on {device} ({first_line}): PyTorch operators serve, which are slower', file=sys.stderr)
+        print(f'Triton kernels do not run on {device} ({first_line}): using slower PyTorch operators', file=sys.stderr)
         return False
     return True
 
