@@ -216,7 +216,7 @@ def test_the_table_names_what_is_left_out_and_why(tmp_path):
     assert rows['wild'][:2] == (0, 2) and '2 x HEIC' in rows['wild'][2] and 'convert' in rows['wild'][2]
     assert rows['none'] == (0, 1, '1 x empty folder (none/)')
     assert rows['(no class)'] == (0, 1, '1 x in no class folder (preview.png)')
-    assert 'Note: wild is no class of the set' in output and 'Note: none is no class' in output
+    assert 'Note: wild is not a class of the set' in output and 'Note: none is not a class' in output
     assert output.strip().endswith('5 images, 8x8 RGB, 2 classes (cat 2, dog 3)')
 
 
@@ -233,7 +233,7 @@ def test_a_source_without_pictures_says_what_it_holds(tmp_path):
 
 def test_parts_of_a_set_have_to_be_chosen(tmp_path):
     source = make_set(tmp_path / 'set', 'train/cat', 'train/dog', 'val/cat', 'val/dog')
-    assert 'train, val are parts of a set' in refused(tmp_path / 'out.zip', f'--source={source}')
+    assert 'train, val are splits of a set' in refused(tmp_path / 'out.zip', f'--source={source}')
     for part, images in [('train', 4), ('val', 4), ('all', 8)]:
         output = run(f'--source={source}', f'--dest={tmp_path}/{part}.zip', f'--split={part}')
         assert f'{images} images' in output and f'(cat {images // 2}, dog {images // 2})' in output
