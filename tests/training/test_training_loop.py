@@ -114,7 +114,7 @@ def test_what_is_due():
 
 def test_run_directory(conditional_run):
     names = {re.sub(r'\d{6,9}', 'N', path.name) for path in conditional_run.iterdir() if 'tfevents' not in path.name}
-    assert names == {'training_options.json', 'log.txt', 'stats.jsonl', 'reals.png', 'fakes_init.png', 'fakesN.png',
+    assert names == {'.lock', 'training_options.json', 'log.txt', 'stats.jsonl', 'reals.png', 'fakes_init.png', 'fakesN.png',
                      'network-snapshot-N.pkl', 'training-state-N.pt', 'run.json', 'report.html'}
     options = json.loads((conditional_run / 'training_options.json').read_text())
     assert options['batch_size'] == 4

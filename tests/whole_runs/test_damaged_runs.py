@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 import time
 
@@ -18,6 +19,13 @@ TINY = ['--kimg=0.016', '--tick=0.008', '--snap=1']
 SECONDS = 20  # far less than a training would take to find it out; the machine may be busy
 NAN, INF = math.nan, math.inf
 GONE = '(gone)'
+
+
+def name_of(value):
+    """The value in the name of its test, without addresses: all workers of pytest must find the same names."""
+    return re.sub(' at 0x[0-9a-f]+', '', str(value))[:60]
+
+
 DEEP = '[' * 100_000
 
 
@@ -132,17 +140,17 @@ TENSORS = [lambda t: t.to(torch.complex64), lambda t: t.double(), lambda t: t[:1
            lambda t: torch.zeros_like(t, device='meta'), lambda t: t.to_sparse(), lambda t: torch.full_like(t, INF)]
 
 
-@pytest.mark.parametrize('path, value', CONFIG, ids=str)
+@pytest.mark.parametrize('path, value', CONFIG, ids=name_of)
 def test_configurations(runs, tmp_path, path, value):
     refused(runs, tmp_path, 'plain', edit_json('training_options.json', path, value))
 
 
-@pytest.mark.parametrize('path, value', RECORD, ids=str)
+@pytest.mark.parametrize('path, value', RECORD, ids=name_of)
 def test_records(runs, tmp_path, path, value):
     refused(runs, tmp_path, 'plain', edit_json('run.json', path, value))
 
 
-@pytest.mark.parametrize('path, value', STATE, ids=str)
+@pytest.mark.parametrize('path, value', STATE, ids=name_of)
 def test_states(runs, tmp_path, path, value):
     refused(runs, tmp_path, 'plain', edit_state(path, value), 'training-state-000000016.pt')
 
@@ -159,7 +167,7 @@ def test_tensors_of_states(runs, tmp_path, name, value):
     (['D_kwargs', 'd_cond'], 'guess'), (['loss_kwargs', 'contrastive_loss'], 'other'),
     (['loss_kwargs', 'contrastive_weight'], None),
     (['loss_kwargs', 'share_fakes'], 'x'), (['G_reg_interval'], 4),
-], ids=str)
+], ids=name_of)
 def test_configurations_of_a_transfer(runs, tmp_path, path, value):
     refused(runs, tmp_path, 'hyper', edit_json('training_options.json', path, value))
 

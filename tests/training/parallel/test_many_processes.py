@@ -5,6 +5,7 @@ Image i of the whole batch is image i // 2 of process i mod 2, as InfiniteSample
 
 import itertools
 import warnings
+from types import SimpleNamespace
 from unittest import mock
 
 import numpy as np
@@ -181,6 +182,7 @@ def test_groups_of_the_minibatch_deviation(num_processes, group):
 def test_processes_draw_different_numbers():
     drawn = set()
     for seed, rank in itertools.product(range(3), range(4)):
-        set_up_torch(CPU, seed * 4 + rank, False, False, 1)
+        config = SimpleNamespace(random_seed=seed, num_gpus=4, num_threads=1, cudnn_benchmark=False, allow_tf32=False)
+        set_up_torch(config, CPU, rank)
         drawn.add((torch.rand([]).item(), np.random.rand()))
     assert len({torch_number for torch_number, _ in drawn}) == len({numpy_number for _, numpy_number in drawn}) == 12
