@@ -61,7 +61,7 @@ def test_devices(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: False)
     assert resolve_device('auto') == resolve_device('cpu') == torch.device('cpu')
-    with pytest.raises(ValueError, match='--device=cuda is not usable'):
+    with pytest.raises(ValueError, match='--device=cuda is not available'):
         resolve_device('cuda')
     with pytest.raises(ValueError, match='unknown'):
         resolve_device('tpu')

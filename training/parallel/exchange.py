@@ -1,4 +1,4 @@
-"""Plain values between the processes of a training. A process alone has only itself to ask."""
+"""Plain values between the processes of a training. A single process exchanges with itself."""
 
 from typing import Any
 
