@@ -14,7 +14,7 @@ def input_message(error: BaseException) -> str | None:
 
 
 def describe_os_error(error: OSError) -> str:
-    """'no/such.zip: No such file or directory' in place of Python's '[Errno 2] ...'."""
+    """'no/such.zip: No such file or directory' instead of Python's '[Errno 2] ...'."""
     if error.filename is None or error.strerror is None:
         return one_line(error)
     return cut(printable(f'{error.filename}: {error.strerror}'))
@@ -25,10 +25,10 @@ def one_line(error: BaseException) -> str:
 
 
 def cut(text: str) -> str:
-    """The text, or its beginning: names and values from files may be of any length."""
+    """The text, cut if too long: names and values from files may have any length."""
     return text if len(text) <= MAX_MESSAGE else f'{text[:MAX_MESSAGE]} ... ({len(text)} characters)'
 
 
 def printable(text: str) -> str:
-    """Names from files may hold what a terminal takes for commands, or cannot encode."""
+    """The text with '?' for control characters and others that a terminal cannot show, as names from files may have."""
     return ''.join(char if char.isprintable() else '?' for char in text)

@@ -29,7 +29,7 @@ class Range:
 def read_dataclass(kind: type[T], values: Any, name: str = '') -> T:
     """The dataclass with these field values. ValueError, one line, names what is missing, unknown, or of another type.
 
-    Fields with a default may be missing. name: what is said in front of a field's name.
+    Fields with a default may be missing. name: prefix of a field's name in messages.
     """
     if not isinstance(values, dict):
         raise ValueError(f'{name or "it"} is {show(values)}, expected an object')
@@ -45,7 +45,7 @@ def read_dataclass(kind: type[T], values: Any, name: str = '') -> T:
 
 
 def check(value: Any, kind: Any, name: str) -> Any:
-    """The value, in which dicts have become the dataclasses that `kind` asks for. ValueError, one line, if it does not fit."""
+    """The value, with dicts turned into the dataclasses of `kind`. ValueError, one line, if it does not match."""
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return read_dataclass(kind, value, name)
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
@@ -84,7 +84,7 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def describe(kind: Any) -> str:
-    """What a type stands for: int | None -> 'a whole number or null'."""
+    """A type in words: int | None -> 'a whole number or null'."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return ' or '.join(map(describe, arguments))
@@ -100,7 +100,7 @@ def describe(kind: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """A value in a message, on one line and not long."""
+    """A value for a message, on one short line."""
     if isinstance(value, (list, tuple, dict)):
         return 'an object' if isinstance(value, dict) else 'a list'
     if isinstance(value, (bool, type(None))):

@@ -115,14 +115,14 @@ def _attribute(obj: Any, names: list[str]) -> Any:
 class Logger:
     """Copies what is written to stdout and stderr to a file as well, from construction until close().
 
-    Also a context manager. `file_mode` 'w' starts anew, 'a' appends. `should_flush` makes every write visible at once.
-    The file holds plain lines: no redrawn progress bars, no colours. On a full disk the console still shows everything,
-    and the file gets it when there is space again.
+    Also a context manager. `file_mode` 'w' overwrites, 'a' appends. `should_flush` makes every write visible at once. The file
+    holds plain lines: no redrawn progress bars, no colours. On a full disk the console still shows everything, and the file
+    follows when there is space again.
     """
 
     def __init__(self, file_name: str | None = None, file_mode: str = 'w', should_flush: bool = True) -> None:
         if file_mode not in ('w', 'a'):
-            raise ValueError(f'file_mode must be {"w"!r} (start anew) or {"a"!r} (append), got {file_mode!r}')
+            raise ValueError(f'file_mode must be {"w"!r} (overwrite) or {"a"!r} (append), got {file_mode!r}')
         self.file = None if file_name is None else PatientFile(file_name, file_mode, self._keep_news)
         self.should_flush = should_flush
         self._news = ''     # what the console is to be told of the file, at its next line
@@ -169,7 +169,7 @@ class Logger:
 
 @contextlib.contextmanager
 def _console_may_go(stream: TextIO) -> Iterator[None]:
-    """What reads the console may end before this process does, as `tee` at a Ctrl-C: what is written from then on is dropped."""
+    """The reader of the console may end before this process, as `tee` does at a Ctrl-C: later output is dropped."""
     try:
         yield
     except OSError as error:

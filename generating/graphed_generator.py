@@ -15,7 +15,7 @@ WARM_UPS = 3    # passes before the recording, in which libraries and Triton cho
 
 
 class GraphedGenerator:
-    """Calls like G(z, c, **options) for batches of at most `batch`, with the options fixed. Draws noise anew if G does."""
+    """Calls like G(z, c, **options) for batches of at most `batch`, with the options fixed. Draws fresh noise if G does."""
 
     def __init__(self, G: Any, batch: int, **options: Any):
         """G: a plain generator on CUDA, in eval mode. Its weights may change in place later, not move.
@@ -54,7 +54,7 @@ def check_device(device: torch.device) -> None:
 
 
 def record(run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Callable[[], None]]:
-    """run: works on tensors that stay where they are -> its result, and what computes this result anew, in its place."""
+    """run: works on tensors that stay in place -> its result, and a function that recomputes this result in place."""
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(side):

@@ -65,7 +65,8 @@ def main(words: tuple[str, ...], verbose: bool) -> None:
 
 
 def as_click_error(error: Exception, has_begun: bool) -> click.ClickException:
-    """One line, and exit code 2 for wrong input: what the checkout's programs raise, once they have begun, is a failed run."""
+    """Errors as one line, with exit code 2 for wrong input; an error of the checkout's programs, once they run, is a failed
+    run."""
     text = str(error).strip().partition('\n')[0]
     if isinstance(error, (ValueError, OSError)) and not has_begun:
         return InputError(text)
@@ -73,7 +74,7 @@ def as_click_error(error: Exception, has_begun: bool) -> click.ClickException:
 
 
 def describe(checkout: Checkout) -> str:
-    """What it is, what breaks and is mended, and what is missing and is not, in lines."""
+    """A report in lines: what the checkout is, what breaks and is patched, and what is missing."""
     lines = [f'{checkout.path}: {checkout.fork or checkout.kind}, seen with PyTorch {torch.__version__}']
     if checkout.kind == 'unknown':
         then = '; its own scripts run with the patches, train_hyper.py does not' if checkout.fork else ''
@@ -96,7 +97,7 @@ def stock_work(checkout: Checkout, script: str, args: list[str]) -> Callable[[],
 
 
 def own_work(checkout: Checkout, args: list[str]) -> Callable[[], object] | None:
-    """Prepare with this project's packages in another process; what is then to train in this one with the checkout's, if any."""
+    """Prepare with this project's packages in another process; returns the training to run here with the checkout's, if any."""
     if checkout.kind == 'unknown':
         raise ValueError(f'{checkout.path} is {checkout.fork or "no checkout"}; expected stylegan2-ada-pytorch or stylegan3, '
                          'which have the training loop')
@@ -107,7 +108,7 @@ def own_work(checkout: Checkout, args: list[str]) -> Callable[[], object] | None
 
 
 def prepared_run(args: list[str]) -> Path | None:
-    """The directory that patches.prepare makes; None if it was only to show something. Ends as that process does."""
+    """The directory that patches.prepare makes; None if it only showed something. Exits as that process does."""
     environment = os.environ | dict(PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])))
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / 'run_dir'
@@ -119,7 +120,7 @@ def prepared_run(args: list[str]) -> Path | None:
 
 
 def in_checkout(checkout: Checkout, script: Path | None, work: Callable[[], object]) -> None:
-    """Do the work with the checkout's packages in front of this project's, and what breaks mended, also in its children."""
+    """Do the work with the checkout's packages before this project's and with the patches, also in child processes."""
     sys.path[:0] = [str(checkout.path), str(ROOT)]
     patches = needed(checkout)
     click.echo(f'{checkout.kind} with patches: {", ".join(map(name_of, patches)) or "none"}', err=True)

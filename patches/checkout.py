@@ -1,4 +1,4 @@
-"""What a folder is: a checkout of stylegan2-ada-pytorch, of stylegan3, or something else. Nothing in it is run."""
+"""Identifies a folder: a checkout of stylegan2-ada-pytorch, of stylegan3, or something else. Runs nothing in it."""
 import ast
 import dataclasses
 from pathlib import Path
@@ -47,7 +47,7 @@ def identify(path: str | Path) -> Checkout:
 
 
 def _fork(folder: Path) -> str:
-    """In what a folder with the files of a kind differs from it so far that the transfer cannot run there; '' if in nothing."""
+    """Why the transfer cannot run in a folder with the files of this kind; '' if it can."""
     for name, project in FORK_FOLDERS.items():
         if (folder / name).is_dir():
             return f'it has {name}/, as {project} has'

@@ -21,7 +21,7 @@ from training.run.run_dir import OPTIONS, find_run, read_json, save_json
 def prepare(args: list[str]) -> Path | None:
     """A run directory with training_options.json, whose resume_pkl holds the networks to train; None after --dry-run.
 
-    args: those of train_hyper.py. Raises what that command raises.
+    args: those of train_hyper.py. Raises the same errors as that command.
     """
     with train_hyper.main.make_context('train_hyper.py', list(args)) as context:
         values = dict(context.params)

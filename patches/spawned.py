@@ -1,4 +1,4 @@
-"""The mends in spawned processes: those of a DataLoader, and of --gpus=2.
+"""The patches in spawned processes: those of a DataLoader, and of --gpus=2.
 
 Such a process is a fresh interpreter that imports the parent's script before it does its work. Here it runs this file in place
 of the script: the mends first, then the script. Forked processes have the mends from their parent.
@@ -57,7 +57,7 @@ def begin_child() -> dict[str, Any]:
 
 
 def end_parent(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
-    """Only a process that cannot begin gets here, and its parent may wait for ever to be read: it ends too."""
+    """Only a process that cannot start gets here. Its parent may wait for ever to be read, so it ends too."""
     traceback.print_exception(kind, error, where)
     print(f'Error: a process of the script cannot start: {kind.__name__}: {error}', file=sys.stderr, flush=True)
     os.kill(os.getppid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""What a checkout needs that is not in it: packages that are not installed, files on servers that cannot be reached."""
+"""What a checkout lacks: packages that are not installed, files on servers that cannot be reached."""
 import ast
 import importlib.util
 import os
@@ -19,7 +19,7 @@ TIMEOUT_SEC = 5
 
 
 def missing_modules(checkout: Checkout) -> dict[str, list[str]]:
-    """Packages that files of the checkout import and that are not installed, with these files. Nothing of it is run."""
+    """Packages that files of the checkout import but that are not installed, with these files. Runs nothing."""
     own = {path.stem for path in checkout.path.iterdir()}
     missing: dict[str, list[str]] = {}
     for path in _programs(checkout):
@@ -74,7 +74,7 @@ def _text(path: Path) -> str:
 
 
 def _imported(path: Path) -> Iterator[str]:
-    """First parts of the names that a file imports, but for those that it can do without (in a try block)."""
+    """Top-level names that a file imports, except optional ones (in a try block)."""
     try:
         parts: list[ast.AST] = [ast.parse(_text(path))]
     except SyntaxError:

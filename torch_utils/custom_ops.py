@@ -43,7 +43,7 @@ def cpu_kernels() -> ctypes.CDLL | None:
 
 
 def load(library: Path) -> ctypes.CDLL:
-    """The library, built once more if what was kept is no library. OSError or SubprocessError if that fails."""
+    """The library, rebuilt if the kept file is damaged. OSError or SubprocessError if that fails."""
     try:
         return ctypes.CDLL(str(library))
     except OSError:
@@ -52,7 +52,7 @@ def load(library: Path) -> ctypes.CDLL:
 
 
 def _reason(error: Exception) -> str:
-    """The line that tells most of what went wrong: the first that speaks of an error, else the last."""
+    """The most telling line: the first that mentions an error, else the last."""
     said = b''.join(filter(None, (getattr(error, name, None) for name in ('stdout', 'stderr'))))
     lines = said.decode(errors='replace').strip().splitlines() or [str(error)]
     return next((line for line in lines if 'error' in line), lines[-1])

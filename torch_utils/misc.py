@@ -124,7 +124,7 @@ class InfiniteSampler(torch.utils.data.Sampler[int]):
     The order is shuffled once. Position i of the endless stream takes element i mod size, which replica
     i mod num_replicas gets; afterwards that element changes places with one up to `window_size` (a share of the set)
     before it, so that every pass differs, yet an image does not come again at once. Same seed, same stream; `start` is
-    its first position that is dealt out, for a run that goes on.
+    its first position that is dealt out, for a run that continues.
     """
 
     def __init__(self, dataset: Sized, rank: int = 0, num_replicas: int = 1, shuffle: bool = True, seed: int = 0,

@@ -1,8 +1,8 @@
 """The training loop of StyleGAN2-ADA (Karras et al. 2020, arXiv:2006.06676).
 
-Networks and loss are built by class name. Parameters that require gradients learn; everything else, buffers included, is left to
-the networks. With several processes each one takes an equal share of every batch. If the run directory holds a training state,
-training continues from it exactly.
+Networks and loss are built by class name. Parameters that require gradients are trained; everything else, buffers included, is
+left to the networks. With several processes each one takes an equal share of every batch. If the run directory holds a training
+state, training continues from it exactly.
 """
 
 import contextlib

@@ -1,6 +1,6 @@
 """Stock commands name 'cuda' outright. Without a GPU this takes the CPU where they do.
 
-PyTorch asks a TorchFunctionMode before every operation; this one puts the CPU in place of CUDA devices in the arguments.
+PyTorch asks a TorchFunctionMode before every operation; this one replaces CUDA devices in the arguments by the CPU.
 """
 import contextlib
 import functools
@@ -27,7 +27,7 @@ def applies(checkout: Checkout) -> bool:
 
 @contextlib.contextmanager
 def patched() -> Iterator[None]:
-    """CUDA devices are the CPU; what measures them measures nothing, or the wall clock."""
+    """CUDA devices become the CPU; their measurements return nothing, or the wall clock."""
     with contextlib.ExitStack() as stack:
         stands_in = dict(Event=Stopwatch, **{name: _returns(value) for name, value in dict(
             current_stream=None, synchronize=None, set_device=None, empty_cache=None, reset_peak_memory_stats=None,

@@ -21,7 +21,7 @@ LOOP = 'training/training_loop.py'
 
 
 def applies(checkout: Checkout) -> bool:
-    """Whether the loop prints the table from such inputs, and a mapping network moves its mean unless it is told otherwise."""
+    """Whether the loop prints the table from such inputs, and a mapping network moves its mean by default."""
     return checkout.mentions(LOOP, NAME) and checkout.mentions(LOOP, 'torch.empty') \
         and checkout.mentions('training/networks.py', 'skip_w_avg_update')
 

@@ -162,7 +162,7 @@ def test_snapshots_without_a_state_are_not_written_over(run, lost):
     for how in (['--resume', run_dir], ['--resume', run_dir, '--kimg=0.1'], ['--outdir', run_dir, *args]):
         result = call(*how)
         assert result.exit_code == 2 and result.stderr.count('\n') == 1
-        assert 'has snapshots and no training-state-*.pt' in result.stderr and f'--resume={snapshot}' in result.stderr
+        assert 'has snapshots but no training-state-*.pt' in result.stderr and f'--resume={snapshot}' in result.stderr
         assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
 
 
@@ -170,7 +170,7 @@ def test_a_state_without_its_configuration(run):
     run_dir, _args = run
     (run_dir / 'training_options.json').unlink()
     result = call('--resume', run_dir)
-    assert result.exit_code == 2 and 'has a training state and no training_options.json' in result.stderr
+    assert result.exit_code == 2 and 'has a training state but no training_options.json' in result.stderr
 
 
 def test_a_process_that_dies_between_state_and_snapshot(run):

@@ -181,7 +181,7 @@ def test_files_that_are_no_json(runs, tmp_path, name, content):
 
 @pytest.mark.parametrize('kind', ['plain', 'hyper'])
 def test_snapshots_without_a_state_are_never_replaced(runs, tmp_path, kind):
-    told = refused(runs, tmp_path, kind, lambda run_dir: find_state(run_dir).unlink(), 'has snapshots and no training-state-*.pt')
+    told = refused(runs, tmp_path, kind, lambda run_dir: find_state(run_dir).unlink(), 'has snapshots but no training-state-*.pt')
     assert '/network-snapshot-000000.pkl' in told
 
 

@@ -177,7 +177,7 @@ def refused(match, *args, exit_code=2):
     ('exclude each other', ['--class=cat', '--all', '--out={out}']),
     ('expected a file that ends in .pkl, .safetensors, .onnx', ['--class=cat', '--out={out}']),
     ('expected a file that ends in', ['--class=cat', '--out={out}.pt', '--format=pkl']),
-    ('x.onnx ends as onnx files do, --format=pkl asks for another: write', ['--class=cat', '--out={out}.onnx', '--format=pkl']),
+    ('x.onnx has the ending of onnx files, but --format=pkl: write', ['--class=cat', '--out={out}.onnx', '--format=pkl']),
     ('an ONNX file holds one class: add --class=NAME (cat, dog, big owl)', ['--out={out}.onnx']),
     ("'zip' is not one of", ['--out={out}.zip', '--format=zip']),
     ("Missing option '--out'", ['--class=cat']),

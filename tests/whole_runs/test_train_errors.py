@@ -239,13 +239,13 @@ def test_an_unreachable_source_and_its_copy_in_the_cache(command, rgb_zip, sourc
 def test_half_precision_on_the_cpu(command, rgb_zip, tmp_path, monkeypatch):
     monkeypatch.setattr('training.dataset.ImageFolderDataset.check_images', no_reading)
     result = call(command, '--data', rgb_zip, '--resume', URL, '--fp32=0', '--outdir', tmp_path / 'runs')
-    check_refused(result, '--fp32=0', 'CUDA only', 'the device is cpu', 'leave out --fp32')
+    check_refused(result, '--fp32=0', 'only on CUDA', 'the device is cpu', 'leave out --fp32')
     assert not (tmp_path / 'runs').exists()
 
 
 def test_type_of_half_precision_on_the_cpu(command, rgb_zip, tmp_path):
     result = call(command, '--data', rgb_zip, '--resume', URL, '--half=bf16', '--outdir', tmp_path / 'runs')
-    check_refused(result, '--half=bf16', 'CUDA only', 'the device is cpu', 'leave out --half')
+    check_refused(result, '--half=bf16', 'only on CUDA', 'the device is cpu', 'leave out --half')
 
 
 @pytest.mark.parametrize('args', [[], ['--fp32=1']])

@@ -35,7 +35,7 @@ DEFAULT_NUM_LETTERS = 20_000
 class Pictures:
     """A source: names and labels (class index, vector or None) of all pictures, their pixels in files or in an array.
 
-    left_out: what is found but not used. around: the folder around all pictures; depth: how many
+    left_out: files found but not used. around: the folder around all pictures; depth: how many
     folders lie between it and the class folders. why_none: why there are no labels.
     """
 
@@ -58,7 +58,7 @@ class Pictures:
 
     @contextlib.contextmanager
     def open(self, index: int) -> Iterator[Image.Image]:
-        """One picture, not yet decoded. What fails inside the block to be read or converted is an UnusableError."""
+        """One picture, not yet decoded. Failures to read or convert it inside the block become an UnusableError."""
         if self.files is None:
             assert self.pixels is not None
             yield Image.fromarray(self.pixels[index])

@@ -17,7 +17,7 @@ def file_name(text: str, max_length: int = MAX_LENGTH) -> str:
 
 
 def file_names(texts: list[str], max_length: int = MAX_LENGTH) -> list[str]:
-    """A file name for each text; where two are equal but for case, all of those get their number at the end."""
+    """A file name for each text; names that differ only in case get their number at the end."""
     names = [file_name(text, max_length) for text in texts]
     counts = Counter(name.casefold() for name in names)
     numbered = [f'{name}-{index}' if counts[name.casefold()] > 1 else name for index, name in enumerate(names)]

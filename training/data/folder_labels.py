@@ -19,9 +19,8 @@ STRAY_SHARE = 0.25  # at most so many pictures beside class folders, for each on
 @dataclass
 class Labels:
     """values: by image, int64 [N] (classes), float32 [N, D] (vectors) or None (unlabelled). class_names: [] unless given.
-
-    why_none: why the set has no labels. strays: images that alone are in the way of class folders. parts: whether the top
-    folders are train, val, ... and one has to be chosen. notes: what is odd.
+    why_none: why the set has no labels. strays: the only images that prevent class folders. parts: whether the top folders are
+    train, val, ... and one must be chosen. notes: what is unusual.
     """
 
     values: np.ndarray | None = None
@@ -75,7 +74,7 @@ def from_folders(names: list[str], all_parts: bool = False) -> Labels:
 
 
 def _with_strays(names: list[str], strays: list[str], folders: list[str]) -> Labels:
-    """No labels; the strays are told apart if they are few and classes remain without them."""
+    """No labels; strays are listed separately if they are few and classes remain without them."""
     beside = set(strays)
     rest = [name for name in names if name not in beside]
     few = len(strays) <= STRAY_SHARE * len(rest) and from_folders(rest).values is not None
@@ -85,7 +84,7 @@ def _with_strays(names: list[str], strays: list[str], folders: list[str]) -> Lab
 
 
 def _are_chunks(folders: list[str], inner: list[str]) -> bool:
-    """Whether five-digit folders from 00000 on hold images whose numbers go on from folder to folder."""
+    """Whether five-digit folders from 00000 hold images numbered continuously from folder to folder."""
     if folders[0] != '00000' or not all(CHUNK_FOLDER.fullmatch(folder) for folder in folders):
         return False
     numbers = [re.search(r'(\d+)\D*$', name.rpartition('/')[2]) for name in sorted(inner)]

@@ -1,4 +1,4 @@
-"""The files of a data set, in a folder or a zip archive: which are pictures, their bytes, headers and pixels."""
+"""The files of a data set, in a folder or a zip archive: which ones are pictures, and their bytes, headers and pixels."""
 
 import io
 import os
@@ -27,7 +27,7 @@ class ImageFiles:
     """The files under a folder or in a zip archive, by their relative names with '/'.
 
     image_names: of the pictures, sorted as text. label_files: those called dataset.json, in any case. left_out: all other
-    entries, each with the reason. notes: what is odd about names. encoding: of names that are not UTF-8.
+    entries, each with the reason. notes: what is unusual about names. encoding: of names that are not UTF-8.
 
     Every process opens the archive for itself: forked workers would share one file position. Pickling drops the open archive. A
     path that is neither raises an OSError.

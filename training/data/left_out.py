@@ -30,7 +30,7 @@ def show_name(name: str) -> str:
 
 
 def rows_by_class(kept: dict[str, int], around: str, depth: int, entries: list[Entry]) -> dict[str, list[Entry]]:
-    """What is left out by the class in whose folder it is, also of classes of which nothing is kept.
+    """What is left out, by the class in whose folder it is, including classes that lose everything.
 
     kept: pictures by class. around: the folder around all pictures; depth: how many folders lie between it and classes.
     """

@@ -25,9 +25,9 @@ def update_ema(average: torch.nn.Module, module: torch.nn.Module, beta: float) -
 def next_augment_p(p: float, mean_sign: float, target: float, num_images: int, ada_kimg: float) -> float:
     """Adaptive augmentation (Karras et al. 2020, arXiv:2006.06676, section 3).
 
-    Overfitting shows as D(x) > 0 on nearly all real x: where mean_sign = E[sign D(x)] exceeds the target, p rises, else it
-    falls, by num_images / (ada_kimg * 1000), num_images being those since the last change. Never below 0; nothing measured
-    (NaN) leaves p as it is.
+    Overfitting shows as D(x) > 0 on nearly all real x: where mean_sign = E[sign D(x)] exceeds the target, p rises, else it falls,
+    by num_images / (ada_kimg * 1000), num_images being those since the last change. Never below 0; without a measurement (NaN), p
+    stays.
     """
     if math.isnan(mean_sign):
         return p

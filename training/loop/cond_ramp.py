@@ -10,7 +10,7 @@ unconditional head of the discriminator. Here the labels themselves fade, around
 
     c_lambda = mean + lambda (c - mean)
 
-for real and generated images alike. At lambda = 0 all images have one label, which tells nothing: unconditional training, in
+for real and generated images alike. At lambda = 0 all images have the same label: unconditional training, in
 any network that takes soft labels, plain or hyper-modulated, with no head and no loss of its own.
 """
 
@@ -35,7 +35,7 @@ def parse_ramp(text: str) -> list[float]:
 
 
 def ramp_strength(images_done: int, cond_ramp: Sequence[float] | None) -> float:
-    """lambda in [0, 1] after so many images. cond_ramp: START, END in thousands of images; None: 1 throughout."""
+    """lambda in [0, 1] after images_done images. cond_ramp: START, END in thousands of images; None: 1 throughout."""
     if cond_ramp is None:
         return 1.0
     start, end = (1000 * kimg for kimg in cond_ramp)

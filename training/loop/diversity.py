@@ -28,8 +28,8 @@ class DiversityAlarm:
     """Measures the ratio of every class, and warns where it falls below a tenth of its first value.
 
     dataset: with the attributes of training.dataset.Dataset. seed chooses the latents and the real images; the global random
-    states are left alone. Classes of fewer than two images, or of equal ones, have no spread and are not measured. Real images
-    are read when a class is first measured.
+    states are left alone. Classes with fewer than two images, or with equal ones, have no spread and are not measured. Real
+    images are read when a class is first measured.
     """
 
     def __init__(self, dataset: Any, z_dim: int, seed: int, device: torch.device):
@@ -46,7 +46,7 @@ class DiversityAlarm:
 
     @torch.no_grad()
     def measure(self, G_ema: Callable[..., torch.Tensor], tick: int, batch: int) -> dict[str, float]:
-        """Ratios by class name, of the classes whose turn it is at this tick.
+        """Ratios of the classes due at this tick, by name.
 
         G_ema(z, c, noise_mode='const') -> images [n, C, H, W], n <= batch.
         """
@@ -98,7 +98,7 @@ class DiversityAlarm:
         return groups
 
     def _turn(self, tick: int) -> list[str]:
-        """The classes to measure at this tick: all, or the next CLASSES_PER_TICK in a circle."""
+        """The classes to measure at this tick: all, or the next CLASSES_PER_TICK in turn."""
         names = list(self._images)
         if len(names) <= CLASSES_PER_TICK:
             return names
@@ -120,5 +120,5 @@ class DiversityAlarm:
 
 
 def statistic_of(name: str) -> str:
-    """What the ratio of a class is called in stats.jsonl, where Diversity/min and Diversity/mean are those over the classes."""
+    """The name of a class's ratio in stats.jsonl; Diversity/min and Diversity/mean are taken over the classes."""
     return f'Diversity/class {name}' if name in ('min', 'mean') else f'Diversity/{name}'

@@ -57,7 +57,7 @@ def lazy_opt_kwargs(opt_kwargs: dict[str, Any], interval: int) -> dict[str, Any]
 def make_phases(name: str, module: torch.nn.Module, opt_kwargs: dict[str, Any], reg_interval: int | None) -> list[Phase]:
     """name 'G' -> [Gmain, Greg], or [Gboth] if reg_interval is None. Parameters that require no gradient stay out.
 
-    The others require none from here on either, but between begin_phase() and finish_phase().
+    The others require gradients only between begin_phase() and finish_phase().
     """
     learning = {param_name: param for param_name, param in module.named_parameters() if param.requires_grad}
     names, params = list(learning), list(learning.values())
@@ -71,21 +71,20 @@ def make_phases(name: str, module: torch.nn.Module, opt_kwargs: dict[str, Any], 
 
 
 def one_pass(opt_kwargs: dict[str, Any], params: list[torch.nn.Parameter]) -> dict[str, Any]:
-    """Adam's settings with the form that reads and writes every tensor once, where PyTorch has it for the device."""
+    """Adam's settings with the fused form, which reads and writes every tensor once, if PyTorch has it for the device."""
     known = opt_kwargs['class_name'] == 'torch.optim.Adam' and all(param.device.type in ('cpu', 'cuda') for param in params)
     return {**opt_kwargs, 'fused': True} if known else opt_kwargs
 
 
 def begin_phase(phase: Phase) -> None:
-    """From here on gradients are gathered for this phase's parameters."""
+    """Start collecting gradients for this phase's parameters."""
     phase.opt.zero_grad(set_to_none=True)
     set_learning(phase.params, True)
 
 
 def finish_phase(phase: Phase, num_gpus: int) -> None:
-    """Average the gradients over the processes, count and replace what is not finite, and step. No gradients: nothing happens.
-
-    Does not wait for the device. The average makes all processes see the same.
+    """Average the gradients over the processes, count and replace non-finite ones, and step. Does nothing without gradients, and
+    does not wait for the device. The average makes all processes see the same.
     """
     set_learning(phase.params, False)
     learning = {name: param for name, param in zip(phase.names, phase.params, strict=True) if param.grad is not None}
@@ -105,14 +104,14 @@ def finish_phase(phase: Phase, num_gpus: int) -> None:
 
 
 def _surely_finite(params: Collection[torch.nn.Parameter]) -> bool:
-    """True if all gradients are finite, as their sums tell at the price of reading them. False on a GPU, which is not waited
-    for, and also where a sum of finite ones overflows."""
+    """True if the sums of all gradients are finite. False on a GPU, so as not to wait for it, and if a sum of finite ones
+    overflows."""
     gradients = [param.grad for param in params if param.grad is not None]
     return all(grad.device.type == 'cpu' and math.isfinite(float(grad.sum())) for grad in gradients)
 
 
 def _average_and_replace(phase: Phase, learning: dict[str, torch.nn.Parameter], num_gpus: int) -> None:
-    """Average the gradients over the processes, count what is not finite, and replace it."""
+    """Average the gradients over the processes, and count and replace non-finite ones."""
     flat = torch.cat([param.grad.flatten() for param in learning.values() if param.grad is not None])
     if num_gpus > 1:
         average_over_processes(flat, num_gpus)
@@ -126,7 +125,7 @@ def _average_and_replace(phase: Phase, learning: dict[str, torch.nn.Parameter], 
 
 
 def _count_nonfinite(phase: Phase, flat: torch.Tensor, nonfinite: torch.Tensor) -> None:
-    """flat, nonfinite: [number of gradients]. Report the count, and lengthen or end the run of bad steps."""
+    """flat, nonfinite: [number of gradients]. Report the count, and extend or end the run of bad steps."""
     count = nonfinite.count_nonzero()
     training_stats.report0(f'Gradients/nonfinite/{phase.name}', count)  # the same in all processes
     sound = flat.count_nonzero() - count  # NaN is not zero
@@ -139,7 +138,7 @@ def check_phases(phases: list[Phase], batch_index: int, images_done: int, last: 
     """FloatingPointError, naming step, phase and tensors, if the loss of a phase stays non-finite.
 
     That is: MAX_BAD_RUN bad steps in a row up to now; at the end of a training, with last=True, a single one. batch_index,
-    images_done: batches and images so far. losses: means of what was reported of late, by name. Waits for the device.
+    images_done: batches and images so far. losses: recent means of the reported losses, by name. Waits for the device.
     """
     for phase in phases:
         bad_run = int(phase.bad_run)
@@ -155,7 +154,7 @@ def check_phases(phases: list[Phase], batch_index: int, images_done: int, last: 
 
 
 def _culprits(phase: Phase, losses: dict[str, float]) -> str:
-    """What is not finite, causes before their effects."""
+    """The names of what is not finite, causes before effects."""
     params = [name for name, param in zip(phase.names, phase.params, strict=True) if not bool(param.isfinite().all())]
     reported = [name for name, mean in losses.items() if name.startswith('Loss/') and not math.isfinite(mean)]
     gradients = [name for name, nonfinite in phase.nonfinite.items() if bool(nonfinite.any())]

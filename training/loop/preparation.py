@@ -1,4 +1,4 @@
-"""What is built before the first step: torch's settings, networks, augmentation, and the stream of real images."""
+"""Built before the first step: torch's settings, networks, augmentation, and the stream of real images."""
 
 import copy
 import random
@@ -26,7 +26,7 @@ Networks = dict[str, Any]  # 'G', 'D', 'G_ema': modules with the attributes of t
 
 
 def set_up_torch(config: TrainingConfig, device: torch.device, rank: int) -> None:
-    """Seed the global generators and set what torch keeps per process."""
+    """Seed the global generators and set torch's options of this process."""
     seed = (config.random_seed * config.num_gpus + rank) % NUM_SEEDS
     if device.type == 'cuda':
         torch.cuda.set_device(device)
@@ -97,7 +97,7 @@ def real_batches(
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
     """Endless batches of one process: images float [N, C, H, W] in [-1, 1], labels float [N, label_dim].
 
-    start: images that all processes together have had before. To be closed, which ends the processes that read.
+    start: images that all processes together have seen before. Close it to end the processes that load images.
     """
     sampler = misc.InfiniteSampler(dataset, rank=rank, num_replicas=num_gpus, seed=seed, start=start)
     # With a generator of its own the loader leaves the global one, from which training draws, alone.

@@ -29,7 +29,7 @@ class SampleGrid:
 
 
 def choose_samples(dataset: Any, z_dim: int, seed: int, device: torch.device) -> SampleGrid:
-    """Pick the latents and the real images of a run's grids by `seed`."""
+    """Choose the latents and real images of a run's grids by `seed`."""
     random = np.random.RandomState(seed)
     height, width = dataset.image_shape[1:]
     num_columns = int(np.clip(GRID_WIDTH // width, 4, 16))

@@ -29,9 +29,9 @@ POLL_SEC = 0.5
 
 @contextlib.contextmanager
 def watched_member() -> Iterator[Member | None]:
-    """This process's place among those that a launcher started, watched to the end of the block; None if it is alone.
+    """This process's place among those that a launcher started, watched until the block ends; None if it is alone.
 
-    If process 0 comes to the end without having shared a plan, the others' plan is None.
+    If process 0 ends the block without sharing a plan, the others' plan is None.
     """
     member = from_environment()
     if member is None:
@@ -44,10 +44,9 @@ def watched_member() -> Iterator[Member | None]:
 
 
 def share_plan(member: Member, plan: dict[str, Any] | None) -> dict[str, Any] | None:
-    """Process 0's plan, of plain values, in every process. The others give None and wait as long as it takes.
-
-    Meanwhile a signal that asks to stop is left to process 0, which may have work of its own to save. KeyboardInterrupt in
-    a process that got one where process 0 did not.
+    """Process 0's plan, of plain values, in every process. The others pass None and wait as long as it takes. Meanwhile stop
+    signals are left to process 0, which may have work to save. KeyboardInterrupt in a process that got a signal if process 0 did
+    not.
     """
     if member.rank == 0:
         member.store.set('plan', json.dumps(plan))
@@ -63,7 +62,7 @@ def share_plan(member: Member, plan: dict[str, Any] | None) -> dict[str, Any] | 
 
 @contextlib.contextmanager
 def join(member: Member, device: torch.device) -> Iterator[None]:
-    """Within the block the members exchange tensors on their devices: by NCCL on CUDA, else by gloo."""
+    """Within the block the members exchange tensors on their devices: through NCCL on CUDA, else through gloo."""
     if device.type == 'cuda':
         torch.cuda.set_device(device)
     # Its functions take the group that is there at their import as a default, and an optimiser's first step imports it. A group
@@ -122,3 +121,15 @@ def average_buffers(module: torch.nn.Module, num_gpus: int) -> None:
             mean = buffer.double()
             average_over_processes(mean, num_gpus)
             buffer.copy_(mean)
+<<<<<<< HEAD
+=======
+
+
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Whether the flag is set in any process. All processes must call it together; waits for the device."""
+    if collectives.num_processes() == 1:
+        return flag
+    any_flag = torch.tensor(int(flag), device=device)
+    torch.distributed.all_reduce(any_flag, torch.distributed.ReduceOp.MAX)
+    return bool(any_flag)
+>>>>>>> f33db85168da145995d764ebfbc782809b2cc347

@@ -38,8 +38,8 @@ ENDED_BY_STOP_SIGNAL = {INTERRUPTED, -signal.SIGINT, -signal.SIGTERM}
 def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gpus: int) -> None:
     """Call function(rank, *args) in num_gpus new processes and wait; from_environment() tells each one its place.
 
-    If one fails the others are ended, and RuntimeError (ValueError if it was that) says why. SIGINT and SIGTERM are passed on,
-    once, for the processes to stop in their own way; a second signal kills them: KeyboardInterrupt.
+    If one fails, the others are ended, and a RuntimeError (or its ValueError) says why. The first SIGINT or SIGTERM is forwarded,
+    so that the processes stop in their own way; a second one kills them: KeyboardInterrupt.
     """
     store = torch.distributed.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     context = multiprocessing.get_context('spawn')
@@ -61,7 +61,7 @@ def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gp
 
 
 class _Signals:
-    """Context that starts the processes, and passes the first SIGINT or SIGTERM on to them; a second one kills them.
+    """Context that starts the processes and forwards the first SIGINT or SIGTERM to them; a second one kills them.
 
     Outside the main thread, where Python takes no signals, it only starts them.
     """
@@ -100,7 +100,7 @@ class _Signals:
 
 @contextlib.contextmanager
 def _signals_held() -> Iterator[None]:
-    """Signals that come in the block are delivered after it; children start with them held."""
+    """Signals during the block are delivered after it; children start with them blocked."""
     if hasattr(signal, 'pthread_sigmask'):  # not on Windows
         signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
     try:
@@ -183,10 +183,10 @@ def _describe_failure(failed: dict[int, int], failure: dict[str, Any] | None) ->
 
 
 def _cause(failed: dict[int, int], failure: dict[str, Any] | None) -> Exception | None:
-    """The traceback of the process that failed, for whoever prints that of this one."""
+    """The traceback of the failed process, printed with that of this one."""
     return None if failure is None or _killed(failed) is not None else RuntimeError('\n' + failure['traceback'])
 
 
 def _killed(failed: dict[int, int]) -> int | None:
-    """The process that a signal ended: it could not report, and what the others reported is the effect."""
+    """The process that a signal ended: it could not report, and the others report only the effect."""
     return next((rank for rank, code in failed.items() if code < 0), None)

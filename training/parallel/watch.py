@@ -45,7 +45,7 @@ def connect(address: str, port: int) -> torch.distributed.Store:
 
 
 def report(store: torch.distributed.Store, rank: int, error: BaseException) -> None:
-    """Tell the other processes why this one ends. The first report counts."""
+    """Tell the other processes why this one ends. Only the first report counts."""
     text = ''.join(traceback.format_exception(type(error), error, error.__traceback__))
     message = input_message(error)
     _report(store, dict(rank=rank, text=f'process {rank} failed: {_one_line(f"{type(error).__name__}: {error}")}', traceback=text,
@@ -58,7 +58,7 @@ def read_report(store: torch.distributed.Store) -> dict[str, Any] | None:
 
 
 def is_of_communication(error: BaseException) -> bool:
-    """Whether it came up in an exchange with other processes, and so may be the effect of another's end."""
+    """Whether it arose in an exchange with other processes, and so may be the effect of another's end."""
     if isinstance(error, (torch.distributed.DistError, AnotherEndedError)):
         return True
     modules = [frame.f_globals.get('__name__', '') for frame, _line in traceback.walk_tb(error.__traceback__)]
@@ -86,7 +86,7 @@ def watching(member: Member, beat_sec: float = BEAT_SEC, silence_sec: float = SI
 
 
 class _Watch:
-    """The two threads of one process, and what they know of the others."""
+    """The two threads of one process, and their knowledge of the others."""
 
     def __init__(self, store: torch.distributed.Store, member: Member, beat_sec: float, silence_sec: float) -> None:
         self.store = store
@@ -142,7 +142,7 @@ class _Watch:
                 self._end_process(failure)
 
     def _exchange(self) -> str | None:
-        """Count up, and note who else has; returns another process's failure. Adding 0 reads without waiting."""
+        """Beat, and note who else has; returns another process's failure. Adding 0 reads without waiting."""
         self.store.add(f'beats/{self.rank}', 1)
         for rank in self.counts.keys() - self.finished:
             count = self.store.add(f'beats/{rank}', 0)

@@ -1,4 +1,4 @@
-"""Which charts a report shows: of one run, the parts of a quantity together; of several, a chart per part, a line per run."""
+"""The charts of a report: for one run, the parts of a quantity together; for several, a chart per part with a line per run."""
 
 import dataclasses
 import math
@@ -18,7 +18,7 @@ OF_CLASSES = ('Diversity/min', 'Diversity/mean')  # over the classes, not classe
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A chart. parts: {name of a line: statistic}. idle: the value at which a line that stays there says nothing."""
+    """A chart. parts: {name of a line: statistic}. idle: lines that stay at this value are left out."""
 
     title: str
     unit: str

@@ -1,7 +1,7 @@
 """The pictures of a report: few enough, small enough, and inside the page as data URIs.
 
-A page that is written again takes the pictures that it already holds from its former self, so that every picture is read and
-coded once. Which frames are shown is chosen so that later choices are subsets of earlier ones, but for the newest frame.
+A rewritten page reuses the pictures of its previous version, so that every picture is read and encoded once. Later choices of
+frames are subsets of earlier ones, except for the newest frame.
 """
 
 import base64
@@ -61,7 +61,7 @@ def coded_in(page: Path) -> Coded:
 
 
 def read_picture(path: Path, alt: str, kimg: float, coded: Coded) -> Picture:
-    """The picture in a file, from those coded before if it is there. ValueError, one line, if it is no picture or damaged."""
+    """The picture in a file, from those already encoded if possible. ValueError, one line, if it is no picture or damaged."""
     try:
         key = file_key(path)
         return Picture(alt, key, coded.get(key) or encode(path), kimg)

@@ -75,7 +75,7 @@ def run_labels(paths: Sequence[Path]) -> list[str]:
 
 
 def _render(template: str, runs: Mapping[str, RunHistory], **parts: Any) -> str:
-    """A template of this folder, with what both pages hold. Jinja escapes every text, charts their own."""
+    """A template of this folder, with what both pages share. Jinja escapes every text; charts escape their own."""
     loader = jinja2.FileSystemLoader(TEMPLATES)
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, undefined=jinja2.StrictUndefined)
     pictures = view(runs)  # first: what cannot be read is added to the notes

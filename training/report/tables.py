@@ -55,7 +55,7 @@ def progress(run: RunHistory) -> dict[str, str]:
 
 
 def notes(runs: Mapping[str, RunHistory]) -> list[str]:
-    """Notes and warnings of the logs and of the metrics, what could not be read, and why a run stopped."""
+    """Notes and warnings of logs and metrics, unreadable files, and why a run stopped."""
     texts = []
     for label, run in runs.items():
         of_metrics = dict.fromkeys(f'Warning: {line.metric}: {text}' for line in run.metrics for text in line.warnings)

@@ -15,7 +15,7 @@ ALL_FRAMES, MIN_FRAMES = 96, 6  # where several runs share the page: of all, and
 
 @dataclasses.dataclass(frozen=True)
 class Frames:
-    """The pictures of a run that are shown, of num_chosen that were wanted and num_all that are there."""
+    """The shown pictures of a run, out of num_chosen chosen and num_all existing ones."""
 
     caption: str
     pictures: list[Picture]
@@ -37,7 +37,7 @@ class Viewer:
 
 
 def view(runs: Mapping[str, RunHistory]) -> Viewer:
-    """The pictures of all runs, {label: run}. What could not be read is added to the runs' problems."""
+    """The pictures of all runs, {label: run}. Unreadable ones are added to the runs' problems."""
     most = min(max(ALL_FRAMES // len(runs), MIN_FRAMES), MAX_FRAMES)
     coded = {label: coded_in(run.path / REPORT) for label, run in runs.items()}
     figures = [_frames(run, 'Generated images' if len(runs) == 1 else label, most, coded[label]) for label, run in runs.items()]
@@ -54,7 +54,7 @@ def _frames(run: RunHistory, caption: str, most: int, coded: Coded) -> Frames:
 
 
 def _picture(run: RunHistory, path: Path, alt: str, kimg: float, coded: Coded) -> Picture | None:
-    """None if it could not be read, which the run then says."""
+    """None, and a note in the run's problems, if it could not be read."""
     try:
         return read_picture(path, alt, kimg, coded)
     except ValueError as error:

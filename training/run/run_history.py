@@ -1,7 +1,7 @@
 """The content of a run directory: options, statistics over thousands of images, metrics, pictures, notes of the log.
 
 Only training_options.json must be there and whole. Everything else may be missing, cut off or damaged, as while a run
-writes it or after a crash; what could not be read is said in `RunHistory.problems`.
+writes it or after a crash; `RunHistory.problems` lists what could not be read.
 """
 
 import dataclasses
@@ -37,7 +37,8 @@ class MetricLine:
 
 @dataclasses.dataclass
 class RunHistory:
-    """A run directory, read. frames: (thousands of images, picture), in order; ended: how the log ends, '' if it goes on."""
+    """A run directory, read. frames: (thousands of images, picture), in order; ended: the last line of the log if the run ended,
+    else ''."""
 
     path: Path
     options: dict[str, Any]
@@ -146,7 +147,7 @@ def flatten(options: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 
 def _mean(entry: Any) -> float | None:
-    """The mean of a statistic: None if it has none, NaN if reports were there but their mean is not finite."""
+    """The mean of a statistic: None without reports, NaN if the mean of the reports is not finite."""
     if not isinstance(entry, dict) or not entry.get('num') or 'mean' not in entry:
         return None
     return NAN if entry['mean'] is None else _number(entry['mean'])

@@ -7,7 +7,7 @@ MAX_LINE = 1 << 20  # characters; the longest of ours, with the results of all m
 
 
 def text_lines(path: Path) -> Iterator[str]:
-    """Line by line, as UTF-8; a longer one than MAX_LINE comes in pieces."""
+    """The lines, as UTF-8; those longer than MAX_LINE come in pieces."""
     with open(path, encoding='utf-8', errors='replace') as file:
         while line := file.readline(MAX_LINE):
             yield line

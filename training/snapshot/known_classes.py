@@ -55,7 +55,7 @@ def check_construction(key: str, arguments: dict[str, Any]) -> None:
     """ValueError, one line, unless `key` of a configuration may have a class built with these arguments.
 
     The class is a known one. Every argument is one of its constructor, or of a layer of the networks, of the annotated type,
-    and no number is negative or huge. Where a dataclass says which arguments there are, only the class is looked at.
+    and no number is negative or huge. If a dataclass lists the arguments, only the class is checked.
     """
     class_name = arguments.get('class_name')
     if class_name not in CONFIGURED[key]:

@@ -116,7 +116,7 @@ def test_at_the_end_one_bad_step_is_enough():
     phase = sgd_phase(zeros(2))
     step(phase, [NAN, NAN])
     check_phases([phase], 1, 32)
-    assert 'phase Dmain has not been finite since batch 0 (0.0 thousand images; bad steps in a row: 1)' in message(
+    assert 'phase Dmain has had no finite loss since batch 0 (0.0 thousand images, 1 steps in a row)' in message(
         phase, 1, 32, last=True)
 
 
@@ -127,7 +127,7 @@ def test_the_message_names_step_phase_and_tensors():
     phase.params[1].data.fill_(INF)
     losses = {'Loss/G/reg': NAN, 'Loss/G/loss': 0.7, 'Progress/augment': NAN}
     text = message(phase, 100, 3200, losses=losses)
-    assert 'phase Greg has not been finite since batch 36 (1.2 thousand images; bad steps in a row: 16)' in text
+    assert 'phase Greg has had no finite loss since batch 36 (1.2 thousand images, 16 steps in a row)' in text
     assert ('parameters layer1.weight, statistics Loss/G/reg, '
             'gradients of layer0.weight, layer1.weight, layer2.weight and 1 more;') in text
     assert 'Loss/G/loss' not in text and 'augment' not in text

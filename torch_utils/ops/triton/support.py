@@ -1,4 +1,4 @@
-"""What the Triton forms of the operators share: whether Triton serves a device, memory layouts, sizes of blocks.
+"""Shared by the Triton forms of the operators: whether Triton works on a device, memory layouts, block sizes.
 
 Triton compiles a kernel when it is first called, with what its package brings along and a C compiler for the call from
 Python. Importing this module does not import Triton. With TRITON_INTERPRET=1 set before Triton's import, kernels run on the
