@@ -13,12 +13,13 @@ from tests.conftest import REPO
 
 LAYOUTS = ('stylegan2-ada-pytorch', 'stylegan3')
 FILES = Path(__file__).parent / 'files'
-COPIED = {'dnnlib': ['__init__', 'util', 'files', 'urls'],
+COPIED = {'dnnlib': ['__init__', 'errors', 'files', 'urls', 'util'],
           'torch_utils': ['__init__', 'custom_ops', 'misc', 'module_summary', 'persistence', 'training_stats'],
           'torch_utils/ops': ['__init__', 'bias_act', 'conv2d_resample', 'fma', 'upfirdn2d'],
           'torch_utils/ops/cpu': ['__init__', 'act', 'upfirdn2d'],
           'training': ['__init__', 'augment', 'dataset'],
-          'training/data': ['__init__', 'image_dataset', 'image_files', 'image_labels', 'class_labels']}
+          'training/data': ['__init__', 'class_labels', 'file_listing', 'folder_labels', 'image_convert', 'image_dataset',
+                            'image_files', 'image_labels', 'left_out', 'name_encoding', 'picture_formats']}
 
 # The version of PyTorch is asked of a module that is gone.
 GONE = """import torch
