@@ -4,7 +4,7 @@
 
 Parameters, snapshot size and the optimiser's memory are computed, from the shapes of networks that are never filled; times of
 sampling are measured up to the resolution at which that is quick, and beyond it extrapolated by the arithmetic. Writes scale.json
-and scale.md to benchmarks/results/speed, and the picture docs/scale.png.
+and scale.md to benchmarks/results/speed, and the picture docs/images/scale.png.
 """
 import dataclasses
 import json
@@ -191,8 +191,8 @@ def draw(axes: Any, x: list[int], y: list[float], xlabel: str, ylabel: str, line
               help='Resolution in pixels up to which sampling is measured.')
 @click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'speed',
               show_default='benchmarks/results/speed', help='Where numbers and tables are written.')
-@click.option('--picture', type=UserPath(dir_okay=False, path_type=Path), default=ROOT / 'docs' / 'scale.png',
-              show_default='docs/scale.png', help='Where the picture is written.')
+@click.option('--picture', type=UserPath(dir_okay=False, path_type=Path), default=ROOT / 'docs' / 'images' / 'scale.png',
+              show_default='docs/images/scale.png', help='Where the picture is written.')
 def main(threads: int | None, largest: int, outdir: Path, picture: Path) -> None:
     """Cost against classes, resolution, batch and rank: measured where that is quick, computed elsewhere.
 

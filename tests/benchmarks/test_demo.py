@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.support.stand_ins import TRAIN_HYPER, write_repository
+from tests.support.stand_ins import REPO, TRAIN_HYPER, write_repository
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def repository(tmp_path):
 def run_demo(repository, *args):
     """Run from another folder, as make and users may."""
     return subprocess.run([sys.executable, '-m', 'benchmarks.demo', *args], capture_output=True, text=True,
-                          cwd=repository.parent, env=os.environ | dict(PYTHONPATH=str(repository)), timeout=300)
+                          cwd=repository.parent, env=os.environ | dict(PYTHONPATH=f'{repository}{os.pathsep}{REPO}'), timeout=300)
 
 
 def rows_of(table):
