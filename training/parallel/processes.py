@@ -121,15 +121,3 @@ def average_buffers(module: torch.nn.Module, num_gpus: int) -> None:
             mean = buffer.double()
             average_over_processes(mean, num_gpus)
             buffer.copy_(mean)
-<<<<<<< HEAD
-=======
-
-
-def any_process(flag: bool, device: torch.device) -> bool:
-    """Whether the flag is set in any process. All processes must call it together; waits for the device."""
-    if collectives.num_processes() == 1:
-        return flag
-    any_flag = torch.tensor(int(flag), device=device)
-    torch.distributed.all_reduce(any_flag, torch.distributed.ReduceOp.MAX)
-    return bool(any_flag)
->>>>>>> f33db85168da145995d764ebfbc782809b2cc347
