@@ -72,7 +72,8 @@ def test_kinds(host, tmp_path):
     path, layout = host
     assert identify(path).kind == layout
     assert identify(tmp_path).kind == 'unknown'
-    for wrong, match in ((REPO, 'this project itself'), (tmp_path / 'none', 'no folder'), (path / 'legacy.py', 'no folder')):
+    for wrong, match in ((REPO, 'this project itself'), (tmp_path / 'none', 'is not a folder'),
+                         (path / 'legacy.py', 'is not a folder')):
         with pytest.raises(ValueError, match=match):
             identify(wrong)
 
@@ -127,7 +128,8 @@ def closed_port():
 
 
 @pytest.mark.parametrize('args, match', [
-    (['none'], 'no folder'), (['run', '.'], 'needs a path and a script'), (['a', 'b'], 'one path'), ([str(REPO)], 'this project'),
+    (['none'], 'is not a folder'), (['run', '.'], 'needs a path and a script'), (['a', 'b'], 'one path'),
+    ([str(REPO)], 'this project'),
     ([], 'Usage')])
 def test_wrong_input(args, match):
     result = CliRunner().invoke(main, args)
@@ -346,5 +348,5 @@ def test_hyper_resume(checkout):
     with hyper_resume.patched():
         misc.copy_params_and_buffers(make_source(), make_source())
         misc.copy_params_and_buffers(G, G)
-        with pytest.raises(ValueError, match='holds a HyperGenerator, expected a Generator: train on'):
+        with pytest.raises(ValueError, match='holds a HyperGenerator, expected a Generator: continue'):
             misc.copy_params_and_buffers(G, make_source())

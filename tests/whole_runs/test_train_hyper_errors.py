@@ -110,7 +110,7 @@ def check_refused(outdir, args, texts):
 
 @pytest.mark.parametrize('network, texts', [
     ('system', ['system', '--trust-pickle']),
-    ('unknown', ['FancyGenerator', 'not known']),
+    ('unknown', ['FancyGenerator', 'unknown class']),
     ('picture', ['a PNG image', 'expected a network pickle']),
     ('swapped', ['a Discriminator as G_ema', 'expected a Generator']),
     ('part', ['a MappingNetwork as G_ema', 'expected a Generator']),
@@ -134,7 +134,7 @@ def test_the_canary_sings(networks, canary):
     ('unlabelled', ['no labels', 'dataset.json']),
     ('one', ['only one class']),
     ('hole', ['no images of 2 of its 4 classes']),
-    ('same', ['same label vector', 'tells nothing']),
+    ('same', ['same label vector']),
     ('huge', ['up to 5000', 'place 1', 'scale']),
     ('endless', ['1.png', '1e+39', '2 finite numbers']),
     ('empty', ['empty']),
