@@ -4,8 +4,8 @@ import json
 import tracemalloc
 
 import pytest
-from training.run.run_record import MAX_NOTES, read_run
 
+from training.run.run_history import MAX_NOTES, read_history
 from training.run.text_lines import MAX_LINE, text_lines
 
 
@@ -19,7 +19,7 @@ def test_a_report_holds_no_log(text, num_notes, tmp_path):
     size = len(text)
     del text
     tracemalloc.start()
-    run = read_run(tmp_path)
+    run = read_history(tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 12 * MAX_LINE < size + 3e6 and len(run.notes) == num_notes
@@ -29,7 +29,7 @@ def test_a_report_holds_no_log(text, num_notes, tmp_path):
 def test_the_newest_notes_are_kept(tmp_path):
     (tmp_path / 'training_options.json').write_text('{}')
     (tmp_path / 'log.txt').write_text(''.join(f'Note: {i}\n' for i in range(MAX_NOTES + 5)) + 'Note: 7\nDone: runs/1\n')
-    run = read_run(tmp_path)
+    run = read_history(tmp_path)
     assert run.notes == [f'Note: {i}' for i in range(5, MAX_NOTES + 5)] and run.ended == 'Done: runs/1'
     assert run.problems == [f'log.txt has {MAX_NOTES + 5} notes and warnings; the last {MAX_NOTES} are shown']
 
