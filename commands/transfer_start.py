@@ -1,17 +1,20 @@
 """The start of a transfer: the hyper-modulated networks, filled from the source and self-initialised."""
 
 import contextlib
+import copy
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from dnnlib.archives import warn_made_anew
 from dnnlib.files import is_disk_full
+from dnnlib.schema import Range, check
 from hyper_plugin import selfinit, transfer
 from training.config import TrainingConfig
 from training.loop.preparation import build_networks, open_dataset
+from training.loop.state_check import check_tensor
 from training.loop.training_state import read_state, write_state
 from training.parallel.stop_signals import StopSignals
 from training.run.run_dir import save_json
@@ -69,11 +72,24 @@ def save_if_space(path: Path, state: dict[str, Any]) -> None:
         print(f'Warning: no space left to save in {path.parent}: it goes on, and saving is tried again; make space')
 
 
-def kept_state(path: Path) -> dict[str, Any] | None:
-    """The state of a self-initialisation that was stopped; None if there is none, or it cannot be used, which is said."""
+def kept_state(path: Path, source: torch.nn.Module, G: torch.nn.Module) -> dict[str, Any] | None:
+    """The state of a distillation of these networks that was stopped; None if there is none, or it cannot be used, which is
+    said."""
+    if not path.is_file():
+        return None
     try:
-        return read_state(path) if path.is_file() else None
-    except ValueError as error:
+        state = read_state(path)
+        trial = selfinit.Distillation(source, copy.deepcopy(G), next(G.parameters()).device, torch.Generator(), 1, 1.0)
+        for name, parameter in trial.learned.items():
+            check_tensor(f'learned.{name}', state['learned'][name], parameter)
+            check_tensor(f'best.{name}', state['best'][name], parameter)
+        if state['schedule'].keys() != trial.schedule.state_dict().keys():
+            raise ValueError('its schedule is of another kind')
+        trial.load_state_dict(state)
+        for name, number in dict(images=trial.images, best_error=trial.best_error, rate=trial.rate).items():
+            check(number, Annotated[float, Range(0)], name)
+        return state
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
         warn_made_anew('the self-initialisation', path, error)
         return None
 
@@ -93,7 +109,7 @@ def self_initialise(method: str, source: torch.nn.Module, G: torch.nn.Module, de
     if method == 'exact':
         return selfinit.exact(source, G, device, labels)
     path = run_dir / SELFINIT_STATE
-    saved = kept_state(path)
+    saved = kept_state(path, source, G)
     with StopSignals() as stop, open_bar(round(kimg * 1000), saved['images'] if saved else 0) as bar:
         def report(images: int, error: float) -> None:
             bar.update(images - bar.n)

@@ -8,8 +8,8 @@ from training.snapshot.known_classes import check_construction
 
 Arguments = dict[str, Any]  # of a constructor, with the class_name
 Count = Annotated[int, Range(1, 10**9)]
-Weight = Annotated[float, Range(0, 1e9)]
-Positive = Annotated[float, Range(1e-9, 1e9)]
+Weight = Annotated[float, Range(0)]
+Positive = Annotated[float, Range(1e-12)]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,9 @@ from commands.cli import UserPath
 
 from .table import results_table
 
-METRICS = ('kid_per_class', 'dc5k5_full', 'gan_test', 'gan_train', 'memorization')
+METRICS = {  # by detector
+    'imagenet': ('kid_per_class', 'pr_per_class'), 'classifier': ('dc5k5_full', 'gan_test', 'gan_train', 'memorization'),
+}
 # More than two threads only get in each other's way with tensors of this size.
 TRANSFER = ('--selfinit', *OPTIONS, '--threads=2', '--snap=1000')
 
@@ -32,10 +34,13 @@ def newest_snapshot(outdir: Path) -> Path:
 
 def measure(network: Path, data: dict[str, Path], num_gen: int, seed: int) -> dict[str, dict]:
     """The results of calc_metrics.py by metric. num_gen: images in all. Its files lie beside the network."""
-    printed = run_command(
-        'calc_metrics.py', f'--network={network}', f'--metrics={",".join(METRICS)}', f'--data={data["train"]}',
-        f'--test-data={data["test"]}', '--detector=classifier', f'--num-gen={num_gen}', f'--seed={seed}', capture=True)
-    return dict(zip(METRICS, map(json.loads, printed.splitlines()), strict=True))
+    found: dict[str, dict] = {}
+    for detector, names in METRICS.items():
+        printed = run_command(
+            'calc_metrics.py', f'--network={network}', f'--metrics={",".join(names)}', f'--data={data["train"]}',
+            f'--test-data={data["test"]}', f'--detector={detector}', f'--num-gen={num_gen}', f'--seed={seed}', capture=True)
+        found.update(zip(names, map(json.loads, printed.splitlines()), strict=True))
+    return found
 
 
 def summary(results: dict) -> str:

@@ -1,12 +1,13 @@
 """What the demo measured, as markdown: a table by class, a line about all images, and what the columns mean."""
 
 COLUMNS = {  # what is shown of a class, and its format
-    'recognised': '.1%', 'spread': '.2f', 'kid_per_class': '.3f', 'memorization': '.2f', 'gan_train': '.1%',
-    'real_recognised': '.1%', 'real_spread': '.2f', 'kid_per_class_reference': '.3f',
+    'recognised': '.1%', 'spread': '.2f', 'kid_per_class': '.3f', 'pr_per_class_recall': '.2f', 'memorization': '.2f',
+    'gan_train': '.1%', 'real_recognised': '.1%', 'real_spread': '.2f', 'kid_per_class_reference': '.3f',
+    'pr_per_class_recall_reference': '.2f',
 }
 HEAD = """\
-| class | recognised | spread | KID | memorization | GAN-train | real: recognised | real: spread | real: KID |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|
+| class | recognised | spread | KID | recall | memorization | GAN-train | real: recognised | spread | KID | recall |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 """
 NOTE = """
 All images together, and in brackets real ones: GAN-test {gan_test:.1%} ({gan_test_reference:.1%}), GAN-train {gan_train:.1%} \
@@ -21,14 +22,15 @@ The generator learnt from {num_train} training images. It was asked for {num_gen
   *real: recognised* is its share of the {num_held_out} others.
 - spread: mean distance between two images of the class, reduced to 8x8, over that of the training images. 1 is as varied as
   these.
-- KID: kernel distance to the training images of the class. 0 is best.
+- KID: kernel distance to the training images of the class. 0 is best. Recall: share of them that lie among the generated ones.
 - memorization: distance to the nearest training image, over that of the test images (medians). Near 0 are copies.
 - GAN-train: share of the test images recognised by a classifier that learnt from the generated images alone. In brackets:
   from the training images.
 - GAN-test: as recognised, of other generated images. Density: do these lie among the training images? Coverage: share of
   the training images that have one near. Nearly copied: share nearer to a training image than 99% of the test images.
 
-Features of KID, memorization, density and coverage are of `{detector}`,
+Features of KID and recall are of `{kid_detector}`, trained on ImageNet;
+those of memorization, density and coverage are of `{detector}`,
 a classifier that learnt from the training images.
 """
 
@@ -40,9 +42,10 @@ def results_table(results: dict) -> str:
         values.update(plain_values(metric, result))
     rows = [table_row(row['name'], row, values, f'/{row["name"]}') for row in results['classes']]
     rows.append(table_row('**all**', results, values))
-    detector = results['metrics']['kid_per_class']['detector']
+    detectors = dict(detector=results['metrics']['memorization']['detector'],
+                     kid_detector=results['metrics']['kid_per_class']['detector'])
     totals = {name: value for name, value in values.items() if '/' not in name}
-    return HEAD + ''.join(rows) + NOTE.format(**results, **totals, detector=detector)
+    return HEAD + ''.join(rows) + NOTE.format(**results, **totals, **detectors)
 
 
 def table_row(label: str, recognition: dict, metrics: dict[str, float], suffix: str = '') -> str:

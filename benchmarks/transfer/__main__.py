@@ -105,6 +105,7 @@ def run_all(calls: Sequence[tuple[Any, ...]], jobs: int) -> None:
 @click.option('--jobs', type=click.IntRange(min=1), default=1, show_default=True, help='Runs at a time, one thread each.')
 @click.option('--quick', is_flag=True, help='Three methods on built-in data, one seed, 1,000 images; results go under --workdir.')
 @click.option('--only', type=click.Choice(['train', 'judge']), help='Only train, or only measure the runs that have ended.')
+@click.option('--last', is_flag=True, help='Measure only the last snapshot of each run; the others, for curves, another time.')
 @click.option('--num-gen', type=click.IntRange(min=4), default=200, show_default=True, help='Images of each class to measure.')
 @click.option('--workdir', type=UserPath(file_okay=False, path_type=Path), default=Path('training-runs/transfer-study'),
               show_default=True, help='Where runs and built-in data are kept.')
@@ -113,7 +114,7 @@ def run_all(calls: Sequence[tuple[Any, ...]], jobs: int) -> None:
 @click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'transfer',
               show_default='benchmarks/results/transfer', help='Where results.jsonl is.')
 def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, jobs: int, quick: bool, only: str | None,
-         num_gen: int, workdir: Path, shared: Path, outdir: Path) -> None:
+         last: bool, num_gen: int, workdir: Path, shared: Path, outdir: Path) -> None:
     """Train every method on every transfer with every seed, and measure its snapshots.
 
     Example: python -m benchmarks.transfer --transfers=letters-digits --methods=hyper,splice --seeds=0
@@ -123,7 +124,7 @@ def main(transfers: list[str], methods: list[str], seeds: list[int], kimg: int, 
     files = found_transfers(transfers, shared, workdir)
     judge, results = Judge(num_gen=num_gen), outdir / 'results.jsonl'
     cells = [Cell(name, method, seed, kimg) for name in files for seed in seeds for method in methods]
-    run_all([(cell.folder(workdir), settings_of(cell, files[cell.transfer]), files[cell.transfer], judge, results, only)
+    run_all([(cell.folder(workdir), settings_of(cell, files[cell.transfer]), files[cell.transfer], judge, results, only, last)
              for cell in cells], jobs)
 
 

@@ -3,17 +3,22 @@
 A run that ended left run.json in its folder, with its settings. Equal settings, equal run: it is not repeated. A run that was
 cut off starts anew.
 """
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import platform
-import resource
 import shutil
+import threading
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import psutil
 
 from benchmarks.digits_task import run_command, write_text
 from benchmarks.transfer.methods import COMMON, METHODS, OF_COMMAND
@@ -21,6 +26,7 @@ from benchmarks.transfer.transfers import TRANSFERS, Files
 
 SNAPSHOTS = 4  # of a run, at equal distances of 1,000 images or more
 RECORD = 'run.json'
+SAMPLE_SEC = 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,47 +62,67 @@ def finished_run(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | Non
 def train(folder: Path, settings: dict[str, Any], files: Files) -> dict[str, Any]:
     """Trains in the folder, which is emptied first, and writes its run.json. ClickException if the command fails.
 
-    CPU time is that of this process' children since the call.
+    CPU time is that of the children of this process, all of them: one run at a time in a process.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     method, kimg = METHODS[settings['method']], settings['kimg']
     resume = [f'--resume={files.source}'] if method.from_source else []
-    started, cpu_started = time.time(), _child_seconds()
-    run_command(method.command, f'--outdir={folder}', f'--data={files.train}', *resume, f'--kimg={kimg}',
-                f'--seed={settings["seed"]}', *settings['options'], f'--tick={max(kimg / SNAPSHOTS, 1):g}', '--snap=1',
-                log=folder / 'output.log', threads=1)
-    minutes, cpu_minutes = (time.time() - started) / 60, (_child_seconds() - cpu_started) / 60
+    started = time.time()
+    with sampled_cpu() as samples:
+        run_command(method.command, f'--outdir={folder}', f'--data={files.train}', *resume, f'--kimg={kimg}',
+                    f'--seed={settings["seed"]}', *settings['options'], f'--tick={max(kimg / SNAPSHOTS, 1):g}', '--snap=1',
+                    log=folder / 'output.log', threads=1)
+    minutes = (time.time() - started) / 60
     (run_dir,) = (path for path in folder.iterdir() if path.is_dir())
     for state in run_dir.glob('*state*.pt'):
         state.unlink()  # twice as large as a snapshot, and the run has ended
-    record = dict(settings=settings, minutes=minutes, cpu_minutes=cpu_minutes, versions=_versions(),
-                  selfinit=_selfinit(run_dir), snapshots=_snapshots(run_dir, started, cpu_minutes / minutes))
+    record = dict(settings=settings, minutes=minutes, cpu_minutes=samples[-1][1] / 60, versions=_versions(),
+                  selfinit=_selfinit(run_dir), snapshots=_snapshots(run_dir, started, samples))
     write_text(folder / RECORD, json.dumps(record, indent=1) + '\n')
     return record
 
 
-def _snapshots(run_dir: Path, started: float, cpu_share: float) -> list[dict[str, Any]]:
+@contextlib.contextmanager
+def sampled_cpu() -> Iterator[list[tuple[float, float]]]:
+    """Fills a list with (time, CPU seconds so far of the child processes that run then) while the block runs.
+
+    Wall-clock time says little on a machine that others use too.
+    """
+    samples, ended = [(time.time(), 0.0)], threading.Event()
+
+    def sample() -> None:
+        while not ended.wait(SAMPLE_SEC):
+            with contextlib.suppress(psutil.Error):  # one has just ended
+                times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+                samples.append((time.time(), max(sum(spent.user + spent.system for spent in times), samples[-1][1])))
+
+    thread = threading.Thread(target=sample)
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _snapshots(run_dir: Path, started: float, samples: list[tuple[float, float]]) -> list[dict[str, Any]]:
     """File, thousands of images and minutes since the start of each snapshot; the first is of before training."""
     ticks = [json.loads(line) for line in (run_dir / 'stats.jsonl').read_text().splitlines()]
     found = []
     for path in sorted(run_dir.glob('network-snapshot-*.pkl')):
         kimg = int(path.stem.rpartition('-')[2])
         tick = min(ticks, key=lambda tick: abs(tick['Progress/kimg']['mean'] - kimg))
-        minutes = (tick['timestamp'] - started) / 60
-        found.append(dict(path=f'{run_dir.name}/{path.name}', kimg=kimg, minutes=minutes, cpu_minutes=minutes * cpu_share,
-                          images_per_sec=tick['Timing/images_per_sec']['mean'], augment=tick['Progress/augment']['mean']))
+        cpu_seconds = np.interp(tick['timestamp'], *np.transpose(samples))
+        found.append(dict(path=f'{run_dir.name}/{path.name}', kimg=kimg, minutes=(tick['timestamp'] - started) / 60,
+                          cpu_minutes=float(cpu_seconds) / 60, images_per_sec=tick['Timing/images_per_sec']['mean'],
+                          augment=tick['Progress/augment']['mean']))
     return found
 
 
 def _selfinit(run_dir: Path) -> dict[str, Any] | None:
     path = run_dir / 'selfinit.json'
     return json.loads(path.read_text()) if path.is_file() else None
-
-
-def _child_seconds() -> float:
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return usage.ru_utime + usage.ru_stime
 
 
 def _versions() -> dict[str, Any]:

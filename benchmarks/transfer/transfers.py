@@ -4,6 +4,7 @@ from pathlib import Path
 
 from benchmarks.digits_task import ROOT, run_command
 
+COLOUR_NETWORK = ('--cbase=2048', '--cmax=96', '--z-dim=128', '--w-dim=128', '--map-depth=2', '--mapping-lr-mult=0.1')
 SMALL_NETWORK = ('--cbase=1024', '--cmax=64', '--z-dim=128', '--w-dim=128', '--map-depth=2', '--mapping-lr-mult=0.1')
 
 
@@ -28,6 +29,8 @@ TRANSFERS = {
     'letters-mnist50': Transfer('models/letters32.pkl', 'builtin:mnist50', 'builtin:mnist-test'),
     'letters-mnist200': Transfer('models/letters32.pkl', 'builtin:mnist200', 'builtin:mnist-test'),
     'omniglot-fashion': Transfer('pickles/omniglot32.pkl', 'data/fashion-train.zip', 'data/fashion-test.zip'),
+    'vehicles-animals': Transfer('models/vehicles32.pkl', 'data/cifar-animals-train.zip', 'data/cifar-animals-test.zip',
+                                 ('--gamma=0.3', '--mirror=1'), COLOUR_NETWORK),
 }
 
 

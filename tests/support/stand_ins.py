@@ -34,6 +34,9 @@ VALUES = {
     'kid_per_class': {'kid_per_class': 0.05, 'kid_per_class/cat': 0.041, 'kid_per_class/dog': 0.059,
                       'kid_per_class_reference': 0.002, 'kid_per_class_reference/cat': -0.001,
                       'kid_per_class_reference/dog': 0.005},
+    'pr_per_class': {'pr_per_class_precision': 0.6, 'pr_per_class_recall': 0.25, 'pr_per_class_recall/cat': 0.2,
+                     'pr_per_class_recall/dog': 0.3, 'pr_per_class_recall_reference': 0.84,
+                     'pr_per_class_recall_reference/cat': 0.83, 'pr_per_class_recall_reference/dog': 0.85},
     'dc5k5_full': {'dc5k5_full_density': 0.71, 'dc5k5_full_coverage': 0.87, 'dc5k5_full_density_reference': 0.97,
                    'dc5k5_full_coverage_reference': 0.996},
     'gan_test': {'gan_test': 0.955, 'gan_test/cat': 0.95, 'gan_test/dog': 0.96, 'gan_test_reference': 0.985},
@@ -44,7 +47,7 @@ VALUES = {
 for metric in options['metrics'].split(','):
     measured = metric + '_short' if metric != 'gan_test' else metric  # as where the count is the standard one
     values = {name.replace(metric, measured, 1): value for name, value in VALUES[metric].items()}
-    print(json.dumps({'results': values, 'metric': measured, 'detector': 'classifier-123'}))
+    print(json.dumps({'results': values, 'metric': measured, 'detector': options['detector'] + '-123'}))
 """
 
 

@@ -171,6 +171,12 @@ def test_files_that_are_no_json(runs, tmp_path, name, content):
     assert name in refused(runs, tmp_path, 'plain', lambda run_dir: (run_dir / name).write_text(content))
 
 
+@pytest.mark.parametrize('kind', ['plain', 'hyper'])
+def test_snapshots_without_a_state_are_never_replaced(runs, tmp_path, kind):
+    told = refused(runs, tmp_path, kind, lambda run_dir: find_state(run_dir).unlink(), 'has snapshots and no training-state-*.pt')
+    assert '/network-snapshot-000000.pkl' in told
+
+
 def test_no_class_of_a_file_is_made_that_is_not_known(runs, tmp_path):
     """It once ran any program."""
     canary = tmp_path / 'canary'

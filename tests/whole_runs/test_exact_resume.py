@@ -20,7 +20,7 @@ from hyper_plugin import selfinit
 from tests.support.commands import COMMAND, finish, only_run, start_command, ticks_told, wait_for, wait_for_line
 from tests.support.hyper_sources import make_hyper, make_source
 from training import training_loop as loop_module
-from training.loop.training_state import find_state, read_state
+from training.loop.training_state import find_state, loss_tensors, read_state
 from training.run.run_dir import read_json
 from training.training_loop import training_loop
 
@@ -116,9 +116,9 @@ def test_the_test_would_see_a_lost_state(tmp_path, rgb_zip, monkeypatch):
     whole = read_state(find_state(tmp_path / 'whole'))
     for part in ('optimizers', 'loss', 'augment_p', 'random', 'real_signs', 'alarm', 'progress'):
         def forgetful(self, saved, rank, num_gpus, part=part):
-            kept = dict(optimizers={name: opt.state_dict() for name, opt in self._optimizers().items()}, loss={}, augment_p=0.0,
-                        random=[], real_signs=self.real_signs.state_dict(), alarm=self.alarm.state_dict(),
-                        progress=self.progress.state_dict())
+            kept = dict(optimizers={name: opt.state_dict() for name, opt in self._optimizers().items()},
+                        loss=loss_tensors(self.loss), augment_p=0.0, random=[], real_signs=self.real_signs.state_dict(),
+                        alarm=self.alarm.state_dict(), progress=self.progress.state_dict())
             load(self, saved | {part: kept[part]}, rank, num_gpus)
         monkeypatch.setattr(TrainingState, 'load_state_dict', forgetful)
         run_until_done(tmp_path / part, config, monkeypatch, [22])  # within the ninth batch

@@ -5,6 +5,7 @@ import signal
 import threading
 import zipfile
 
+import psutil
 import pytest
 from PIL import Image
 
@@ -63,6 +64,18 @@ def test_going_on_at_once_after_a_kill_with_workers(tmp_path, rgb_zip):
     process.wait()
     with lock_run(only_run(tmp_path)):
         pass
+
+
+def test_a_process_that_is_killed(tmp_path, rgb_zip):
+    """The other one ends soon, and nobody is said to have sent a signal that asks to stop."""
+    process = start_command('train.py', '--outdir', tmp_path, '--data', rgb_zip, *ARGS, '--gpus=2')
+    wait_for(lambda: list(tmp_path.glob('*/training-state-*.pt')), process)
+    trainers = [child for child in psutil.Process(process.pid).children() if 'spawn_main' in ' '.join(child.cmdline())]
+    trainers[-1].kill()
+    told = finish(process, code=1)
+    assert 'was ended by SIGKILL' in told.splitlines()[-1]
+    log = (only_run(tmp_path) / 'log.txt').read_text()
+    assert 'SIGINT' not in told + log and 'SIGTERM' not in told + log and 'was ended by SIGKILL' in log
 
 
 def test_processes_that_outlive_their_parent_are_waited_for(tmp_path, rgb_zip):

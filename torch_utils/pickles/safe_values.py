@@ -3,8 +3,8 @@
 A tensor in a pickle is a call of torch's `_rebuild_tensor_v2` on a storage, and a storage is a byte string that
 `torch.save` wrote in its format of before version 1.6: five pickles (magic number, version, system, the storage's
 description, a list of keys), then the number of elements as int64 and the elements. torch's own reader, even
-with `weights_only=True`, knows far more than a storage (sparse, quantised and nested tensors, other byte orders that it reads
-wrongly), and up to torch 2.5 it could be made to run code (CVE-2025-32434); this one knows nothing else.
+with `weights_only=True`, knows far more than storages (sparse, quantised and nested tensors, other byte orders that it reads
+wrongly); this one knows nothing else.
 
 No handler allocates more than a small multiple of the bytes that the file really holds.
 """

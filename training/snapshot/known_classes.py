@@ -37,7 +37,6 @@ LIMITS = dict(num_layers=Annotated[int, Range(1, 100)], rank=Annotated[int, Rang
               resample_filter=Sequence[float], pl_batch_shrink=Annotated[int, Range(1, 2**20)],
               mbstd_group_size=Annotated[int, Range(1, 2**20)] | None,
               activation=Literal['linear', 'relu', 'lrelu', 'tanh', 'sigmoid', 'elu', 'selu', 'softplus', 'swish'])
-MAX_WEIGHT = 1e9
 NOT_CONFIGURED = {'args', 'kwargs', 'return', 'c_dim', 'img_resolution', 'img_channels',  # the data says these,
                   'device', 'G_mapping', 'G_synthesis', 'D', 'augment_pipe'}  # the training these
 MAX_NETWORKS = 8  # in a file; tensors of one may stand in others too
@@ -77,7 +76,7 @@ def _check_arguments(place: str, arguments: dict[str, Any], annotations: dict[st
         if isinstance(value, dict):
             _check_arguments(f'{place}.{name}', value, annotations)
         elif isinstance(value, (int, float)):
-            kind = SIZE if isinstance(value, int) and not isinstance(value, bool) else Annotated[Any, Range(0, MAX_WEIGHT)]
+            kind = SIZE if isinstance(value, int) and not isinstance(value, bool) else Annotated[Any, Range(0)]
             check(value, kind, f'{place}.{name}')
 
 

@@ -1,5 +1,7 @@
 """The transfer study with stand-ins for training and judging: what is run, kept, repeated, and shown."""
 import json
+import subprocess
+import sys
 
 import click
 import pytest
@@ -73,6 +75,17 @@ def test_a_run_is_trained_once_and_keeps_its_snapshots(tmp_path, files, commands
     assert finished_run(folder, {**settings, 'seed': 4}) is None
 
 
+def test_cpu_time_is_that_of_children(monkeypatch):
+    monkeypatch.setattr(trained_run, 'SAMPLE_SEC', 0.05)
+    spin = 'import time\nwhile time.process_time() < {}: pass\ntime.sleep(0.2)'
+    with trained_run.sampled_cpu() as samples:
+        for seconds in (0.6, 0.1):  # a second, shorter process does not take back what the first one spent
+            subprocess.run([sys.executable, '-c', spin.format(seconds)], check=True)
+    times, spent = zip(*samples, strict=True)
+    assert sorted(times) == list(times) and sorted(spent) == list(spent) and spent[0] == 0
+    assert 0.58 < spent[-1] < 0.9  # counted in hundredths
+
+
 def test_what_starts_from_scratch_has_no_source(tmp_path, files, commands):
     train(tmp_path / 'run', settings_of(Cell('letters-digits', 'scratch', 0, 8), files), files)
     assert commands[0][0] == 'train.py' and not any(word.startswith('--resume') for word in commands[0])
@@ -94,7 +107,8 @@ def test_judging_is_apart_from_training(tmp_path, files, commands, monkeypatch):
     assert cells.run_cell(*call, Judge(), results, 'train').startswith('trained in') and not judged
     assert cells.run_cell(*call, Judge(), results) == '2 snapshots judged'
     assert cells.run_cell(*call, Judge(), results) == '0 snapshots judged'
-    assert cells.run_cell(*call, Judge(num_gen=9), results, 'judge') == '2 snapshots judged'
+    assert cells.run_cell(*call, Judge(num_gen=9), results, last=True) == '1 snapshots judged'
+    assert cells.run_cell(*call, Judge(num_gen=9), results, 'judge') == '1 snapshots judged'
     assert judged == [(8, 200), (4, 200), (8, 9), (4, 9)] and len(commands) == 1 and len(read_lines(results)) == 4
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 
 from metrics.features import efficientnet_lite
-from metrics.features.efficientnet_lite import SameConv2d, find_weights, load_efficientnet_lite, resize
+from metrics.features.efficientnet_lite import EfficientNetLite0, SameConv2d, find_weights, load_efficientnet_lite, resize
 
 PALACE, DAISY = 698, 985  # of ImageNet's classes
 
@@ -39,6 +39,15 @@ def test_features_are_what_the_classes_come_from(network):
     assert features.shape == (1, 1280) and features.dtype == torch.float32
     want = features.numpy() @ network._fc.weight.numpy().T + network._fc.bias.numpy()
     np.testing.assert_allclose(network(x), want, rtol=1e-3, atol=1e-4)  # float32
+
+
+def test_fused_normalisation_changes_nothing(network):
+    plain = EfficientNetLite0()
+    plain.load_state_dict(torch.load(find_weights(), weights_only=True))
+    x = resize(middle('flower.jpg'), 64)
+    want = plain.eval().embed(x)
+    torch.testing.assert_close(network.embed(x), want, rtol=0, atol=1e-4)  # float32, of features up to 5
+    assert want.max() > 1
 
 
 @pytest.mark.parametrize('kernel, stride, height, width', [(3, 2, 8, 7), (5, 2, 9, 6), (3, 1, 5, 4), (5, 1, 6, 6), (1, 1, 3, 3)])

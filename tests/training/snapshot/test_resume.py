@@ -10,7 +10,7 @@ import legacy
 from dnnlib.util import EasyDict
 from tests.support.hyper_sources import labels, make_hyper, make_source, randomise_
 from torch_utils.misc import named_params_and_buffers
-from training.loop.preparation import build_networks
+from training.loop.preparation import networks_to_train
 from training.networks import Discriminator, Generator
 from training.snapshot.resume import copy_weights, keep_logit, resume_networks
 
@@ -24,7 +24,7 @@ def build(c_dim, D_kwargs=(), **changes):
     G_kwargs = dict(class_name='training.networks.Generator', z_dim=8, w_dim=8, mapping_kwargs=dict(num_layers=2),
                     synthesis_kwargs=CHANNELS)
     D_kwargs = dict(class_name='training.networks.Discriminator', **CHANNELS, **dict(D_kwargs))
-    return build_networks(facts, G_kwargs | changes, D_kwargs, torch.device('cpu'))
+    return networks_to_train(facts, EasyDict(G_kwargs=G_kwargs | changes, D_kwargs=D_kwargs), torch.device('cpu'))
 
 
 def tensors(module):
