@@ -94,7 +94,7 @@ def test_train_hyper(host, tmp_path, rgb_zip, source_pkl):
     result = train(host, tmp_path, rgb_zip, source_pkl, '--metrics=fid50k_full,kid_per_class', '--keep-snapshots=2')
     assert result.returncode == 0, result.stdout + result.stderr
     run_dir, = (tmp_path / 'runs').iterdir()
-    for expected in ('no exact resume', 'no metric fid50k_full, kid_per_class', '--keep-snapshots is left out', str(run_dir)):
+    for expected in ('no exact resume', 'no metric fid50k_full, kid_per_class', '--keep-snapshots is ignored', str(run_dir)):
         assert expected in result.stdout
     assert 'sampler' in result.stderr and 'not supported' not in result.stderr
     data = legacy.load_network_pkl(run_dir / 'network-snapshot-000000.pkl')
@@ -198,7 +198,7 @@ def test_arguments_of_the_loop():
     assert kwargs['G_kwargs']['synthesis_kwargs'] == dict(num_fp16_res=0, conv_clamp=256, channel_max=8)
     assert kwargs['D_kwargs'] == dict(class_name='D', num_fp16_res=0, conv_clamp=None)
     assert kwargs['loss_kwargs']['class_name'] == 'L' and kwargs['metrics'] == [] and 'device' not in kwargs
-    assert any('--cond-ramp is left out' in note for note in notes) and not any('keep' in note for note in notes)
+    assert any('--cond-ramp is ignored' in note for note in notes) and not any('keep' in note for note in notes)
     kwargs, notes = host_arguments(config() | dict(metrics=dict(names=['fid50k', 'own'])), loop, 'stylegan3', ['fid50k'])
     assert kwargs['loss_kwargs'] == dict(class_name='patches.stylegan3_loss.Stylegan3TransferLoss', r1_gamma=1)
     assert kwargs['metrics'] == ['fid50k'] and any('no metric own' in note for note in notes)

@@ -280,7 +280,7 @@ def test_damaged_images_are_one_line(snapshot, rgb_zip, detector, tmp_path):
     image.write_bytes(image.read_bytes()[:200])
     for workers in (0, 1):      # as many as any machine has cores for: with more, torch warns
         result = calc(f'--network={snapshot}', f'--data={folder}', f'--detector={detector}', f'--workers={workers}')
-        assert result.exit_code == 2 and 'dog/03.png' in result.stderr.splitlines()[-1] and result.stderr.count('Error') == 1
+        assert result.exit_code == 2 and 'dog/03.png' in result.stderr.splitlines()[-1] and result.stderr.count('Error: ') == 1
         assert len(result.stderr.splitlines()) == 3     # network, data, error
 
 

@@ -210,4 +210,4 @@ def test_names_with_commas_and_mixes_between_the_ends(make_snapshot, tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
     result = generate(f'--network={snapshot}', '--interpolate=x, y,owl', '--seeds=0', f'--outdir={tmp_path}')
     assert result.exit_code == 2 and 'a comma in a name is written' in result.output
-    assert 'backslash before a comma' in ' '.join(generate('--help').output.split())
+    assert 'a backslash before it' in ' '.join(generate('--help').output.split())

@@ -184,7 +184,7 @@ def test_an_unusable_device_is_refused(tmp_path, rgb_zip):
 
 
 def test_a_failed_run_ends_with_1_and_says_so_in_the_log(tmp_path, gray_zip, monkeypatch):
-    def fail(run_dir, **config):
+    def fail(run_dir, config, **options):
         raise FloatingPointError('the loss of phase Dmain is not finite')
 
     monkeypatch.setattr('commands.launch.training_loop', fail)

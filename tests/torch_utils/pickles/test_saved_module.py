@@ -18,7 +18,7 @@ STATES = {
     'power of two': lambda s: arguments(s, img_resolution=17),
     'cannot be built': lambda s: arguments(s, synthesis_kwargs=7),
     'cannot be built.*z_dim': lambda s: dict(_init_kwargs={}),
-    'does not record': lambda s: dict(_init_kwargs=None),
+    'lacks the arguments': lambda s: dict(_init_kwargs=None),
     '_parameters of a Generator are not': lambda s: dict(_parameters=dict(weight=[1])),
     '_modules of a Generator are not': lambda s: dict(_modules=dict(mapping=torch.zeros(1))),
     '_buffers of a Generator are not': lambda s: dict(_buffers=[]),

@@ -163,7 +163,7 @@ def test_only_known_classes_are_built(name, good, canary):
     network = copy.deepcopy(described['fields']['G_ema']['network'])
     network.update(args=[f'touch {canary}'], kwargs={})
     network['parts'][''] = name
-    refused(assemble(weights, dict(described, fields=dict(G_ema=dict(network=network)))), 'G_ema is of class')
+    refused(assemble(weights, dict(described, fields=dict(G_ema=dict(network=network)))), 'G_ema is of the unknown class')
 
 
 @pytest.mark.parametrize('change, match', [

@@ -94,7 +94,7 @@ def test_a_passing_overflow_is_forgotten():
         step(phase, [NAN, INF])
     check_phases([phase], 2 * MAX_BAD_RUN - 1, 100)
     step(phase, [NAN, NAN])
-    assert 'bad steps in a row: 16' in message(phase, 2 * MAX_BAD_RUN, 100)
+    assert '16 steps in a row' in message(phase, 2 * MAX_BAD_RUN, 100)
 
 
 @pytest.mark.parametrize('num_sound, bad', [(0, True), (1, True), (2, False), (100, False)])
@@ -169,7 +169,7 @@ def test_the_run_of_bad_steps_outlives_a_break():
     assert state == {'bad_run': 15} and type(state['bad_run']) is int
     again.load_state_dict(state)
     step(again, [NAN])
-    assert 'bad steps in a row: 16' in message(again, MAX_BAD_RUN, 64)
+    assert '16 steps in a row' in message(again, MAX_BAD_RUN, 64)
 
 
 def test_a_non_finite_loss_is_seen_through_biases_that_it_does_not_reach():

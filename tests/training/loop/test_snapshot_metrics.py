@@ -79,8 +79,8 @@ def test_a_run_that_goes_on_may_measure(tmp_path, rgb_zip, source_pkl):
     (['--metrics=kid_per_clas'], "metric 'kid_per_clas' is unknown: did you mean kid_per_class"),
     (['--metrics='], "metric '' is unknown"),
     (['--metrics=kid50k,,'], "metric '' is unknown"),
-    (['--metrics=kid_per_class', '--cond=0'], '--metrics=kid_per_class looks at classes'),
-    (['--metrics=kid50k,memorization'], '--metrics=memorization needs real images that are held out'),
+    (['--metrics=kid_per_class', '--cond=0'], '--metrics=kid_per_class needs classes'),
+    (['--metrics=kid50k,memorization'], '--metrics=memorization needs held-out real images'),
     (['--metrics=kid50k', '--metrics-detector=missing.pt'], 'missing.pt'),
 ])
 def test_wrong_metrics_are_said_before_training(tmp_path, rgb_zip, options, text):

@@ -62,7 +62,7 @@ def test_no_latest(tmp_path):
 
 def test_a_run_of_another_command(tmp_path):
     run = make_run(tmp_path, command='train_hyper.py')
-    with pytest.raises(ValueError, match=r'was made by train_hyper\.py: go on with python train_hyper.py --resume='):
+    with pytest.raises(ValueError, match=r'is a run of train_hyper\.py: continue it with python train_hyper.py --resume='):
         find_run(str(run.path), '', 'train.py')
 
 

@@ -144,7 +144,7 @@ def test_settings_that_no_layer_knows(network, kwargs, match):
 
 
 def test_messages_have_an_end():
-    assert len(refused(pickled(dict(G_ema=described(make_networks()['G'], class_name='x' * 10**6)))[:], 'is of class')) < 2200
+    assert len(refused(pickled(dict(G_ema=described(make_networks()['G'], class_name='x' * 10**6)))[:], 'of the unknown class')) < 2200
 
 
 def test_text_of_no_characters():
@@ -179,7 +179,7 @@ def test_unknown_class_needs_trust(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     import strange_module
     content = pickled(dict(G_ema=strange_module.Strange(n=3)))
-    refused(content, r"G_ema is of class 'Strange'.*--trust-pickle")
+    refused(content, r"G_ema is of the unknown class 'Strange'.*--trust-pickle")
     G_ema = load(content, trust=True)['G_ema']
     assert not G_ema.training and not G_ema.weight.requires_grad
     assert G_ema(torch.full([3], 2.0)).tolist() == [2, 2, 2]
