@@ -217,7 +217,9 @@ def test_a_new_process_draws_the_same_pictures(trust, tmp_path, hyper_pkl):
     G = pickle.loads(hyper_pkl.read_bytes())['G_ema']
     z = torch.randn([6, G.z_dim], generator=torch.Generator().manual_seed(3))
     want = G(z, torch.eye(3)[[0, 1, 2, 2, 1, 0]], noise_mode='const')
-    assert torch.equal(torch.load(out, weights_only=True), want)
+    drawn = torch.load(out, weights_only=True)
+    # Without the plugin the program text keeps no kernels from batch to batch, and their sums round otherwise.
+    torch.testing.assert_close(drawn, want, rtol=0, atol=1e-5 if trust else 0)
     assert (want[2] - want[3]).abs().max() > 1e-3  # not a flat model
 
 
