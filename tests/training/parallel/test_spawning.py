@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 
 import pytest
@@ -109,6 +110,27 @@ def test_nobody_is_said_to_have_sent_a_signal(tmp_path, capfd):
     assert time.monotonic() - start < 30
     told = ''.join(capfd.readouterr())
     assert 'SIGINT' not in told and 'SIGTERM' not in told and 'saving' not in told
+
+
+def test_processes_that_die_before_they_read_their_work(tmp_path, monkeypatch):
+    """The work is more than a pipe holds; whoever writes it must not wait for a reader that is dead."""
+    dies = tmp_path / 'dies'
+    dies.write_text('#!/bin/sh\nkill -9 $$\n')
+    dies.chmod(0o700)
+    resource_tracker.ensure_running()   # it is started as the processes are
+    monkeypatch.setattr(spawn, '_python_exe', os.fsencode(dies))
+
+    def too_late(number, frame):
+        raise TimeoutError
+
+    previous = signal.signal(signal.SIGALRM, too_late)
+    signal.alarm(30)
+    try:
+        with pytest.raises(RuntimeError, match='process 0 was ended by SIGKILL'):
+            start_processes(note, (tmp_path, 'x' * (1 << 20)), 2)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, previous)
 
 
 # --- signals ---
