@@ -25,6 +25,8 @@ from tests.support.flop_counter import FlopCounter
 from torch_utils import allocator
 from training.networks import Discriminator, Generator
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
+
 
 @pytest.fixture(scope='module')
 def report(tmp_path_factory):

@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from click.testing import CliRunner
 
 import legacy
 import train
@@ -13,17 +12,18 @@ from commands import launch
 from commands.going_on import absolute_paths
 from commands.options import TrainingOptions
 from tests.conftest import REPO
-from tests.support.commands import COMMAND, only_run
+from tests.support.commands import COMMAND, invoke, only_run
 from training.config import TrainingConfig
 from training.loop.training_state import find_state, read_state
 from training.run.run_dir import read_json, save_json
 from training.run.run_lock import lock_run
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 TINY = ['--kimg=0.016', '--tick=0.008', '--snap=1', *COMMAND]
 
 
 def call(*args, main=train.main):
-    return CliRunner().invoke(main, [str(arg) for arg in args])
+    return invoke(main, *args)
 
 
 @pytest.fixture(scope='module')

@@ -5,11 +5,10 @@ import os
 import signal
 
 import pytest
-from click.testing import CliRunner
 
 import legacy
 import train
-from tests.support.commands import COMMAND, only_run
+from tests.support.commands import COMMAND, invoke, only_run
 from tests.support.small_disk import fill_disk, small_disk
 from tests.whole_runs.test_exact_resume import assert_same_end
 from training import training_loop
@@ -18,10 +17,6 @@ from training.loop.training_state import find_state, read_state
 # 50 batches, five to a tick but for the first, which has one; a snapshot every other tick.
 ARGS = ['--cond=1', '--kimg=0.2', '--tick=0.02', '--snap=2', '--keep-snapshots=1', *COMMAND]
 NUM_TICKS = 11
-
-
-def call(*args):
-    return CliRunner().invoke(train.main, [str(arg) for arg in args])
 
 
 def images_saved(run_dir):
@@ -46,7 +41,7 @@ def at_batch(monkeypatch):
 
 def test_a_full_disk_stops_nothing(tmp_path, rgb_zip, at_batch):
     """Snapshots fail, the last good state stays, training goes on, and everything is written once there is space."""
-    assert call('--outdir', tmp_path / 'whole', '--data', rgb_zip, *ARGS).exit_code == 0
+    assert invoke(train.main, '--outdir', tmp_path / 'whole', '--data', rgb_zip, *ARGS).exit_code == 0
     with small_disk(tmp_path / 'disk', kib=4096) as disk:
         def check_what_is_kept():
             assert images_saved(run_dir()) == 44 and not list(run_dir().glob('.*part*'))     # of tick 2
@@ -59,7 +54,7 @@ def test_a_full_disk_stops_nothing(tmp_path, rgb_zip, at_batch):
 
         events = {13: lambda: fill_disk(disk), 38: check_what_is_kept}
         at_batch(events)
-        result = call('--outdir', disk, '--data', rgb_zip, *ARGS)
+        result = invoke(train.main, '--outdir', disk, '--data', rgb_zip, *ARGS)
         assert result.exit_code == 0 and not events, result.output
         assert_same_end(only_run(tmp_path / 'whole'), run_dir())
         stats = [json.loads(line) for line in (run_dir() / 'stats.jsonl').read_text().splitlines()]
@@ -77,11 +72,11 @@ def test_a_last_state_that_finds_no_space(tmp_path, rgb_zip, at_batch):
     """Told to stop with a full disk: exit code 1, the way out in one line, and the last good state is there."""
     with small_disk(tmp_path / 'disk', kib=4096) as disk:
         at_batch({13: lambda: fill_disk(disk), 28: lambda: os.kill(os.getpid(), signal.SIGTERM)})
-        result = call('--outdir', disk, '--data', rgb_zip, *ARGS)
+        result = invoke(train.main, '--outdir', disk, '--data', rgb_zip, *ARGS)
         run_dir = next(disk.glob('0*'))
         assert result.exit_code == 1 and f'--resume={run_dir}' in result.output.splitlines()[-1], result.output
         assert 'no space left to save the state' in result.output.splitlines()[-1]
         assert images_saved(run_dir) == 44
         (disk / 'filler').unlink()
-        result = call('--resume', run_dir, '--kimg=0.06')
+        result = invoke(train.main, '--resume', run_dir, '--kimg=0.06')
         assert result.exit_code == 0 and images_saved(run_dir) == 60, result.output

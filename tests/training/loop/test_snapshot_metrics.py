@@ -5,7 +5,6 @@ import os
 import time
 
 import pytest
-from click.testing import CliRunner
 
 import legacy
 import train
@@ -13,7 +12,7 @@ import train_hyper
 from dnnlib.files import whole_file
 from metrics.metric_main import report_metric
 from tests.support.class_metric_stand_ins import save_bars
-from tests.support.commands import COMMAND, only_run
+from tests.support.commands import COMMAND, invoke, only_run
 from tests.whole_runs.test_exact_resume import differences
 from training.loop.snapshot_metrics import BEST, mark_best
 from training.loop.training_state import find_state, read_state
@@ -24,7 +23,7 @@ MEASURE = ['--metrics=kid_per_class,gan_test', '--metrics-ticks=1', '--metrics-d
 
 
 def call(*args, main=train.main):
-    return CliRunner().invoke(main, [str(arg) for arg in args])
+    return invoke(main, *args)
 
 
 @pytest.fixture(autouse=True)
