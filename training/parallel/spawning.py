@@ -117,7 +117,7 @@ def _release_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def _send(work: tuple[Callable[..., None], tuple[Any, ...]], receivers: Sequence[Connection], senders: Sequence[Connection]) -> None:
+def _send(work: tuple[Any, ...], receivers: Sequence[Connection], senders: Sequence[Connection]) -> None:
     """Send its work to every process. Only the process has the other end of its pipe open, so that its death ends the writing.
 
     Process.start() writes arguments to a pipe that it keeps open itself: more than the pipe holds would block for ever.
