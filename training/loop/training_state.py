@@ -16,6 +16,7 @@ import torch
 from dnnlib.archives import check_archive
 from dnnlib.files import whole_file
 from torch_utils import collectives, misc, training_stats
+from torch_utils.named_tensors import CopyReport, fill_tensors
 from training.run.progress import Progress
 from training.run.run_dir import SNAPSHOT_PATTERN
 from training.snapshot.soundness import listed, nonfinite
@@ -153,14 +154,13 @@ def _tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach() for name, tensor in misc.named_params_and_buffers(network)}
 
 
-@torch.no_grad()
 def _fill(network: torch.nn.Module, saved: dict[str, torch.Tensor], name: str) -> None:
-    ours = _tensors(network)
-    if {key: tensor.shape for key, tensor in ours.items()} != {key: tensor.shape for key, tensor in saved.items()}:
-        raise ValueError(f'the training state does not match training_options.json ({name} differs): restore that file, or '
-                         'start a new run from the newest network-snapshot-*.pkl with --resume')
-    if bad := nonfinite(saved):
-        raise ValueError(f'the training state holds NaN or infinity in {name}.{listed(bad)}: start a new run from an earlier '
-                         'network-snapshot-*.pkl with --resume')
-    for key, tensor in ours.items():
-        tensor.copy_(saved[key])
+    def check(report: CopyReport) -> None:
+        if report.new or report.unused or report.misfits:
+            raise ValueError(f'the training state does not match training_options.json ({name} differs): restore that file, or '
+                             'start a new run from the newest network-snapshot-*.pkl with --resume')
+        if bad := nonfinite(saved):
+            raise ValueError(f'the training state holds NaN or infinity in {name}.{listed(bad)}: start a new run from an earlier '
+                             'network-snapshot-*.pkl with --resume')
+
+    fill_tensors(_tensors(network), saved, check)
