@@ -14,6 +14,7 @@ from metrics.metric_main import compute_metrics
 from metrics.metric_options import ProgressMonitor
 from metrics.registry import find_metric
 from torch_utils.allocator import keep_freed_memory
+from torch_utils.collectives import num_processes
 from training.data.class_labels import given_class_names, list_names
 from training.parallel.processes import from_environment, join, rank_device
 from training.snapshot.reading import open_snapshot
@@ -34,7 +35,7 @@ def measure(rank: int, config: dict[str, Any], snapshot: dict[str, Any] | None =
     else:
         keep_freed_memory()
     snapshot = snapshot or open_snapshot(config['network'], config['trust'])
-    options = dict(config['options'], num_gpus=config['num_gpus'], rank=rank, device=device,
+    options = dict(config['options'], num_gpus=num_processes(), rank=rank, device=device,
                    progress=ProgressMonitor(verbose=rank == 0))
     compute_metrics(config['metrics'], snapshot['G_ema'], config['dataset_kwargs'], run_dir=config['run_dir'],
                     snapshot_pkl=config['network'], data=data, **options)
@@ -42,11 +43,10 @@ def measure(rank: int, config: dict[str, Any], snapshot: dict[str, Any] | None =
 
 def measure_as_process(rank: int, config: dict[str, Any]) -> None:
     """measure() in one of several processes."""
-    num_gpus = config['num_gpus']
-    if config['device'] != 'cuda':
-        torch.set_num_threads(max(torch.get_num_threads() // num_gpus, 1))  # they share the processor
     member = from_environment()
     assert member is not None, 'start_processes() sets it'
+    if config['device'] != 'cuda':
+        torch.set_num_threads(max(torch.get_num_threads() // member.world_size, 1))  # they share the processor
     with join(member, rank_device(config['device'], rank)):
         measure(rank, config)
 

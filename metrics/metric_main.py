@@ -67,7 +67,7 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
 
 
 def compute_metrics(
-    names: Sequence[str], G: Any, dataset_kwargs: dict[str, Any], *, num_gpus: int = 1, rank: int = 0,
+    names: Sequence[str], G: Any, dataset_kwargs: dict[str, Any], *, rank: int = 0,
     device: torch.device | None = None, run_dir: str | os.PathLike[str] | None = None,
     snapshot_pkl: str | os.PathLike[str] | None = None, progress: ProgressMonitor | None = None, seed: int = 0, repeats: int = 1,
     data: OpenData | None = None, **options: Any,
@@ -85,7 +85,7 @@ def compute_metrics(
         shared: dict[Any, Any] = {}
         for name, several in runs.items():
             several.append(calc_metric(
-                name, G=G, dataset_kwargs=dataset_kwargs, num_gpus=num_gpus, rank=rank, device=device, run_dir=run_dir,
+                name, G=G, dataset_kwargs=dataset_kwargs, rank=rank, device=device, run_dir=run_dir,
                 progress=progress, seed=seed + number, shared=shared, data=data, **options))
             if len(several) == repeats:
                 results.append(combine_repeats(several))

@@ -158,7 +158,7 @@ def loading_case(setup: Setup, batch: int, workers: int) -> Iterator[Case]:
                 archive.writestr(f'{number:05d}.png', picture.getvalue())
         kwargs = dict(num_workers=workers, **(dict(prefetch_factor=2) if workers else {}))
         with contextlib.closing(ImageFolderDataset(path)) as dataset:
-            batches = real_batches(dataset, batch, 0, 0, 1, 0, kwargs, torch.device(setup.device))
+            batches = real_batches(dataset, batch, 0, 0, 0, kwargs, torch.device(setup.device))
             name = f'part/loading-{workers}-workers/{setup.resolution}'
             yield Case(name, batch, {'ours': Way(without_part(partial(next, batches)))})
             del batches  # ends the worker processes

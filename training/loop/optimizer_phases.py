@@ -17,6 +17,7 @@ import torch
 
 import dnnlib
 from torch_utils import training_stats
+from torch_utils.collectives import num_processes
 from training.parallel.processes import average_over_processes
 
 GRADIENT_LIMIT = 1e5  # stands in for infinite gradients
@@ -82,7 +83,7 @@ def begin_phase(phase: Phase) -> None:
     set_learning(phase.params, True)
 
 
-def finish_phase(phase: Phase, num_gpus: int) -> None:
+def finish_phase(phase: Phase) -> None:
     """Average the gradients over the processes, count and replace non-finite ones, and step. Does nothing without gradients, and
     does not wait for the device. The average makes all processes see the same.
     """
@@ -90,8 +91,8 @@ def finish_phase(phase: Phase, num_gpus: int) -> None:
     learning = {name: param for name, param in zip(phase.names, phase.params, strict=True) if param.grad is not None}
     if not learning:
         return
-    if num_gpus > 1 or not _surely_finite(learning.values()):
-        _average_and_replace(phase, learning, num_gpus)
+    if num_processes() > 1 or not _surely_finite(learning.values()):
+        _average_and_replace(phase, learning)
     else:
         training_stats.report0(f'Gradients/nonfinite/{phase.name}', torch.zeros([]))
         phase.nonfinite, phase.bad_run = {}, torch.zeros_like(phase.bad_run)
@@ -110,11 +111,10 @@ def _surely_finite(params: Collection[torch.nn.Parameter]) -> bool:
     return all(grad.device.type == 'cpu' and math.isfinite(float(grad.sum())) for grad in gradients)
 
 
-def _average_and_replace(phase: Phase, learning: dict[str, torch.nn.Parameter], num_gpus: int) -> None:
+def _average_and_replace(phase: Phase, learning: dict[str, torch.nn.Parameter]) -> None:
     """Average the gradients over the processes, and count and replace non-finite ones."""
     flat = torch.cat([param.grad.flatten() for param in learning.values() if param.grad is not None])
-    if num_gpus > 1:
-        average_over_processes(flat, num_gpus)
+    average_over_processes(flat)
     sizes = [param.numel() for param in learning.values()]
     nonfinite = flat.isfinite().logical_not()
     _count_nonfinite(phase, flat, nonfinite)

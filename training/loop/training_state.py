@@ -66,7 +66,7 @@ class TrainingState:
             random=collectives.gather_values(random_state(self.device)),
         )
 
-    def load_state_dict(self, saved: dict[str, Any], rank: int, num_gpus: int) -> None:
+    def load_state_dict(self, saved: dict[str, Any], rank: int) -> None:
         """Continue from a state; ValueError if it belongs to other networks.
 
         With the same number of processes, each continues its random numbers; with another number, each draws new ones.
@@ -86,10 +86,11 @@ class TrainingState:
         self.progress.load_state_dict(saved['progress'])
         self.alarm.load_state_dict(saved['alarm'])
         self.images_done, self.batch_index = saved['images_done'], saved['batch_index']
-        if len(saved['random']) == num_gpus:
+        num_processes = collectives.num_processes()
+        if len(saved['random']) == num_processes:
             set_random_state(saved['random'][rank], self.device)
         else:
-            seed_random([saved['images_done'], num_gpus, rank])
+            seed_random([saved['images_done'], num_processes, rank])
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {phase.name[0]: phase.opt for phase in self.phases}  # both phases of a network share one
