@@ -58,7 +58,7 @@ def start_networks(run_dir: Path, config: TrainingConfig, source: dict[str, Any]
         if result is None:
             return None
         print(f'Self-initialisation ({method}): relative feature error {result.relative_error:.3g} after {result.images} images')
-        save_json(run_dir / 'selfinit.json', result.as_dict())
+        save_json(run_dir / 'selfinit.json', dataclasses.asdict(result))
     save_network_pkl(path, dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=vars(config.training_set_kwargs),
                                 class_names=list(data.class_names)))
     (run_dir / SELFINIT_STATE).unlink(missing_ok=True)

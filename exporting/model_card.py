@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dnnlib
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
 from torch_utils import misc
 from training.data.class_labels import NetworkLabels, list_names
 from training.run.run_dir import OPTIONS, SNAPSHOT_PATTERN
@@ -49,9 +49,7 @@ def write_card(exported: Path, snapshot: dict[str, Any], network: str) -> Path:
     is read too. Errors: OSError, ValueError if the directory's options are damaged.
     """
     path = card_path(exported)
-    text = card_text(exported, snapshot, network, run_of(network))
-    with whole_file(path) as part:
-        part.write_text(text, encoding='utf-8')
+    write_whole(path, card_text(exported, snapshot, network, run_of(network)))
     return path
 
 

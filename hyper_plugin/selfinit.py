@@ -33,10 +33,6 @@ class SelfInitResult:
     images: int
     curve: list[tuple[int, float]]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for selfinit.json."""
-        return dataclasses.asdict(self)
-
 
 def block_features(synthesis: nn.Module, ws: torch.Tensor) -> list[torch.Tensor]:
     """What every block of a synthesis network puts out, [N, C, H, W], and the image last; with constant noise."""

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import torch
 
+from .collectives import gather_values, num_processes
 from .module_summary import print_module_summary
 from .named_tensors import CopyReport, fill_tensors
 
@@ -174,7 +175,7 @@ def check_ddp_consistency(module: torch.nn.Module, ignore_regex: str | None = No
     Names, with the class in front (`Generator.mapping.w_avg`), that match `ignore_regex` as a whole are left out.
     NaN equals NaN. Does nothing without a process group.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if num_processes() == 1:
         return
     differing = []
     for name, tensor in _full_names(module):
@@ -183,9 +184,7 @@ def check_ddp_consistency(module: torch.nn.Module, ignore_regex: str | None = No
             torch.distributed.broadcast(reference, src=0)
             if not torch.equal(reference.nan_to_num(), tensor.detach().nan_to_num()):
                 differing.append(name)
-    by_rank: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(by_rank, differing)
-    found = [f'rank {rank}: {", ".join(names)}' for rank, names in enumerate(by_rank) if names]
+    found = [f'rank {rank}: {", ".join(names)}' for rank, names in enumerate(gather_values(differing)) if names]
     if found:
         raise RuntimeError(f'processes have drifted apart from rank 0 in {"; ".join(found)}; '
                            'seed them alike and synchronise every gradient')

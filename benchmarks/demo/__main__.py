@@ -12,8 +12,9 @@ from pathlib import Path
 
 import click
 
-from benchmarks.digits_task import OPTIONS, judge_command, make_data, num_gen_option, resume_option, run_command, write_text
+from benchmarks.digits_task import OPTIONS, judge_command, make_data, num_gen_option, resume_option, run_command
 from commands.cli import UserPath
+from dnnlib.files import write_whole
 
 from .table import results_table
 
@@ -96,8 +97,8 @@ def main(resume: Path, kimg: int, num_gen: int, seed: int, outdir: Path, train_h
         train_hyper_options=[*TRANSFER, *train_hyper_options],
     )
     text = results_table(results) + summary(results)
-    write_text(outdir / 'results.json', json.dumps(results, indent=1) + '\n')
-    write_text(outdir / 'results.md', text)
+    write_whole(outdir / 'results.json', json.dumps(results, indent=1) + '\n')
+    write_whole(outdir / 'results.md', text)
     click.echo(f'\n{text}\nPictures, results.json and results.md are in {outdir}, the model is {network}')
 
 

@@ -9,7 +9,6 @@ Command: python -m metrics.classes --network=SNAPSHOT.pkl --train=train.zip --te
 
 Shapes: N images, C channels, K classes. Images are uint8 [0, 255].
 """
-import json
 import os
 from typing import Protocol
 
@@ -18,7 +17,6 @@ import torch
 from tqdm import tqdm
 
 import dnnlib
-from dnnlib.files import whole_file
 from metrics.features.labelled_images import LabelledImages, check_labelled, folder_kwargs, load_labelled
 from metrics.features.spread import spread
 from training.data.class_labels import given_class_names
@@ -159,12 +157,6 @@ def markdown_table(report: dict) -> str:
     columns = {'recognised': '.1%', 'spread': '.2f', 'real_recognised': '.1%', 'real_spread': '.2f'}
     body = [' | '.join([row['name'], *(format(row[key], spec) for key, spec in columns.items())]) for row in rows]
     return TABLE_HEAD + ''.join(f'| {line} |\n' for line in body) + TABLE_NOTE.format(**report)
-
-
-def write_json(report: dict, path: str | os.PathLike) -> None:
-    """Path holds a whole report or none."""
-    with whole_file(path) as part:
-        part.write_text(json.dumps(report, indent=1) + '\n')
 
 
 def judge_snapshot(

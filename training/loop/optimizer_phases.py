@@ -10,12 +10,13 @@ that gets no finite gradients any more learns nothing, and check_phases() raises
 
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import torch
 
 import dnnlib
+from dnnlib.errors import listed
 from torch_utils import training_stats
 from torch_utils.collectives import num_processes
 from training.parallel.processes import average_over_processes
@@ -25,7 +26,6 @@ MAX_BAD_RUN = 16  # steps: overflows of half precision pass sooner
 # A non-finite loss spoils the gradients of all that it depends on. What it does not depend on is 0, or, where two losses are
 # added, a few biases: a step is bad if no more than this share of its non-zero gradients is finite.
 MAX_SOUND_SHARE = 0.01
-MAX_NAMES = 3  # tensors in an error message
 
 
 @dataclasses.dataclass
@@ -159,12 +159,7 @@ def _culprits(phase: Phase, losses: dict[str, float]) -> str:
     reported = [name for name, mean in losses.items() if name.startswith('Loss/') and not math.isfinite(mean)]
     gradients = [name for name, nonfinite in phase.nonfinite.items() if bool(nonfinite.any())]
     found = (('parameters', params), ('statistics', reported), ('gradients of', gradients))
-    return ', '.join(f'{kind} {_some(names)}' for kind, names in found if names)
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - MAX_NAMES
-    return ', '.join(names[:MAX_NAMES]) + (f' and {rest} more' if rest > 0 else '')
+    return ', '.join(f'{kind} {listed(names)}' for kind, names in found if names)
 
 
 def set_learning(params: list[torch.nn.Parameter], learns: bool) -> None:

@@ -14,12 +14,13 @@ from typing import Any
 import torch
 
 from dnnlib.archives import check_archive
+from dnnlib.errors import listed
 from dnnlib.files import whole_file
 from torch_utils import collectives, misc, training_stats
 from torch_utils.named_tensors import CopyReport, fill_tensors
 from training.run.progress import Progress
 from training.run.run_dir import SNAPSHOT_PATTERN
-from training.snapshot.soundness import listed, nonfinite
+from training.snapshot.soundness import nonfinite
 
 from .diversity import DiversityAlarm
 from .optimizer_phases import Phase

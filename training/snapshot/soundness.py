@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from dnnlib.errors import listed
 from torch_utils import misc
 from torch_utils.ops import bias_act
 
@@ -21,11 +22,6 @@ def check_finite(field: str, network: torch.nn.Module) -> None:
 def nonfinite(tensors: Mapping[str, torch.Tensor]) -> list[str]:
     """Names of the tensors that have a value which is not finite."""
     return [name for name, tensor in tensors.items() if not torch.isfinite(tensor).all()]
-
-
-def listed(names: list[str]) -> str:
-    """The first names, and the number of others."""
-    return ', '.join(names[:3]) + (f' and {len(names) - 3} more' if len(names) > 3 else '')
 
 
 def check_settings(network: torch.nn.Module) -> None:

@@ -192,6 +192,7 @@ def test_every_process_sees_what_one_of_them_has(monkeypatch):
         flat.add_(torch.full_like(flat, NAN)).div_(2)
 
     monkeypatch.setattr('training.loop.optimizer_phases.average_over_processes', average)
+    monkeypatch.setattr('training.loop.optimizer_phases.num_processes', lambda: 2)
     phase = sgd_phase(zeros(2))
     begin_phase(phase)
     phase.params[0].grad = torch.ones(2)
