@@ -86,7 +86,7 @@ def test_classes_are_matched_by_name(model):
     growth = match_classes('a.pkl', model, KNOWN, ['owl', 'fox', 'cat'], 3, False)
     assert growth.old == (2, None, 0) and growth.new == [1] and growth.changes
     note, = growth.notes(model)
-    assert note == 'the classes of the data, beside those of the snapshot: kept: owl, cat; new: fox; dropped: dog'
+    assert note == 'classes of the data, compared with the snapshot: kept: owl, cat; new: fox; dropped: dog'
     assert not match_classes('a.pkl', model, KNOWN, KNOWN, 3, False).changes
 
 
