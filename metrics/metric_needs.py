@@ -35,7 +35,9 @@ def check_images(
         if test_dataset_kwargs is not None:
             _check_classes(metric, open_labelled(_whole(test_dataset_kwargs), data))
     elif metric.uses_reals:
-        _check_number(metric, data(_whole(dataset_kwargs)))
+        dataset = data(_whole(dataset_kwargs))
+        if len(dataset) < metric.least_images:
+            raise ValueError(f'{metric.name} needs {metric.least_images} real images or more, {dataset.name} has {len(dataset)}')
     least = metric.least_images * max(num_classes, 1)
     limits = dict(generated=num_gen or metric.num_gen, real=(max_real or metric.max_real) if metric.uses_reals else None)
     for kind, count in limits.items():
@@ -51,12 +53,6 @@ def _check_classes(metric: Metric, dataset: Any, num_set_apart: int = 0) -> int:
         raise ValueError(f'{metric.name} needs {least} real images of every class or more, {dataset.name} has '
                          f'{counts.min()} of class {dataset.class_names[counts.argmin()]}')
     return len(counts)
-
-
-def _check_number(metric: Metric, dataset: Any) -> None:
-    """ValueError unless the data has enough images for the metric."""
-    if len(dataset) < metric.least_images:
-        raise ValueError(f'{metric.name} needs {metric.least_images} real images or more, {dataset.name} has {len(dataset)}')
 
 
 def _whole(dataset_kwargs: Mapping[str, Any]) -> dict[str, Any]:

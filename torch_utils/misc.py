@@ -3,7 +3,7 @@ import contextlib
 import functools
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -178,7 +178,8 @@ def check_ddp_consistency(module: torch.nn.Module, ignore_regex: str | None = No
     if num_processes() == 1:
         return
     differing = []
-    for name, tensor in _full_names(module):
+    for name, tensor in named_params_and_buffers(module):
+        name = f'{type(module).__name__}.{name}'
         if ignore_regex is None or not re.fullmatch(ignore_regex, name):
             reference = tensor.detach().clone(memory_format=torch.contiguous_format)
             torch.distributed.broadcast(reference, src=0)
@@ -188,7 +189,3 @@ def check_ddp_consistency(module: torch.nn.Module, ignore_regex: str | None = No
     if found:
         raise RuntimeError(f'processes have drifted apart from rank 0 in {"; ".join(found)}; '
                            'seed them alike and synchronise every gradient')
-
-
-def _full_names(module: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
-    return ((f'{type(module).__name__}.{name}', tensor) for name, tensor in named_params_and_buffers(module))
