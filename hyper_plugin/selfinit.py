@@ -162,11 +162,9 @@ class Distillation:
             self.best_error, self.best = error, self._copy_learned()
         return self.curve[-1]
 
-    @torch.no_grad()
     def finish(self) -> SelfInitResult:
         """Put the best state into the network."""
-        for name, parameter in self.learned.items():
-            parameter.copy_(self.best[name])
+        self._set_learned(self.best)
         return SelfInitResult('distill', self.best_error, self.curve[-1][0], self.curve)
 
     def state_dict(self) -> dict[str, Any]:
@@ -182,17 +180,20 @@ class Distillation:
             generator=self.generator.get_state(),
         )
 
-    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from a state of the same networks."""
-        for name, parameter in self.learned.items():
-            parameter.copy_(state['learned'][name])
+        self._set_learned(state['learned'])
         self.best = {name: tensor.to(self.device) for name, tensor in state['best'].items()}
         self.best_error, self.images = state['best_error'], state['images']
         self.curve = [(images, error) for images, error in state['curve']]
         self.optimizer.load_state_dict(state['optimizer'])
         self.schedule.load_state_dict(state['schedule'])
         self.generator.set_state(state['generator'])
+
+    @torch.no_grad()
+    def _set_learned(self, values: dict[str, torch.Tensor]) -> None:
+        for name, parameter in self.learned.items():  # not by torch_utils.named_tensors, which host codebases lack
+            parameter.copy_(values[name])
 
     def _copy_learned(self) -> dict[str, torch.Tensor]:
         return {name: parameter.detach().clone() for name, parameter in self.learned.items()}

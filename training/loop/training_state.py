@@ -14,13 +14,11 @@ from typing import Any
 import torch
 
 from dnnlib.archives import check_archive
-from dnnlib.errors import listed
 from dnnlib.files import whole_file
 from torch_utils import collectives, misc, training_stats
-from torch_utils.named_tensors import CopyReport, fill_tensors
+from torch_utils.named_tensors import fill_tensors
 from training.run.progress import Progress
 from training.run.run_dir import SNAPSHOT_PATTERN
-from training.snapshot.soundness import nonfinite
 
 from .diversity import DiversityAlarm
 from .optimizer_phases import Phase
@@ -68,12 +66,13 @@ class TrainingState:
         )
 
     def load_state_dict(self, saved: dict[str, Any], rank: int) -> None:
-        """Continue from a state; ValueError if it belongs to other networks.
+        """Continue from a state that check_state() has accepted.
 
         With the same number of processes, each continues its random numbers; with another number, each draws new ones.
         """
         for name, network in self.networks.items():
-            _fill(network, saved['networks'][name], name)
+            report = fill_tensors(_tensors(network), saved['networks'][name])
+            assert not (report.new or report.unused or report.misfits), f'check_state() has compared {name}'
         for name, opt in self._optimizers().items():
             settings = opt.state_dict()['param_groups']  # the configuration's, whatever the file says
             opt.load_state_dict(dict(state=saved['optimizers'][name]['state'], param_groups=settings))
@@ -154,15 +153,3 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def _tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach() for name, tensor in misc.named_params_and_buffers(network)}
-
-
-def _fill(network: torch.nn.Module, saved: dict[str, torch.Tensor], name: str) -> None:
-    def check(report: CopyReport) -> None:
-        if report.new or report.unused or report.misfits:
-            raise ValueError(f'the training state does not match training_options.json ({name} differs): restore that file, or '
-                             'start a new run from the newest network-snapshot-*.pkl with --resume')
-        if bad := nonfinite(saved):
-            raise ValueError(f'the training state holds NaN or infinity in {name}.{listed(bad)}: start a new run from an earlier '
-                             'network-snapshot-*.pkl with --resume')
-
-    fill_tensors(_tensors(network), saved, check)

@@ -53,6 +53,11 @@ class RunHistory:
     ended: str = ''
     problems: list[str] = dataclasses.field(default_factory=list)
 
+    def recorded(self, name: str) -> dict[str, Any]:
+        """The 'options' of the command or facts about the 'data', from the record of the run; {} if it has none."""
+        found = self.record.get(name)
+        return found if isinstance(found, dict) else {}
+
     @property
     def kimg(self) -> float:
         """Thousands of images so far."""
