@@ -10,7 +10,7 @@ Command: python -m metrics.classes --network=SNAPSHOT.pkl --train=train.zip --te
 Shapes: N images, C channels, K classes. Images are uint8 [0, 255].
 """
 import os
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -39,17 +39,6 @@ images (1 = as varied); the {num_test} test images, which the generator never sa
 """
 
 
-class ConditionalGenerator(Protocol):
-    """What this module asks of a network: z [N, z_dim] and one-hot c [N, c_dim] -> images [N, C, H, W] in [-1, 1]."""
-
-    z_dim: int
-    c_dim: int
-    img_channels: int
-    img_resolution: int
-
-    def __call__(self, z: torch.Tensor, c: torch.Tensor, *, noise_mode: str) -> torch.Tensor: ...
-
-
 def class_spreads(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """spread() of the images of each class, of which each needs 2 or more: float64 [K]."""
     check_labelled(images, labels, num_classes)
@@ -73,7 +62,7 @@ def relative_spreads(
 
 @torch.no_grad()
 def generate_classes(
-    G: ConditionalGenerator, num_per_class: int, seed: int, device: torch.device | str = 'cpu', batch: int = BATCH
+    G: Any, num_per_class: int, seed: int, device: torch.device | str = 'cpu', batch: int = BATCH
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """num_per_class images of every class, each from its own z. G: conditional, called as G(z, c, noise_mode='const').
 
@@ -90,7 +79,7 @@ def generate_classes(
     return torch.cat(images), labels
 
 
-def check_match(G: ConditionalGenerator, train: LabelledImages, test: LabelledImages, network_names: list[str]) -> None:
+def check_match(G: Any, train: LabelledImages, test: LabelledImages, network_names: list[str]) -> None:
     """Raises ValueError unless generator, training and test images agree in classes, channels and resolution."""
     names = {'training images': train.class_names, 'test images': test.class_names}
     if network_names:
@@ -108,7 +97,7 @@ def check_match(G: ConditionalGenerator, train: LabelledImages, test: LabelledIm
 
 
 def judge_generator(
-    G: ConditionalGenerator,
+    G: Any,
     train: LabelledImages,
     test: LabelledImages,
     num_gen: int,
