@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn.functional import softplus
 
-from torch_utils import collectives, misc, training_stats
+from torch_utils import misc, training_stats
 from torch_utils.ops import conv2d_gradfix
 
 from . import contrastive, spread
@@ -77,7 +77,7 @@ class HyperTransferLoss:
                        ) -> torch.Tensor:
         """Weighted shortfall of the generated images' spread, a scalar; 0 if no two of them are of one class."""
         real = spread.distances(real_img, real_c)
-        total, count = collectives.sum_over_processes(torch.stack([real.sum(), real.new_tensor(len(real))]))
+        total, count = contrastive.sum_over_processes(torch.stack([real.sum(), real.new_tensor(len(real))]))
         if count > 0:
             seen = self.real_spread > 0
             self.real_spread.copy_(torch.where(seen, self.real_spread.lerp(total / count, SPREAD_DECAY), total / count))
