@@ -10,7 +10,6 @@ import urllib.parse
 import urllib.request
 from typing import Any, BinaryIO
 
-import requests
 from tqdm import tqdm
 
 from . import hub
@@ -124,6 +123,7 @@ def _download(url: str, target: BinaryIO, num_attempts: int, verbose: bool, advi
 
 def _fetch(url: str, target: BinaryIO, verbose: bool) -> None:
     """One attempt. Raises _Failure unless the whole body came."""
+    import requests  # a tenth of a second, which only downloads need
     try:
         with requests.get(url, stream=True, timeout=_TIMEOUT_SEC) as response:
             if not response.ok:
@@ -137,14 +137,14 @@ def _fetch(url: str, target: BinaryIO, verbose: bool) -> None:
                     progress.update(len(piece))
             received = response.raw.tell()      # as sent, which is what Content-Length counts
     except requests.RequestException as err:
-        raise _Failure(_reason(err), temporary=not isinstance(err, ValueError)) from err    # ValueError: malformed URL
+        raise _Failure(_reason(requests, err), temporary=not isinstance(err, ValueError)) from err    # ValueError: malformed URL
     if expected is not None and received != expected:
         raise _Failure(f'received {received} of {expected} bytes', temporary=True)
     if received == 0:
         raise _Failure('the server sent an empty file', temporary=True)
 
 
-def _reason(err: requests.RequestException) -> str:
+def _reason(requests: Any, err: Exception) -> str:
     """One line that a person can read; the library's own texts nest several errors."""
     if isinstance(err, requests.Timeout):
         return 'the server did not answer in time'
