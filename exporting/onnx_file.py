@@ -50,8 +50,8 @@ def model_of(G: Any, metadata: dict[str, str], half: bool = False) -> Any:
     image = write_generator(graph, G, 'z', 'truncation_psi', 'label')
     graph.node('Identity', image, output='image')
     if graph.num_bytes > LARGEST_FILE:
-        raise ValueError(f'the file would have {graph.num_bytes / 1e9:.1f} GB, and ONNX files have 2.1 GB at most: bake one class '
-                         'with --class, or train with --hyper-rank')
+        raise ValueError(f'the file would have {graph.num_bytes / 1e9:.1f} GB, and ONNX files have 2.1 GB at most: bake one '
+                         'class with --class, or train with --hyper-rank')
     shapes = dict(z=['batch', G.z_dim], truncation_psi=[], **(dict(label=[G.c_dim]) if G.c_dim else {}))
     inputs = [_described(onnx, name, shape) for name, shape in shapes.items()]
     output = _described(onnx, 'image', ['batch', G.img_channels, G.img_resolution, G.img_resolution])
