@@ -14,6 +14,7 @@ from PIL import Image
 
 import legacy
 from export import main as export_main
+from exporting import web_folder
 from exporting.web_folder import ADDRESS, INTEGRITY, RUNTIME
 from generate import main as generate_main
 from tests.support.browser import npm_files, open_chromium, serve
@@ -54,7 +55,7 @@ def pages(runtime, tmp_path_factory):
 @pytest.fixture
 def tab(browser, pages):
     """A tab that reaches the pages' address and nothing else, and must meet no error."""
-    snapshots, address = pages
+    _snapshots, address = pages
     met = []
     context = browser.new_context(viewport=dict(width=1280, height=800))
     context.route('**', lambda route: route.continue_() if route.request.url.startswith(address) else route.abort())
@@ -181,6 +182,17 @@ def test_widths(tab, pages):
         assert tab.evaluate('document.documentElement.scrollWidth') <= width
         assert tab.locator('#picture').bounding_box()['height'] < 600
     drawn(tab)
+
+
+def test_a_runtime_at_another_address(browser, pages, runtime, tmp_path, monkeypatch):
+    """As the public one, on this machine: another origin, and the hashes of the package."""
+    snapshots, _address = pages
+    with browser.new_context() as context, serve(runtime) as elsewhere, serve(tmp_path / 'page') as address:
+        monkeypatch.setattr(web_folder, 'ADDRESS', elsewhere)
+        call(export_main, f'--network={snapshots["classes"]}', '--format=web', f'--out={tmp_path / "page"}')
+        tab = context.new_page()
+        tab.goto(address)
+        assert_same(drawn(tab), generated(snapshots['classes'], tmp_path / 'first', 0, 0.7, '--class=cat'))
 
 
 def test_a_changed_runtime_is_refused(browser, pages):

@@ -18,7 +18,11 @@ CACHE = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache') / 'hype
 
 
 class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    """As `python -m http.server`, without its log."""
+    """As `python -m http.server`, without its log, and for pages of other addresses too."""
+
+    def end_headers(self):
+        self.send_header('Access-Control-Allow-Origin', '*')
+        super().end_headers()
 
     def log_message(self, *args):
         pass
