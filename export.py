@@ -52,8 +52,8 @@ def check_places(paths: list[Path], force: bool) -> None:
               'any web server. hub: a folder for the Hugging Face hub.  [default: by the ending of --out; pkl with --all]')
 @click.option('--half', is_flag=True, help='Store the weights of an ONNX file or web page as float16: half the size, and '
               'slightly other pictures.')
-@click.option('--runtime', metavar='DIR', type=UserPath(file_okay=False, exists=True, path_type=Path), help='With --format=web, '
-              'copy onnxruntime-web from here, its npm package as npm unpacks it.  [default: visitors load it from '
+@click.option('--runtime', metavar='DIR', type=UserPath(file_okay=False, path_type=Path), help='With --format=web, copy '
+              'onnxruntime-web from here, its npm package as npm unpacks it.  [default: visitors load it from '
               'cdn.jsdelivr.net]')
 @click.option('--card/--no-card', default=True, show_default=True, help='Write a model card, OUT.md, beside each file.')
 @click.option('--force', is_flag=True, help='Overwrite existing files.')

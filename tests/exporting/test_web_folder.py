@@ -111,7 +111,7 @@ def test_wrong_options(hyper_pkl, runtime, tmp_path):
     refused('--runtime is for --format=web: found onnx', f'--network={hyper_pkl}', f'--runtime={runtime}',
             f'--out={tmp_path / "x.onnx"}')
     refused('found --all', *page, '--all')
-    refused('does not exist', *page, f'--runtime={tmp_path / "none"}')
+    refused('found no ort.wasm.bundle.min.mjs and ort-wasm-simd-threaded.wasm', *page, f'--runtime={tmp_path / "none"}')
     (runtime / RUNTIME['wasm']).unlink()
     refused('expected the unpacked npm package onnxruntime-web', *page, f'--runtime={runtime}')
     assert not (tmp_path / 'x').exists()
