@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
 
 from .onnx_generator import write_generator
 from .onnx_graph import IR_VERSION, OPSET, Graph
@@ -36,8 +36,7 @@ def write_onnx(path: str | os.PathLike[str], G: Any, metadata: dict[str, str], h
     if half:  # by now the graph is right, so what differs from here on is rounding
         content = model_of(G, metadata, half=True).SerializeToString()
         difference = _check(content, G, HALF_TOLERANCE)
-    with whole_file(path) as part:
-        part.write_bytes(content)
+    write_whole(path, content)
     return difference
 
 

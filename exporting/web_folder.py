@@ -3,14 +3,13 @@ import base64
 import hashlib
 import statistics
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import numpy as np
 
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
 from generating.sampler import latent
 from training.data.class_labels import NetworkLabels
 
@@ -50,9 +49,10 @@ def write_web_folder(folder: Path, snapshot: dict[str, Any], metadata: dict[str,
         raise ValueError(f'a web page shows gray and RGB images: found {G.img_channels} channels')
     folder.mkdir(parents=True, exist_ok=True)
     difference = write_onnx(folder / MODEL, G, metadata, half)
-    _copy([*(TEMPLATES / name for name in STATIC), *runtime.values()], folder)
+    for path in (*(TEMPLATES / name for name in STATIC), *runtime.values()):
+        write_whole(folder / path.name, path.read_bytes())
     size = (folder / MODEL).stat().st_size
-    _write(folder / 'index.html', _page(describe(folder, NetworkLabels.of(snapshot), G, size, runtime)))
+    write_whole(folder / 'index.html', _page(describe(folder, NetworkLabels.of(snapshot), G, size, runtime)))
     told = [f'{MODEL}: {size / 1e6:.1f} MB']
     if difference is not None:
         told += [f'{difference:.1g} from PyTorch at most', f'{picture_ms(folder / MODEL, G):.0f} ms per picture on this CPU']
@@ -84,16 +84,6 @@ def _page(page: dict[str, Any]) -> bytes:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     return environment.get_template('index.html').render(page=page).encode('utf-8', errors='xmlcharrefreplace')
-
-
-def _copy(paths: Sequence[Path], folder: Path) -> None:
-    for path in paths:
-        _write(folder / path.name, path.read_bytes())
-
-
-def _write(path: Path, content: bytes) -> None:
-    with whole_file(path) as part:
-        part.write_bytes(content)
 
 
 def _integrity(path: Path) -> str:
