@@ -191,7 +191,7 @@ def test_gradients_of_ws_are_each_image_s_and_each_copy_s_own():
         return (G.synthesis(points, noise_mode='const') * target).double().sum()
 
     gradient, = torch.autograd.grad(loss(ws), ws)
-    step, w_dim = 3e-3, G.synthesis.w_dim
+    step, w_dim = 3e-4, G.synthesis.w_dim  # a large step meets the kinks of the activations, a small one rounding
     for image in range(3):
         for copy in range(G.num_ws - 1):  # the last copy's code belongs to an image layer, which has none
             for part in (slice(0, w_dim), slice(w_dim, None)):
@@ -199,7 +199,6 @@ def test_gradients_of_ws_are_each_image_s_and_each_copy_s_own():
                 direction[image, copy, part].normal_()
                 with torch.no_grad():
                     slope = (loss(ws + step * direction) - loss(ws - step * direction)) / (2 * step)
-                # Kinks of the activations, and float32, leave a few percent.
                 allowed = 0.05 * float(gradient[image, copy, part].norm() * direction.norm())
                 torch.testing.assert_close(slope, (gradient * direction).double().sum(), rtol=0, atol=allowed)
 
