@@ -13,6 +13,11 @@ Curve = Callable[[np.ndarray, np.ndarray], torch.Tensor]
 MAX_KEPT = 1024  # labels whose keys stay: a row of a grid asks for its own in every frame
 
 
+def fixed(sampler: Sampler, seeds: list[int]) -> Curve:
+    """No way at all: positions are whole numbers."""
+    return lambda position, labels: sampler.ws([seeds[int(place)] for place in position], labels)
+
+
 def spherical_curve(sampler: Sampler, seeds: list[int]) -> Curve:
     """Arcs through the seeds' z."""
     z = sampler.latents(seeds)

@@ -39,24 +39,17 @@ class Sampler:
     def images(self, seeds: list[int], labels: np.ndarray) -> Iterator[np.ndarray]:
         """seeds: N of them, labels: float32 [N, K] -> N times uint8 [H, W, C], with a progress bar after 2 seconds."""
         chunks = [slice(start, start + self.batch) for start in range(0, len(seeds), self.batch)]
-        draw = self.drawer()
-        return _to_pictures((draw(seeds[chunk], labels[chunk]) for chunk in chunks), len(seeds),
+        return _to_pictures((self.draw(seeds[chunk], labels[chunk]) for chunk in chunks), len(seeds),
                             lambda index: f'{self.word} {seeds[index]}')
 
     def images_of_ws(self, batches: Iterator[torch.Tensor], total: int, name: Callable[[int], str]) -> Iterator[np.ndarray]:
         """batches: of ws [N, num_ws, w_dim], `total` in all -> pictures as above. name: of a picture, for a warning."""
         return _to_pictures((self.draw_ws(ws) for ws in batches), total, name)
 
-    def drawer(self) -> Callable[[list[int], np.ndarray], torch.Tensor]:
-        """The function that draws a batch: seeds, labels -> images [N, C, H, W]."""
-        options = dict(truncation_psi=self.psi, **self.options)
-        run = GraphedGenerator(self.G, self.batch, **options) if self.graph else functools.partial(self.G, **options)
-
-        @torch.inference_mode()
-        def draw(seeds: list[int], labels: np.ndarray) -> torch.Tensor:
-            return run(self._on_device(self.latents(seeds)), self._on_device(labels))
-
-        return draw
+    @torch.inference_mode()
+    def draw(self, seeds: list[int], labels: np.ndarray) -> torch.Tensor:
+        """seeds: N; labels: float32 [N, K] -> images [N, C, H, W]."""
+        return self._run(self._on_device(self.latents(seeds)), self._on_device(labels))
 
     @torch.inference_mode()
     def draw_ws(self, ws: torch.Tensor) -> torch.Tensor:
@@ -90,6 +83,11 @@ class Sampler:
     def options(self) -> dict[str, Any]:
         """Keywords of the synthesis network."""
         return dict(noise_mode=self.noise_mode, force_fp32=self.device.type == 'cpu')
+
+    @functools.cached_property
+    def _run(self) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+        options = dict(truncation_psi=self.psi, **self.options)
+        return GraphedGenerator(self.G, self.batch, **options) if self.graph else functools.partial(self.G, **options)
 
     def _on_device(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values).to(self.device)

@@ -11,7 +11,7 @@ from training.data.class_labels import list_names, split_names, unescape
 from training.data.image_grid import make_grid
 
 from . import walks
-from .curves import CURVES
+from .curves import CURVES, Curve, fixed
 from .pictures import as_square_as_possible, chosen_label
 from .sampler import Sampler
 from .video_file import check_video, video_file
@@ -71,7 +71,8 @@ def save_video(sampler: Sampler, seeds: list[int], class_text: str | None, vecto
             raise ValueError(f'--walk={kind} goes through classes: in place of --grid, --class and --label, name them with '
                              '--interpolate=A,B,C')
         walk, columns, names = _class_walk(sampler, seeds, interpolate, kind, settings)
-    pictures = sampler.images_of_ws(_ws_batches(sampler, seeds, walk, settings.curve), walk.num_pictures,
+    curve = fixed(sampler, seeds) if kind == 'class' else CURVES[settings.curve](sampler, seeds)
+    pictures = sampler.images_of_ws(_ws_batches(walk, curve, sampler.batch), walk.num_pictures,
                                     lambda picture: f'frame {picture // len(walk.starts)}')
     with video_file(settings.path, settings.fps) as add_frame:
         for tiles in _stacked(pictures, len(walk.starts)):
@@ -133,8 +134,7 @@ def _num_frames(settings: VideoSettings, num_keys: int) -> int:
     return count
 
 
-def _ws_batches(sampler: Sampler, seeds: list[int], walk: Walk, curve: str) -> Iterator[torch.Tensor]:
-    """ws of all pictures, [sampler.batch, num_ws, w_dim] at a time."""
-    point = CURVES[curve](sampler, seeds)
-    for start in range(0, walk.num_pictures, sampler.batch):
-        yield point(*walk.at(np.arange(start, min(start + sampler.batch, walk.num_pictures))))
+def _ws_batches(walk: Walk, curve: Curve, batch: int) -> Iterator[torch.Tensor]:
+    """ws of all pictures, [batch, num_ws, w_dim] at a time."""
+    for start in range(0, walk.num_pictures, batch):
+        yield curve(*walk.at(np.arange(start, min(start + batch, walk.num_pictures))))
