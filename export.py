@@ -1,4 +1,4 @@
-"""Export a snapshot: one class as a plain unconditional network, weights without a pickle, or ONNX; each with a model card."""
+"""Export a snapshot: one class as a plain unconditional network, weights without a pickle, ONNX, or a folder for the hub."""
 
 from pathlib import Path
 
@@ -6,8 +6,7 @@ import click
 from tqdm import tqdm
 
 from commands.cli import UserPath, check_outdir, command_errors, named_or_newest, verbose_option
-from exporting.model_card import card_path
-from exporting.targets import SUFFIXES, choose_format, find_targets, write_target
+from exporting.targets import FOLDERS, SUFFIXES, choose_format, files_of, find_targets, write_target
 from training.data.class_labels import NetworkLabels
 from training.run.run_dir import DEFAULT_RUNS_DIR
 from training.snapshot.reading import open_snapshot
@@ -19,6 +18,7 @@ Examples:
   python export.py --network=animals.pkl --class=cat:0.5,dog:0.5 --out=mix.onnx
   python export.py --network=animals.pkl --out=animals.safetensors
   python export.py --network=animals.safetensors --out=animals.pkl
+  python export.py --network=animals.pkl --format=hub --out=animals
 """
 
 
@@ -43,10 +43,12 @@ def check_places(paths: list[Path], force: bool) -> None:
               'numbers as in the training data, separated by commas, as in 0.2,1,0.')
 @click.option('--all', 'every_class', is_flag=True, help='Bake every class, each into its own file.')
 @click.option('--out', required=True, type=UserPath(path_type=Path),
-              help='File to write, ending in .pkl, .safetensors or .onnx. With --all, a directory, created if missing.')
-@click.option('--format', 'file_format', type=click.Choice(list(SUFFIXES)), help='pkl: a snapshot, for every tool of this '
+              help='File to write, ending in .pkl, .safetensors or .onnx. With --all or --format=hub, a directory, created if '
+                   'missing.')
+@click.option('--format', 'file_format', type=click.Choice([*SUFFIXES, *FOLDERS]), help='pkl: a snapshot, for every tool of this '
               'family. safetensors: weights and a description, no code. onnx: one class, for programs without PyTorch; inputs z '
-              'and truncation_psi, constant noise.  [default: by the ending of --out; pkl with --all]')
+              'and truncation_psi, constant noise. hub: a folder for the Hugging Face hub.  [default: by the ending of '
+              '--out; pkl with --all]')
 @click.option('--card/--no-card', default=True, show_default=True, help='Write a model card, OUT.md, beside each file.')
 @click.option('--force', is_flag=True, help='Overwrite existing files.')
 @verbose_option
@@ -64,11 +66,10 @@ def main(network: str | None, class_text: str | None, vector: str | None, every_
         network = named_or_newest(network)
         snapshot = open_snapshot(network)
         targets = find_targets(NetworkLabels.of(snapshot), class_text, vector, every_class, out, file_format)
-        paths = [target.path for target in targets]
-        check_places(paths + [card_path(path) for path in paths if card], force)
+        check_places([path for target in targets for path in files_of(target, file_format, card)], force)
         for target in tqdm(targets, unit='file', delay=2):
             write_target(target, file_format, snapshot, network, card)
-        click.echo(f'Saved {paths[0]}' if len(paths) == 1 else f'Saved {len(paths)} files in {out}')
+        click.echo(f'Saved {targets[0].path}' if len(targets) == 1 else f'Saved {len(targets)} files in {out}')
 
 
 if __name__ == '__main__':

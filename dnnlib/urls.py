@@ -13,6 +13,7 @@ from typing import Any, BinaryIO
 import requests
 from tqdm import tqdm
 
+from . import hub
 from .files import naming_full_disk
 
 _TIMEOUT_SEC = (10, 60)     # to connect; between two pieces of the body
@@ -35,9 +36,11 @@ def make_cache_dir_path(*paths: str) -> str:
 
 
 def is_url(obj: Any, allow_file_urls: bool = False) -> bool:
-    """True for an http or https URL with a host, and for a file URL if these are allowed."""
+    """True for an http or https URL with a host, for an address of the hub, and for a file URL if these are allowed."""
     if not isinstance(obj, str):
         return False
+    if hub.is_hub_address(obj):
+        return True
     try:
         parts = urllib.parse.urlsplit(obj)
     except ValueError:      # such as an unfinished IPv6 address
@@ -49,11 +52,12 @@ def is_url(obj: Any, allow_file_urls: bool = False) -> bool:
 
 def open_url(url: str, cache_dir: str | None = None, num_attempts: int = 10, verbose: bool = True,
              return_filename: bool = False, cache: bool = True) -> Any:
-    """Open a local path, a file:// URL or an http(s) URL for reading bytes, or return the local file's name.
+    """Open a local path, a file://, http(s):// or hf:// URL for reading bytes, or return the local file's name.
 
     A download is kept in `cache_dir` (None: make_cache_dir_path('downloads')) and found there the next time, without the network;
     with `cache=False` it stays in memory. Temporary failures are tried `num_attempts` times; a download counts only when
-    complete. `verbose` shows progress on stderr. Raises OSError if the file cannot be read or downloaded.
+    complete. `verbose` shows progress on stderr. The hub has a cache of its own. Raises OSError if the file cannot be read or
+    downloaded.
     """
     if num_attempts < 1:
         raise ValueError(f'num_attempts must be at least 1, got {num_attempts}')
@@ -61,6 +65,9 @@ def open_url(url: str, cache_dir: str | None = None, num_attempts: int = 10, ver
         path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path) if is_url(url, allow_file_urls=True) else url
         if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):     # a pipe would never end
             raise OSError(f'{path} is not a regular file; give the file itself')
+        return path if return_filename else open(path, 'rb')
+    if hub.is_hub_address(url):
+        path = hub.download(url)
         return path if return_filename else open(path, 'rb')
     if not cache:
         if return_filename:

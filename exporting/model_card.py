@@ -67,8 +67,9 @@ def run_of(network: str) -> RunHistory | None:
     return read_history(Path(network).absolute().parent)
 
 
-def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: RunHistory | None) -> str:
-    """The card of `exported`, which must exist: the card has its checksum."""
+def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: RunHistory | None, title: str | None = None,
+              use: str = '') -> str:
+    """The card of `exported`, which must exist: the card has its checksum. use: more on how to use it, Markdown."""
     G = snapshot['G_ema']
     names = _names(snapshot.get('class_names'))
     baked = baked_in(snapshot)
@@ -79,9 +80,9 @@ def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: RunHi
              'Weights': f'{sum(tensor.numel() for _name, tensor in misc.named_params_and_buffers(G)):,}',
              'Made from': last_part(network), 'SHA-256': hashlib.sha256(exported.read_bytes()).hexdigest()}
     template = _USE_ONNX if exported.suffix == '.onnx' else _USE_PYTORCH
-    use = template.format(path=exported.name, z_dim=G.z_dim, channels=G.img_channels, size=G.img_resolution,
+    use += template.format(path=exported.name, z_dim=G.z_dim, channels=G.img_channels, size=G.img_resolution,
                           label=f'torch.eye({G.c_dim})[:1]' if G.c_dim else 'None')
-    parts = [f'# {_plain(exported.name)}', _table(('Property', 'Value'), facts.items()), '## Use', use.rstrip()]
+    parts = [f'# {_plain(title or exported.name)}', _table(('Property', 'Value'), facts.items()), '## Use', use.rstrip()]
     if run is not None:
         name = _snapshot_name(Path(network))
         parts += ['## Data', _table(('Property', 'Value'), _data(run).items()),

@@ -14,14 +14,17 @@ from training.snapshot.writing import save_network_pkl
 
 from . import onnx_file
 from .baked import bake_snapshot, baked_in
-from .model_card import last_part, write_card
+from .hub_folder import FILES, write_hub_folder
+from .model_card import card_path, last_part, write_card
 
 SUFFIXES = {'pkl': '.pkl', 'safetensors': weights_file.SUFFIX, 'onnx': onnx_file.SUFFIX}
+FOLDERS = ('hub',)  # formats of several files
 
 
 @dataclass
 class Target:
-    """A file to write. label: what to bake in, float32 [K], and what it is, as in bake_snapshot; None: the network as it is."""
+    """A file or folder to write. label: what to bake in, float32 [K], and what it is, as in bake_snapshot; None: the network as
+    it is."""
 
     path: Path
     label: np.ndarray | None = None
@@ -30,12 +33,21 @@ class Target:
 
 
 def choose_format(name: str | None, out: Path, is_directory: bool) -> str:
-    """The requested format, else the one of the ending of `out`. ValueError if the two differ."""
+    """The requested format, else the one of the ending of `out`. ValueError if the two differ.
+
+    is_directory: `out` is a directory for a file of each class.
+    """
+    if name in FOLDERS:
+        if is_directory:
+            raise ValueError(f'--format={name} is a folder of one network: found --all; without it, all '
+                             'classes are in that one')
+        return name
     by_ending = {suffix: known for known, suffix in SUFFIXES.items()}.get(out.suffix.lower())
     if is_directory:
         return name or 'pkl'
     if by_ending is None:
-        raise ValueError(f'--out={out}: expected a file that ends in {", ".join(SUFFIXES.values())}; --all takes a directory')
+        raise ValueError(f'--out={out}: expected a file that ends in {", ".join(SUFFIXES.values())}; --all and '
+                         f'--format={", ".join(FOLDERS)} take a directory')
     if name is not None and name != by_ending:
         raise ValueError(f'--out={out} has the ending of {by_ending} files, but --format={name}: write '
                          f'--out={out.with_suffix(SUFFIXES[name])}')
@@ -63,10 +75,19 @@ def find_targets(labels: NetworkLabels, class_text: str | None, vector: str | No
     return [Target(out)]
 
 
+def files_of(target: Target, file_format: str, card: bool) -> list[Path]:
+    """All files that write_target() writes."""
+    if file_format == 'hub':
+        return [target.path / name for name in FILES]
+    return [target.path, *([card_path(target.path)] if card else [])]
+
+
 def write_target(target: Target, file_format: str, snapshot: dict[str, Any], network: str, card: bool) -> None:
     """Bake, write, describe."""
     if target.label is not None:
         snapshot = bake_snapshot(snapshot, target.label, target.kind, target.text)
+    if file_format == 'hub':
+        return write_hub_folder(target.path, snapshot, network)
     if file_format == 'onnx':
         difference = onnx_file.write_onnx(target.path, snapshot['G_ema'], baked_in(snapshot) | dict(made_from=last_part(network)))
         if difference is None:

@@ -17,7 +17,8 @@ else:
     import tomli as tomllib
 
 PYTHONS = ['3.10', '3.11', '3.12', '3.13']
-IMPORT_NAMES = {'PIL': 'pillow', 'imageio_ffmpeg': 'imageio-ffmpeg', 'sklearn': 'scikit-learn', 'mpl_toolkits': 'matplotlib'}
+IMPORT_NAMES = {'PIL': 'pillow', 'huggingface_hub': 'huggingface-hub', 'imageio_ffmpeg': 'imageio-ffmpeg', 'sklearn': 'scikit-learn',
+                'mpl_toolkits': 'matplotlib'}
 OWN = {path.stem for path in [*REPO.iterdir(), *REPO.glob('benchmarks/*')] if path.suffix == '.py' or path.is_dir()}
 
 
@@ -26,7 +27,7 @@ def project():
     return tomllib.loads((REPO / 'pyproject.toml').read_text())['project']
 
 
-def ranges(project, extras=('demo', 'docs', 'export', 'test', 'video')):
+def ranges(project, extras=('demo', 'docs', 'export', 'hub', 'test', 'video')):
     lines = [*project['dependencies'], *(line for extra in extras for line in project['optional-dependencies'][extra])]
     return [Requirement(line) for line in lines]
 
@@ -90,7 +91,7 @@ def test_imports_of_the_commands_are_the_declared_ones(project):
     folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks', 'exporting', 'generating', 'patches']
     code = imported_packages([*REPO.glob('*.py'), *sources(*folders)])
     needed = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=())}
-    extras = ('demo', 'export', 'mnist', 'video')
+    extras = ('demo', 'export', 'hub', 'mnist', 'video')
     optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras)}
     optional.add('triton')      # torch's CUDA builds bring it
     assert needed <= code <= optional, f'undeclared: {sorted(code - optional)}, unused: {sorted(needed - code)}'

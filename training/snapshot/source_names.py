@@ -19,7 +19,7 @@ def resolve_resume(name: str) -> str:
     """Path or URL of a source network: NVLabs' short names become URLs, URLs and existing paths stay as they are."""
     if name in RESUME_NAMES:
         return RESUME_NAMES[name]
-    if os.path.exists(name) or re.match(r'(https?|file)://', name):
+    if os.path.exists(name) or re.match(r'(https?|file|hf)://', name):
         return name
     raise ValueError(f'--resume: there is no file {name!r}; {_nearest_names(name)}give the path or URL of a network pickle, '
                      f'or one of {", ".join(RESUME_NAMES)}')
