@@ -17,8 +17,8 @@ else:
     import tomli as tomllib
 
 PYTHONS = ['3.10', '3.11', '3.12', '3.13']
-IMPORT_NAMES = {'PIL': 'pillow', 'huggingface_hub': 'huggingface-hub', 'imageio_ffmpeg': 'imageio-ffmpeg', 'sklearn': 'scikit-learn',
-                'mpl_toolkits': 'matplotlib'}
+IMPORT_NAMES = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'mpl_toolkits': 'matplotlib', 'huggingface_hub': 'huggingface-hub',
+                'imageio_ffmpeg': 'imageio-ffmpeg'}
 OWN = {path.stem for path in [*REPO.iterdir(), *REPO.glob('benchmarks/*')] if path.suffix == '.py' or path.is_dir()}
 
 
