@@ -88,8 +88,8 @@ def main(network: str | None, metrics: str, data: str | None, test_data: str | N
             check_metric(find_metric(name), dataset_kwargs, options.get('test_dataset_kwargs'), detector=options['detector'],
                          num_gen=options['num_gen'], max_real=options['max_real'], data=opened)
         click.echo(f'Network: {network}\nData: {dataset_kwargs["path"]}', err=True)
-        config = dict(network=network, trust=trust_pickle, metrics=names, dataset_kwargs=dataset_kwargs, num_gpus=gpus,
-                      device=kind, run_dir=place_of_reports(outdir, network),
+        config = dict(network=network, trust=trust_pickle, metrics=names, dataset_kwargs=dataset_kwargs, device=kind,
+                      run_dir=place_of_reports(outdir, network),
                       options=dict(options, batch_size=batch, num_workers=workers))
         if gpus > 1:
             start_processes(measure_as_process, (config,), gpus)

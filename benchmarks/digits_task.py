@@ -58,10 +58,3 @@ def judge_command(network: Path, data: dict[str, Path], num_gen: int, seed: int,
     """Prints the table of classes of a snapshot and writes the numbers to report."""
     return ['-m', 'metrics.classes', f'--network={network}', f'--train={data["train"]}',
             f'--test={data["test"]}', f'--num-gen={num_gen}', f'--seed={seed}', f'--json={report}']
-
-
-def write_text(path: Path, text: str) -> None:
-    """Writes beside path, then renames."""
-    part = path.with_name(path.name + '.part')
-    part.write_text(text)
-    os.replace(part, path)

@@ -11,7 +11,7 @@ from training.loop.cond_ramp import parse_ramp
 
 from .data_facts import DataFacts
 from .options import TrainingOptions, option_name
-from .presets import PRESET_NAMES, PRESETS, Preset, auto_preset
+from .presets import PRESETS, Preset, auto_preset
 
 
 def build_config(options: TrainingOptions, data: DataFacts) -> TrainingConfig:
@@ -46,16 +46,23 @@ def build_config(options: TrainingOptions, data: DataFacts) -> TrainingConfig:
         ema_rampup=None if options.resume else preset.ema_ramp,  # a source model's average needs no warm-up
         G_reg_interval=4,
         D_reg_interval=16,
+        cond_ramp=_label_ramp(options),
+        resume_pkl=options.resume,
+        allow_tf32=options.allow_tf32,
+        **changeable_settings(options),
+    )
+
+
+def changeable_settings(options: TrainingOptions) -> dict[str, Any]:
+    """Settings that follow from options alone, and may differ when a run continues."""
+    return dict(
         total_kimg=_plain(options.kimg),
         kimg_per_tick=_plain(options.tick),
-        cond_ramp=_label_ramp(options),
         image_snapshot_ticks=options.snap,
         network_snapshot_ticks=options.snap,
         keep_snapshots=options.keep_snapshots,
         metrics=metrics_config(options),
-        resume_pkl=options.resume,
         cudnn_benchmark=not options.nobench,
-        allow_tf32=options.allow_tf32,
         device=options.device,
         num_threads=options.threads,
     )
@@ -78,16 +85,8 @@ def run_description(options: TrainingOptions, data: DataFacts) -> str:
 
 
 def _check_options(options: TrainingOptions) -> None:
-    if options.cfg not in PRESET_NAMES:
-        raise ValueError(f'--cfg={options.cfg} is unknown: choose one of {", ".join(PRESET_NAMES)}')
-    if options.augpipe not in augpipe_specs:
-        raise ValueError(f'--augpipe={options.augpipe} is unknown: choose one of {", ".join(augpipe_specs)}')
-    if options.half not in ('fp16', 'bf16'):
-        raise ValueError(f'--half={options.half} is unknown: choose fp16 or bf16')
     if options.fp32 and options.half == 'bf16':
         raise ValueError('--half=bf16 and --fp32=1 exclude each other: leave out one')
-    if options.aug not in ('noaug', 'ada', 'fixed'):
-        raise ValueError(f'--aug={options.aug} is unknown: choose noaug, ada or fixed')
     if options.aug == 'fixed' and options.p is None:
         raise ValueError('--aug=fixed needs the probability of augmentation: add --p, from 0 to 1')
     if options.p is not None and options.aug != 'fixed':
@@ -105,16 +104,8 @@ def check_finite(options: TrainingOptions) -> None:
 
 
 def _override(preset: Preset, options: TrainingOptions) -> Preset:
-    chosen: dict[str, Any] = dict(
-        batch=options.batch,
-        mbstd_group=options.mbstd_group,
-        channel_base=options.cbase,
-        gamma=options.gamma,
-        ema_kimg=options.ema_kimg,
-        map_depth=options.map_depth,
-        pl_weight=options.pl_weight,
-        mixing_prob=options.mixing_prob,
-    )
+    """The preset with what was chosen by options of the same name."""
+    chosen = {field.name: getattr(options, field.name, None) for field in dataclasses.fields(Preset)}
     return dataclasses.replace(preset, **{name: value for name, value in chosen.items() if value is not None})
 
 
@@ -158,7 +149,7 @@ def _discriminator_kwargs(preset: Preset, options: TrainingOptions, half_precisi
 def _size_kwargs(preset: Preset, options: TrainingOptions, half_precision: bool) -> dict[str, Any]:
     """Half precision in the 4 highest resolutions, where activations are limited to 256 against overflow (appendix D.1)."""
     return dict(
-        channel_base=preset.channel_base,
+        channel_base=preset.cbase,
         channel_max=options.cmax,
         num_fp16_res=4 if half_precision else 0,
         conv_clamp=256 if half_precision else None,

@@ -58,8 +58,9 @@ def inspect_data(path: str | None, cond: bool, subset: int | None = None, mirror
     dataset = ImageFolderDataset(path=path, use_labels=True, max_size=subset, xflip=mirror, random_seed=seed)
     try:
         check_dataset(dataset)
-        labelled = dataset.has_labels
-        warnings = _check_labels(dataset, path, mirror) if cond else _say_ignored(dataset) if labelled else []
+        warnings = _check_labels(dataset, path, mirror) if cond else []
+        if not cond and dataset.has_labels:
+            warnings.append(f'the labels of the data ({dataset.label_dim} dimensions) are ignored; --cond=1 trains with them')
         warnings += [f'{path}: {note}' for note in dataset.notes()]
         if subset is not None and len(dataset) < subset * (2 if mirror else 1):
             warnings.append(f'--subset={subset} is more than the {len(dataset)} images of {path}: all are used')
@@ -121,7 +122,3 @@ def _check_vectors(labels: np.ndarray, path: str, mirror: bool) -> list[str]:
         notes.append('--mirror gives mirrored images the label vectors of the originals: leave it out if a number means left '
                      'or right')
     return notes
-
-
-def _say_ignored(dataset: ImageFolderDataset) -> list[str]:
-    return [f'the labels of the data ({dataset.label_dim} dimensions) are ignored; --cond=1 trains with them']

@@ -15,7 +15,7 @@ from training.loop.training_state import ADVICE, find_start, read_state
 from training.run.run_dir import LATEST, OPTIONS, RECORD, Run, find_run, read_json
 
 from .cli import check_outdir, given_options, resolve_device
-from .config import check_finite, loader_config, metrics_config, share_batch
+from .config import changeable_settings, check_finite, loader_config, share_batch
 from .data_facts import DataFacts
 from .launch import Plan
 from .options import TrainingOptions, option_name, with_recorded
@@ -116,15 +116,7 @@ def changed_config(run: Run, config: TrainingConfig, data: DataFacts, options: T
         batch_gpu=share_batch(config.batch_size, num_gpus, batch_gpu, config.mbstd_group or config.batch_size),
         resume_pkl=resume_pkl,
         num_gpus=num_gpus,
-        device=options.device,
-        total_kimg=options.kimg,
-        kimg_per_tick=options.tick,
-        image_snapshot_ticks=options.snap,
-        network_snapshot_ticks=options.snap,
-        keep_snapshots=options.keep_snapshots,
-        metrics=metrics_config(options),
-        num_threads=options.threads,
-        cudnn_benchmark=not options.nobench,
+        **changeable_settings(options),
     )
 
 

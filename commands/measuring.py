@@ -1,4 +1,4 @@
-"""What calc_metrics.py does: checks of snapshot, data and metrics before the work, and the work of each process."""
+"""The work of calc_metrics.py: checks of snapshot, data and metrics, then the measurement in each process."""
 
 import os
 from pathlib import Path
@@ -8,12 +8,14 @@ import click
 import torch
 
 import dnnlib
+from dnnlib.schema import describe
 from metrics.features.open_data import OpenData
 from metrics.features.sampling import check_same_shape
 from metrics.metric_main import compute_metrics
 from metrics.metric_options import ProgressMonitor
 from metrics.registry import find_metric
 from torch_utils.allocator import keep_freed_memory
+from torch_utils.collectives import num_processes
 from training.data.class_labels import given_class_names, list_names
 from training.parallel.processes import from_environment, join, rank_device
 from training.snapshot.reading import open_snapshot
@@ -21,12 +23,12 @@ from training.snapshot.reading import open_snapshot
 from .cli import check_outdir
 
 DATASET_CLASS = 'training.dataset.ImageFolderDataset'
-# What a snapshot may say of its data, and what kind that has to be; never a class name.
+# Arguments of the data set that a snapshot may give, with their types; never a class name.
 TRUSTED_DATA: dict[str, Any] = dict(path=str | None, max_size=int | None, xflip=int, random_seed=int)
 
 
 def measure(rank: int, config: dict[str, Any], snapshot: dict[str, Any] | None = None, data: OpenData | None = None) -> None:
-    """One process's part of the work; everything is in config, which is plain values. snapshot, data: opened already."""
+    """Measure in one process. config: plain values. snapshot, data: already open ones, if any."""
     device = rank_device(config['device'], rank)
     if device.type == 'cuda':
         torch.cuda.set_device(device)
@@ -34,7 +36,7 @@ def measure(rank: int, config: dict[str, Any], snapshot: dict[str, Any] | None =
     else:
         keep_freed_memory()
     snapshot = snapshot or open_snapshot(config['network'], config['trust'])
-    options = dict(config['options'], num_gpus=config['num_gpus'], rank=rank, device=device,
+    options = dict(config['options'], num_gpus=num_processes(), rank=rank, device=device,
                    progress=ProgressMonitor(verbose=rank == 0))
     compute_metrics(config['metrics'], snapshot['G_ema'], config['dataset_kwargs'], run_dir=config['run_dir'],
                     snapshot_pkl=config['network'], data=data, **options)
@@ -42,32 +44,31 @@ def measure(rank: int, config: dict[str, Any], snapshot: dict[str, Any] | None =
 
 def measure_as_process(rank: int, config: dict[str, Any]) -> None:
     """measure() in one of several processes."""
-    num_gpus = config['num_gpus']
-    if config['device'] != 'cuda':
-        torch.set_num_threads(max(torch.get_num_threads() // num_gpus, 1))  # they share the processor
     member = from_environment()
     assert member is not None, 'start_processes() sets it'
+    if config['device'] != 'cuda':
+        torch.set_num_threads(max(torch.get_num_threads() // member.world_size, 1))  # they share the processor
     with join(member, rank_device(config['device'], rank)):
         measure(rank, config)
 
 
 def data_of(snapshot: dict[str, Any], data: str | None, mirror: bool | None, option: str = '--data') -> dict[str, Any]:
-    """construct_class_by_name's arguments for the real images: those of the option, else those that the network learnt from.
+    """Arguments with which construct_class_by_name() opens the real images: those of the option, else the training images.
 
-    FileNotFoundError if they are not there, ValueError if the snapshot does not say which they are, or not in a way that fits.
+    FileNotFoundError if they are missing; ValueError if the snapshot does not name its training images, or is damaged.
     """
     known = snapshot['training_set_kwargs'] or {}
     found: dict[str, Any] = {key: known[key] for key in (('xflip',) if data else TRUSTED_DATA) if key in known}
     for key, value in found.items():
         if not isinstance(value, TRUSTED_DATA[key]):
-            raise ValueError(f'{key} in training_set_kwargs of the snapshot is of type {type(value).__name__}, which is no '
-                             f'{key} of a data set: the file is damaged')
+            raise ValueError(f'training_set_kwargs of the snapshot has {key} of type {type(value).__name__}, expected '
+                             f'{describe(TRUSTED_DATA[key])}: the file is damaged')
     if data:
         found['path'] = data
     if not found.get('path'):
-        raise ValueError('--data is missing, and the snapshot does not say which images it learnt from: give a folder or zip')
+        raise ValueError('--data is missing, and the snapshot does not name its training images: give a folder or zip')
     if not os.path.exists(found['path']):
-        whose = option if data else 'the snapshot learnt from'
+        whose = option if data else 'the training images of the snapshot,'
         raise FileNotFoundError(f'{whose} {found["path"]}: no such folder or zip' + ('' if data else '; give --data'))
     if mirror is not None:
         found['xflip'] = mirror
@@ -75,24 +76,24 @@ def data_of(snapshot: dict[str, Any], data: str | None, mirror: bool | None, opt
 
 
 def check_needs(metrics: list[str], snapshot: dict[str, Any], test_data: str | None) -> None:
-    """ValueError if a metric needs what is not there; said now, not after the metrics before it."""
+    """ValueError if a metric needs classes or test data that are missing."""
     for name in metrics:
         needs = find_metric(name).needs
         if 'classes' in needs and not snapshot['G_ema'].c_dim:
-            raise ValueError(f'--metrics={name} looks at classes, and the network is unconditional: give a class-conditional one')
+            raise ValueError(f'--metrics={name} needs classes, but the network is unconditional: give a class-conditional one')
         if 'test_data' in needs and test_data is None:
-            raise ValueError(f'--metrics={name} needs real images that the network has not seen: give them with --test-data')
+            raise ValueError(f'--metrics={name} needs held-out real images: give them with --test-data')
 
 
 def say_unlimited(metrics: list[str], max_real: int | None) -> None:
-    """Say of which metrics --max-real changes nothing."""
+    """Name the metrics that ignore --max-real."""
     unlimited = [name for name in metrics if not find_metric(name).uses_reals]
     if max_real is not None and unlimited:
-        click.echo(f'--max-real={max_real} changes nothing of {", ".join(unlimited)}', err=True)
+        click.echo(f'--max-real={max_real} has no effect on {", ".join(unlimited)}', err=True)
 
 
 def check_data(snapshot: dict[str, Any], dataset_kwargs: dict[str, Any], data: OpenData) -> None:
-    """ValueError unless images and classes of the data or test data are those of the network."""
+    """ValueError unless images and classes of the data or test data match those of the network."""
     G, dataset = snapshot['G_ema'], data(dataset_kwargs, resolution=None)
     check_same_shape(G, dataset)
     if dataset.label_dim != G.c_dim:
@@ -108,7 +109,7 @@ def place_of_reports(outdir: str | None, network: str) -> str | None:
     """--outdir, else the snapshot's directory; None for a snapshot from the web. ValueError if it cannot be written to."""
     run_dir = outdir or (None if dnnlib.util.is_url(network, allow_file_urls=True) else str(Path(network).absolute().parent))
     if run_dir is None:
-        click.echo('Results are printed, not kept: give --outdir to keep them', err=True)
+        click.echo('Results are only printed: give --outdir to save them', err=True)
     else:
         check_outdir(run_dir)
     return run_dir

@@ -5,11 +5,11 @@ import dataclasses
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """What --cfg chooses. The channel count at resolution r is min(channel_base / r, channel_max)."""
+    """What --cfg chooses. The channel count at resolution r is min(cbase / r, --cmax)."""
 
     batch: int
     mbstd_group: int
-    channel_base: int
+    cbase: int
     learning_rate: float
     gamma: float
     ema_kimg: float
@@ -39,7 +39,7 @@ def auto_preset(resolution: int, gpus: int, batch: int | None = None) -> Preset:
     return Preset(
         batch=batch,
         mbstd_group=max(min(batch // gpus, 4), 1),
-        channel_base=32768 if resolution >= 512 else 16384,
+        cbase=32768 if resolution >= 512 else 16384,
         learning_rate=0.002 if resolution >= 1024 else 0.0025,
         gamma=0.0002 * resolution**2 / batch,
         ema_kimg=batch * 10 / 32,

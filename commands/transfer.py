@@ -47,7 +47,9 @@ def plan_transfer(options: TransferOptions, num_gpus: int, outdir: str, run: Run
         data = without_data(source['G_ema'], options.classes)
     else:
         data = inspect_data(options.data, True, options.subset, options.mirror, options.seed)
-        check_no_classes(options.classes)
+        if options.classes:
+            raise ValueError(f'--classes={options.classes} found together with --data, whose labels define the classes: leave '
+                             'out one')
         source = load_hyper_source(resume)  # after the data: it may be a long download
         check_images(resume, source['G_ema'], data.resolution, data.num_channels)
     starts_fresh = source['G_ema'].c_dim == 0
@@ -112,12 +114,6 @@ def without_data(G: Any, classes: str | None) -> DataFacts:
                          'commas')
     return DataFacts(name=f'{len(names)}classes', path='no data', resolution=G.img_resolution, num_channels=G.img_channels,
                      num_images=0, label_dim=len(names), class_names=tuple(names))
-
-
-def check_no_classes(classes: str | None) -> None:
-    """ValueError if classes are named although the data has its own."""
-    if classes:
-        raise ValueError(f'--classes={classes} found together with --data, whose labels define the classes: leave out one')
 
 
 def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, options: TransferOptions,

@@ -11,7 +11,8 @@ import torch
 from dnnlib.archives import warn_made_anew
 from dnnlib.files import is_disk_full
 from dnnlib.schema import Range, check
-from hyper_plugin import selfinit, transfer
+from hyper_plugin import selfinit
+from torch_utils.misc import copy_params_and_buffers
 from training.config import TrainingConfig
 from training.loop.preparation import build_networks, open_dataset
 from training.loop.state_check import check_tensor
@@ -42,12 +43,13 @@ def start_networks(run_dir: Path, config: TrainingConfig, source: dict[str, Any]
     G, D = (network.eval().to(device) for network in build_networks(data, config))
     if data.has_label_vectors:
         D.keep_label_scale_()
-    reports = {name: transfer.transfer(source[origin], network)
+    reports = {name: copy_params_and_buffers(source[origin], network)
                for name, origin, network in (('G', 'G_ema', G), ('D', 'D', D)) if origin in source}
     for name in ('G', 'D'):
         missing = f'{name}   not in the source, starts from random weights'
         print('\n'.join(reports[name].lines(name) if name in reports else [missing]))
-    found = {name: dataclasses.asdict(report) for name, report in reports.items()}
+    found = {name: {kind: getattr(report, kind) for kind in ('copied', 'frozen', 'new', 'unused')}
+             for name, report in reports.items()}
     save_json(run_dir / 'transfer.json', dict(options=vars(options), **found))
     method = options.selfinit
     if method:
@@ -56,7 +58,7 @@ def start_networks(run_dir: Path, config: TrainingConfig, source: dict[str, Any]
         if result is None:
             return None
         print(f'Self-initialisation ({method}): relative feature error {result.relative_error:.3g} after {result.images} images')
-        save_json(run_dir / 'selfinit.json', result.as_dict())
+        save_json(run_dir / 'selfinit.json', dataclasses.asdict(result))
     save_network_pkl(path, dict(G=G, D=D, G_ema=G, augment_pipe=None, training_set_kwargs=vars(config.training_set_kwargs),
                                 class_names=list(data.class_names)))
     (run_dir / SELFINIT_STATE).unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """Errors as one line for people, and which errors are the machine's fault."""
 
 import errno
+from collections.abc import Sequence
 
 MACHINE_ERRNOS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ENOMEM}  # the machine's fault, not the input's
 MAX_MESSAGE = 2000  # characters: some twenty lines of a terminal
@@ -27,6 +28,11 @@ def one_line(error: BaseException) -> str:
 def cut(text: str) -> str:
     """The text, cut if too long: names and values from files may have any length."""
     return text if len(text) <= MAX_MESSAGE else f'{text[:MAX_MESSAGE]} ... ({len(text)} characters)'
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """'a, b, c and 2 more'."""
+    return ', '.join(names[:most]) + (f' and {len(names) - most} more' if len(names) > most else '')
 
 
 def printable(text: str) -> str:

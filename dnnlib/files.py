@@ -70,6 +70,12 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         part.unlink(missing_ok=True)
 
 
+def write_whole(path: str | os.PathLike[str], content: str | bytes) -> None:
+    """Write text, as UTF-8, or bytes; the file is whole or absent. OSError."""
+    with whole_file(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def remove_parts(directory: str | os.PathLike[str]) -> list[Path]:
     """Delete what `whole_file` left in `directory` when its process was killed; returns the paths.
 

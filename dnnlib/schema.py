@@ -5,6 +5,7 @@ classes by isinstance(), and Annotated with a Range. Every number must be finite
 """
 
 import dataclasses
+import json
 import math
 import sys
 import types
@@ -16,6 +17,7 @@ T = TypeVar('T')
 WORDS = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'text', type(None): 'null', Any: 'anything'}
 LARGEST = sys.float_info.max
 MAX_SHOWN = 60  # characters of a value in a message
+MAX_DEPTH = 50  # levels of nesting in JSON
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +26,24 @@ class Range:
 
     low: float = -math.inf
     high: float = math.inf
+
+
+def parse_json(text: str | bytes) -> Any:
+    """The value of a JSON text. ValueError if it is invalid, or nested so deeply that a walk through it might fail."""
+    try:
+        value = json.loads(text)
+    except RecursionError as error:
+        raise ValueError('nested too deeply') from error
+    _check_depth(value, MAX_DEPTH)
+    return value
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if isinstance(value, (list, dict)):
+        if left == 0:
+            raise ValueError('nested too deeply')
+        for item in value.values() if isinstance(value, dict) else value:
+            _check_depth(item, left - 1)
 
 
 def read_dataclass(kind: type[T], values: Any, name: str = '') -> T:

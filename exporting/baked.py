@@ -1,21 +1,27 @@
 """A snapshot for one label: plain unconditional networks that give the label's images and logits.
 
-Hyper-modulated networks are baked by `hyper_plugin.bake`. In a plain conditional network the label enters in two places
-that are constant once it is fixed. Generator: its code e joins the normalised latent x in the first mapping layer,
+In a hyper-modulated network the class code v of a fixed label c is a constant, and with it every kernel, every bias, and the
+class term of the logit:
+
+    W <- W + dg(v) (W - mu) + sigma db_w(v),   b <- b + db(v),   out(h) <- out(h) + <u, h> / sqrt(dim)
+
+u [dim] is the label's head, or P^T map(c) with projection. All other tensors are the source's own. In a plain conditional
+network the label enters in two places. Generator: its code e joins the normalised latent x in the first mapping layer,
 
     W [x, e] = W_x x + (W_e e)     which is a bias.
 
 Discriminator: logit = <out(h), m> / sqrt(d) with the mapped label m [d] is again linear in the features h.
-The stored weights carry gains (equalised learning rate), which follow the number of inputs.
+The stored weights carry gains (equalised learning rate), which follow the number of inputs. Images and logits are those of the
+label, up to rounding, at the cost of a plain network.
 """
+import inspect
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
 
-from hyper_plugin.bake import bake_discriminator, bake_generator
-from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
+from hyper_plugin.networks import HyperDiscriminator, HyperGenerator, HyperSynthesisLayer
 from torch_utils.persistence import constructor_arguments
 from training.networks import Discriminator, Generator, normalize_2nd_moment
 from training.snapshot.resume import copy_weights
@@ -51,8 +57,33 @@ def bake_network(network: Any, label: torch.Tensor) -> torch.nn.Module:
 
 
 @torch.no_grad()
+def _bake_generator(G: HyperGenerator, label: torch.Tensor) -> Any:
+    plain = _without_classes(G, Generator)
+    v = G.mapping.class_code(label[None])
+    for name, layer in G.named_modules():
+        if isinstance(layer, HyperSynthesisLayer):
+            kernels, _power, offsets = layer.hyper(v, layer.weight)
+            baked = plain.get_submodule(name)
+            baked.weight.copy_(kernels[0])
+            baked.bias.copy_(layer.bias + offsets[0])
+    return plain
+
+
+@torch.no_grad()
+def _bake_discriminator(D: HyperDiscriminator, label: torch.Tensor) -> Any:
+    plain = _without_classes(D, Discriminator)
+    if D.d_cond == 'heads':
+        u = label @ D.heads
+    else:
+        u = D.mapping(None, label[None])[0] @ (D.project.weight * D.project.weight_gain)
+    out = plain.b4.out
+    out.weight.add_(u / np.sqrt(len(u)) / out.weight_gain)
+    return plain
+
+
+@torch.no_grad()
 def _bake_plain_generator(G: Any, label: torch.Tensor) -> Any:
-    plain = _without_classes(G)
+    plain = _without_classes(G, Generator)
     theirs, ours = G.mapping.fc0, plain.mapping.fc0
     latent_part, code_part = (theirs.weight * theirs.weight_gain).split([G.z_dim, theirs.weight.shape[1] - G.z_dim], dim=1)
     code = normalize_2nd_moment(G.mapping.embed(label[None]))[0]
@@ -63,7 +94,7 @@ def _bake_plain_generator(G: Any, label: torch.Tensor) -> Any:
 
 @torch.no_grad()
 def _bake_plain_discriminator(D: Any, label: torch.Tensor) -> Any:
-    plain = _without_classes(D)
+    plain = _without_classes(D, Discriminator)
     theirs, ours = D.b4.out, plain.b4.out
     m = D.mapping(None, label[None])[0] / np.sqrt(D.b4.cmap_dim)
     ours.weight.copy_(m @ theirs.weight)  # same number of inputs, so the same gain
@@ -71,15 +102,18 @@ def _bake_plain_discriminator(D: Any, label: torch.Tensor) -> Any:
     return plain
 
 
-def _without_classes(network: Any) -> Any:
-    """A network of the same class and arguments, with c_dim 0, and the tensors that do not depend on the labels."""
-    with torch.random.fork_rng(devices=[]):
-        plain = type(network)(**{**constructor_arguments(network), 'c_dim': 0})
+def _without_classes(network: Any, kind: type[torch.nn.Module]) -> Any:
+    """A network of this class, with the constructor arguments of `network` that it takes, c_dim 0, and the tensors that do not
+    depend on the labels."""
+    known = inspect.signature(kind).parameters
+    arguments = {name: value for name, value in constructor_arguments(network).items() if name in known}
+    with torch.random.fork_rng(devices=[]):  # the constructor's random weights are overwritten
+        plain = kind(**{**arguments, 'c_dim': 0})
     copy_weights(network, plain)
     return plain
 
 
 _BAKERS: dict[type, Callable[[Any, torch.Tensor], Any]] = {
-    HyperGenerator: bake_generator, HyperDiscriminator: bake_discriminator,
+    HyperGenerator: _bake_generator, HyperDiscriminator: _bake_discriminator,
     Generator: _bake_plain_generator, Discriminator: _bake_plain_discriminator,
 }

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from dnnlib import hub
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
 from generating.sampler import Sampler
 from torch_utils.pickles import weights_file
 from training.data.class_labels import NetworkLabels
@@ -47,13 +47,13 @@ def write_hub_folder(folder: Path, snapshot: dict[str, Any], network: str) -> No
     """
     folder.mkdir(parents=True, exist_ok=True)
     weights_file.write_fields(folder / hub.WEIGHTS, snapshot)
-    _write_text(folder / CONFIG, json.dumps(describe(snapshot), indent=2) + '\n')
+    write_whole(folder / CONFIG, json.dumps(describe(snapshot), indent=2) + '\n')
     labels = NetworkLabels.of(snapshot)
     save_image(sample_picture(snapshot['G_ema'], labels), folder / PICTURE)
     use = _USE.format(folder=folder.name, draw='--grid' if labels.class_names or not labels.num_dims else '--label=NUMBERS')
     card = card_text(folder / hub.WEIGHTS, snapshot, network, run_of(network), title=folder.absolute().name, use=use)
     title, _, rest = card.partition('\n\n')
-    _write_text(folder / CARD, f'{METADATA}\n{title}\n\n![Samples]({PICTURE})\n\n{rest}')
+    write_whole(folder / CARD, f'{METADATA}\n{title}\n\n![Samples]({PICTURE})\n\n{rest}')
 
 
 def describe(snapshot: dict[str, Any]) -> dict[str, Any]:
@@ -73,8 +73,3 @@ def sample_picture(G: Any, labels: NetworkLabels) -> Any:
         all_labels = np.eye(labels.num_dims, dtype=np.float32)[:rows].repeat(NUM_COLUMNS, axis=0)
     sampler = Sampler(G, labels, torch.device('cpu'), PSI, 'const', batch=NUM_COLUMNS)
     return make_grid(np.stack(list(sampler.images(seeds, all_labels))), NUM_COLUMNS, labels.class_names[:rows] or None)
-
-
-def _write_text(path: Path, text: str) -> None:
-    with whole_file(path) as part:
-        part.write_text(text, encoding='utf-8')

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import dnnlib
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
 from torch_utils import misc
 from training.data.class_labels import NetworkLabels, list_names
 from training.run.run_dir import OPTIONS, SNAPSHOT_PATTERN
@@ -49,9 +49,7 @@ def write_card(exported: Path, snapshot: dict[str, Any], network: str) -> Path:
     is read too. Errors: OSError, ValueError if the directory's options are damaged.
     """
     path = card_path(exported)
-    text = card_text(exported, snapshot, network, run_of(network))
-    with whole_file(path) as part:
-        part.write_text(text, encoding='utf-8')
+    write_whole(path, card_text(exported, snapshot, network, run_of(network)))
     return path
 
 
@@ -100,8 +98,7 @@ def _of_what(snapshot: dict[str, Any]) -> str:
 
 
 def _data(run: RunHistory) -> dict[str, Any]:
-    told = run.record.get('data')
-    told = told if isinstance(told, dict) else {}
+    told = run.recorded('data')
     path = flatten(run.options).get('training_set_kwargs.path')
     name = last_part(path) if isinstance(path, str) else None
     return {'Data set': name, 'Images': told.get('num_images'), 'Classes': _names(told.get('class_names'))}
@@ -123,8 +120,7 @@ def _snapshot_name(network: Path) -> str:
 
 def _options(run: RunHistory, snapshot: str) -> dict[str, Any]:
     """How long training took until this snapshot, and the command's options; the loop's where those are not recorded."""
-    told = run.record.get('options')
-    chosen = told if isinstance(told, dict) else flatten(run.options)
+    chosen = run.recorded('options') or flatten(run.options)
     kimg = re.fullmatch(r'network-snapshot-(\d+)', Path(snapshot).stem)
     shown = {name: last_part(value) if isinstance(value, str) else value for name, value in chosen.items()}
     return {'Command': run.record.get('command'), 'Thousand images': int(kimg[1]) if kimg else None, **shown}
@@ -144,9 +140,7 @@ def _source(run: RunHistory | None) -> str | None:
     """What the run started from, as the user named it."""
     if run is None:
         return None
-    told = run.record.get('options')
-    named = told.get('resume') if isinstance(told, dict) else None
-    source = named or run.options.get('resume_pkl')
+    source = run.recorded('options').get('resume') or run.options.get('resume_pkl')
     return source if isinstance(source, str) else None
 
 

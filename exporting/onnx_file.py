@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
 
 from .onnx_graph import IR_VERSION, OPSET, Graph, write_mapping, write_synthesis
 
@@ -31,8 +31,7 @@ def write_onnx(path: str | os.PathLike[str], G: Any, metadata: dict[str, str]) -
     if difference is not None and not difference <= TOLERANCE:
         raise RuntimeError(f'images of ONNX Runtime differ from PyTorch by {difference:g} (expected at most {TOLERANCE:g}); '
                            'nothing was written')
-    with whole_file(path) as part:
-        part.write_bytes(content)
+    write_whole(path, content)
     return difference
 
 

@@ -3,7 +3,7 @@
 At small sizes a generator's kernels are shorter than the time that Python takes to launch them; a replay launches all at once
 (https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs). A graph always does the same work on the same memory, so it
 serves batches of one size and networks that do not look at values to choose their work: plain generators, and the plain ones
-that hyper_plugin.bake makes of single classes, but no HyperGenerator, which sorts its batch by class.
+that exporting.baked makes of single classes, but no HyperGenerator, which sorts its batch by class.
 """
 
 from collections.abc import Callable

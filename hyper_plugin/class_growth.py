@@ -1,6 +1,6 @@
-"""Other classes for a hyper-modulated model: which ones it knows by name, and which are new or dropped.
+"""Continue a hyper-modulated model with other classes: which are known by name, new or dropped.
 
-With frozen old classes, each new one has parts of its own, and nothing else learns (`networks.HyperGenerator`, own_classes).
+With frozen old classes, each new class has parts of its own, and only these learn (`networks.HyperGenerator`, own_classes).
 """
 import dataclasses
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ MAX_LISTED = 20  # names in a message
 
 @dataclasses.dataclass(frozen=True)
 class ClassGrowth:
-    """From classes known [K] to classes names [K']; old[k] is the place of names[k] in known, None for a new class.
+    """known: names of the K old classes; names: of the K' new ones; old[k]: index of names[k] in known, None for a new class.
 
-    frozen: the old classes' images stay as they are.
+    frozen: the images of old classes do not change.
     """
 
     known: tuple[str, ...]
@@ -23,28 +23,29 @@ class ClassGrowth:
 
     @property
     def new(self) -> list[int]:
-        """Places of the new classes."""
+        """Indices of the new classes."""
         return [place for place, known in enumerate(self.old) if known is None]
 
     @property
     def changes(self) -> bool:
-        """Whether the classes are not the known ones in their order."""
+        """Whether the classes differ from the known ones, or their order does."""
         return self.old != tuple(range(len(self.known)))
 
     def notes(self, G: Any) -> tuple[str, ...]:
-        """What happens to which classes, for the log; G: the old generator."""
+        """Lines for the log that say which classes are kept, new or dropped. G: the old generator."""
         if not self.changes:
-            return () if G.init_kwargs.get('learning_own') is None else ('older classes are frozen in the snapshot, and stay so',)
+            frozen = G.init_kwargs.get('learning_own') is not None
+            return ('old classes are frozen in the snapshot and stay frozen',) if frozen else ()
         kept = [name for name, known in zip(self.names, self.old, strict=True) if known is not None]
         parts = [('frozen' if self.frozen else 'kept', kept), ('new', [self.names[place] for place in self.new]),
                  ('dropped', [name for place, name in enumerate(self.known) if place not in self.old])]
-        return ('the classes of the data, beside those of the snapshot: ' + '; '.join(
+        return ('classes of the data, compared with the snapshot: ' + '; '.join(
             f'{what}: {_listed(names)}' for what, names in parts if names),)
 
     def own_parts(self, G: Any) -> tuple[list[int], list[int | None]]:
-        """Places of the classes with parts of their own, in order, and the number of the old part each was; None: a new class.
+        """Indices of the classes with parts of their own, in order, and the number of the old part of each; None: a new class.
 
-        G: the old generator. Parts of classes that go on come first.
+        G: the old generator. Parts of kept classes come first.
         """
         own = list(G.init_kwargs.get('own_classes', ()))
         kept = [(self.old.index(place), number) for number, place in enumerate(own) if place in self.old]
@@ -53,7 +54,7 @@ class ClassGrowth:
         return [place for place, _number in both], [number for _place, number in both]
 
     def generator_kwargs(self, G: Any) -> dict[str, Any]:
-        """Constructor arguments in which the grown generator differs from G."""
+        """The constructor arguments of the grown generator that differ from those of G."""
         places, _numbers = self.own_parts(G)
         if not places and not G.init_kwargs.get('own_classes'):
             return {}
@@ -61,9 +62,10 @@ class ClassGrowth:
 
 
 def match_classes(resume: str, G: Any, known: Sequence[str], names: Sequence[str], label_dim: int, frozen: bool) -> ClassGrowth:
-    """Which classes of the data, called `names` ([] for label vectors of length label_dim), the snapshot `resume` knows.
+    """Match the classes of the data with those of the snapshot `resume`.
 
-    G: its generator; known: its class names, [] for vectors. ValueError, one line, if the labels cannot be told or grown.
+    names: of the classes of the data, [] for label vectors of length label_dim. G: generator of the snapshot; known: its class
+    names, [] for vectors. ValueError, one line, if the labels cannot be matched.
     """
     places = [str(place) for place in range(label_dim)]
     unnamed = list(names) == places and not all(name.isdecimal() for name in known)
@@ -74,7 +76,7 @@ def match_classes(resume: str, G: Any, known: Sequence[str], names: Sequence[str
                          'the same kind and number, or start from the unconditional source')
     elif unnamed:
         raise ValueError(f'{resume} has {_describe(known, G.c_dim)}, the data has {label_dim} without names: name them '
-                         '(class_names in dataset.json), so that known ones are found, or start from the unconditional source')
+                         '(class_names in dataset.json) so that known ones are found, or start from the unconditional source')
     else:
         old = {name: place for place, name in enumerate(known)}
         growth = ClassGrowth(tuple(known), tuple(names), tuple(old.get(name) for name in names), frozen)

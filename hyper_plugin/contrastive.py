@@ -3,7 +3,7 @@
     X = z_a^T z_b / N,   L = sum_i (1 - X_ii)^2 + lambda sum_{i != j} X_ij^2
 
 z_a, z_b [N, D]: features of two random views of the same images, mean 0 and variance 1 over the batch of all
-processes. The views come from the host's AugmentPipe, so no other library is needed.
+processes. The host's AugmentPipe makes the views, so no other library is needed.
 """
 from typing import Any
 
@@ -12,8 +12,8 @@ from torch import nn
 
 import dnnlib
 
-# Random views: every group of transforms that keeps the class recognisable, at a fixed strength. Cutout plays the
-# part of cropping. Left out: what turns one class into another (flips, quarter turns) and noise.
+# Random views: all transforms that keep the class recognisable, at a fixed strength. Cutout replaces cropping. Flips and
+# quarter turns, which may change the class, and noise are left out.
 VIEW_TRANSFORMS = dict(scale=1, rotate=1, aniso=1, xfrac=1, brightness=1, contrast=1, hue=1, saturation=1, imgfilter=1, cutout=1,
                        scale_std=0.1, rotate_max=0.05, aniso_std=0.1, xfrac_std=0.05)
 VIEW_PROBABILITY = 0.5
@@ -27,9 +27,9 @@ def make_views(device: torch.device) -> nn.Module:
 
 
 class _AllReduce(torch.autograd.Function):
-    """Sum over processes. Each one's loss depends on every one's input, so gradients are summed too.
+    """Sum over processes. The loss of each process depends on the inputs of all, so gradients are summed too.
 
-    Here and not in a shared file, for the sake of host codebases that have none.
+    Not torch_utils.collectives, which host codebases lack.
     """
 
     @staticmethod

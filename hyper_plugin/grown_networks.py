@@ -1,12 +1,12 @@
-"""A hyper-modulated snapshot's networks for other classes (`class_growth`), as tensors for networks of the new size.
+"""The networks of a hyper-modulated snapshot, resized for other classes (`class_growth`).
 
-Row k of the mix M [K', K] says which mix of the K old classes the new model's class k starts as: a known class as itself, a
-new one as the nearest old one (`nearest_class`) or as the mean of all.
+Each class k of the new model starts as a mix of the K old classes, row k of M [K', K]: a known class as itself, a new one as
+the nearest old class (`nearest_class`) or as the mean of all.
 
     table <- M table,   heads <- M heads,   W <- W M^T sqrt(K' / K)  (the embedding W c / sqrt(K) of --d-cond=projection)
 
-A new class with parts of its own starts with those of the class that it starts as, if that has some, or with zero. As labels
-multiply these parts, images of old classes stay, bit for bit.
+A new class with parts of its own starts with a copy of those of its old class, or with zeros if that has none. Labels multiply
+these parts, so images of old classes do not change, bit for bit.
 """
 import copy
 import math
@@ -22,9 +22,9 @@ from .networks import HyperModulation
 
 def grow_source(source: dict[str, Any], growth: ClassGrowth, dataset: Any, init: str, seed: int,
                 device: torch.device) -> dict[str, Any]:
-    """G_ema and, if it is there, D of the snapshot, with the tensors of the grown networks; says how new classes start.
+    """G_ema and D (if present) of the snapshot, with the tensors of the grown networks; prints how new classes start.
 
-    dataset: the images and labels to train on, item by item. init: 'nearest' or 'mean'.
+    dataset: the training images and labels. init: 'nearest' or 'mean'.
     """
     G, D = (source[name].to(device) if name in source else None for name in ('G_ema', 'D'))
     nearest = nearest_classes(growth, G, D, dataset, seed, device) if init == 'nearest' else None
@@ -37,7 +37,7 @@ def grow_source(source: dict[str, Any], growth: ClassGrowth, dataset: Any, init:
 
 
 def starting_mix(growth: ClassGrowth, nearest: dict[int, int] | None) -> torch.Tensor:
-    """M, float32 [K', K]. nearest: the old class that each new one starts as; None: the mean of all."""
+    """M, float32 [K', K]. nearest: the old class of each new one; None: the mean of all."""
     mix = torch.full([len(growth.names), len(growth.known)], 1 / len(growth.known))
     for place, known in enumerate(growth.old):
         start = known if known is not None or nearest is None else nearest[place]
@@ -48,7 +48,7 @@ def starting_mix(growth: ClassGrowth, nearest: dict[int, int] | None) -> torch.T
 
 @torch.no_grad()
 def grown_generator(G: Any, growth: ClassGrowth, mix: torch.Tensor) -> nn.Module:
-    """A copy of G that holds the tensors of the grown generator, under their names there."""
+    """A copy of G with the tensors of the grown generator, under the same names."""
     G = copy.deepcopy(G)
     code = G.mapping.class_code
     own = list(G.init_kwargs.get('own_classes', ()))
@@ -56,7 +56,7 @@ def grown_generator(G: Any, growth: ClassGrowth, mix: torch.Tensor) -> nn.Module
     for new, place in enumerate(places):
         start = int(mix[place].argmax())
         if numbers[new] is None and mix[place, start] == 1 and start in own:
-            numbers[new] = own.index(start)  # it starts as a class that has parts of its own
+            numbers[new] = own.index(start)  # its old class has parts of its own
     for module in (code, *(module for module in G.modules() if isinstance(module, HyperModulation))):
         parts = [getattr(module, f'own{number}') for number in range(len(own))]
         for number in range(len(own)):
@@ -70,7 +70,7 @@ def grown_generator(G: Any, growth: ClassGrowth, mix: torch.Tensor) -> nn.Module
 
 @torch.no_grad()
 def grown_discriminator(D: Any, mix: torch.Tensor) -> nn.Module:
-    """A copy of D that holds the tensors of the grown discriminator, under their names there."""
+    """A copy of D with the tensors of the grown discriminator, under the same names."""
     D = copy.deepcopy(D)
     if D.d_cond == 'heads':
         _put(D, 'heads', mix.to(D.heads.device) @ D.heads)
@@ -81,7 +81,7 @@ def grown_discriminator(D: Any, mix: torch.Tensor) -> nn.Module:
 
 
 def _put(module: nn.Module, name: str, value: torch.Tensor | nn.Module) -> None:
-    """Set a part of a module, in place of a parameter or buffer of that name."""
+    """Set a part of a module; it replaces a parameter or buffer of that name."""
     if hasattr(module, name):
         delattr(module, name)
     if isinstance(value, nn.Module):

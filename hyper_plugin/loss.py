@@ -19,12 +19,12 @@ from . import contrastive
 class HyperTransferLoss:
     """The training loop's loss. Images [N, C, H, W] in [-1, 1], one-hot labels [N, K], latents [N, z_dim].
 
-    D must have features(img, c) and logits(h, c). contrastive: 'barlow' or 'none'. share_fakes: the discriminator's step takes
-    the images of the generator's step just before, in place of new ones: a pass through the generator less.
+    D must have features(img, c) and logits(h, c). contrastive: 'barlow' or 'none'. share_fakes: the discriminator's step uses
+    the images of the preceding generator's step instead of new ones, which saves a pass through the generator.
 
-    Several processes whose gradients are averaged do as one process with all their images: the contrastive loss takes its
-    statistics over all of them. Two things stay with the images of one process and one call: HyperDiscriminator groups
-    them by class for the minibatch deviation, and a batch in parts has a correlation for each part.
+    Several processes with averaged gradients equal one process with all their images: the contrastive loss computes its
+    statistics over all processes. Two things are computed within one process and one call: the groups by class of the minibatch
+    deviation in HyperDiscriminator, and, for a batch in parts, the correlation of each part.
     """
 
     def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,

@@ -1,10 +1,10 @@
-"""Which known class a new one looks most like, so that it can start as that one.
+"""Find the known class that looks most like a new one, which then starts as that class.
 
     nearest(new) = argmin over known k of |m(new) - m(k)|,   m: mean over a class's images of the discriminator's features
 
-The features are what its last layer reads (HyperDiscriminator.features); without a discriminator, the pixels, averaged down
-to 32x32. Up to NUM_IMAGES real images of a class are looked at. Where the data has none of the known classes, images that the
-generator makes of all of them stand in.
+The features are the input of its last layer (HyperDiscriminator.features); without a discriminator, the pixels, averaged down
+to 32x32. Up to NUM_IMAGES real images of each class are used. If the data has none of the known classes, generated images of
+these are used instead.
 """
 from typing import Any
 
@@ -15,12 +15,12 @@ from .class_growth import ClassGrowth
 
 NUM_IMAGES = 64
 SIDE = 32  # pixels
-PASS = 8  # images at a time, where the discriminator's groups do not say
+PASS = 8  # images per pass, unless the discriminator's groups determine it
 
 
 @torch.no_grad()
 def nearest_classes(growth: ClassGrowth, G: Any, D: Any | None, dataset: Any, seed: int, device: torch.device) -> dict[int, int]:
-    """{new class: place of the known class it is nearest to}. G, D: of the snapshot, on the device; dataset: item by item."""
+    """{index of a new class: index of the nearest known class}. G, D: of the snapshot, on the device."""
     if not growth.new:
         return {}
     classes = dataset.classes()
@@ -34,7 +34,7 @@ def nearest_classes(growth: ClassGrowth, G: Any, D: Any | None, dataset: Any, se
 
 
 def _mean_of_real(dataset: Any, indices: np.ndarray, D: Any | None, device: torch.device) -> torch.Tensor:
-    """indices: of a class's images, at least one -> [F]."""
+    """The mean feature of a class's real images, at least one. indices: of these images -> [F]."""
     size = _pass_size(D)
     count = -(-min(len(indices), NUM_IMAGES) // size) * size  # images repeat in the last pass
     batches = np.resize(indices, count).reshape(-1, size)
@@ -43,7 +43,7 @@ def _mean_of_real(dataset: Any, indices: np.ndarray, D: Any | None, device: torc
 
 
 def _mean_of_generated(G: Any, known: int, D: Any | None, seed: int, device: torch.device) -> torch.Tensor:
-    """The same of images that G makes of a class."""
+    """The mean feature of a class's generated images, [F]."""
     size = _pass_size(D)
     z = torch.randn([NUM_IMAGES // size * size or size, G.z_dim], generator=torch.Generator().manual_seed(seed)).to(device)
     c = torch.eye(G.c_dim, device=device)[[known] * size]

@@ -1,25 +1,25 @@
 """Class-conditional networks by hyper-modulation (Laria et al. 2022, arXiv:2112.02219, section 3).
 
-A frozen pretrained generator; per convolution a hypernetwork turns the class code v into a modulation of the kernel W:
+The pretrained generator is frozen. At every convolution a hypernetwork maps the class code v to a modulation of the kernel W:
 
     W_c = mu + (1 + dg(v)) * (W - mu) + sigma * db_w(v),   b_c = b + db(v)
 
 mu, sigma [O, I]: mean and standard deviation of W over its taps. With gamma = sigma (1 + dg) and
-beta = mu + sigma db_w this is AdaFM, gamma (W - mu) / sigma + beta, written around the identity: dg, db_w and db
-all zero give the source's kernels and biases, bit for bit.
+beta = mu + sigma db_w this is AdaFM, gamma (W - mu) / sigma + beta, written around the identity: if dg, db_w and db are
+zero, kernels and biases are the source's, bit for bit.
 
-Frozen weights are buffers under the names that they have in the source, so copying by name is the whole transfer.
-The class code travels beside ws, or in it, as the last entries of every copy, for tools that know only mapping and synthesis.
+Frozen weights are buffers with the names of the source's tensors, so copying by name is the whole transfer. The class code is
+passed beside ws, or, for tools that know only mapping and synthesis, as the last entries of every copy of w.
 
-Classes that come later, to a model whose older ones must not change, have parts of their own (own_classes): an offset of
-the code, and low-rank offsets of dg and db_w and one of db at every convolution, which the label's share a of the class
-scales. For all other labels they are multiplied by 0, so their images stay, bit for bit. a goes before v in the code, so that
-distinct codes keep their order too.
+Classes that are added later to a model whose old classes must not change have parts of their own (own_classes): an offset of
+the code, and at every convolution low-rank offsets of dg and db_w and an offset of db. They are scaled by the share a of the
+class in the label. For all other labels they are multiplied by 0, so those images do not change, bit for bit. In the code, a
+comes before v, so that the order of distinct codes does not change either.
 
 Shapes: N batch, K classes, U runs of images with equal codes in a batch, d code_dim, P classes with parts of their own,
 S = P + d size of the code, O/I output/input channels, k kernel size.
-A snapshot carries this file's text, so it imports only what every host codebase offers and keeps to what Python 3.7 and
-PyTorch 1.9 understand. Where host codebases differ in a keyword, their networks' signatures tell (NO_UPDATE).
+Snapshots contain the text of this file, so it imports only what every host codebase offers and uses only Python 3.7 and
+PyTorch 1.9. Where host codebases differ in a keyword, the signatures of their networks decide (NO_UPDATE).
 """
 from __future__ import annotations
 
@@ -37,17 +37,17 @@ from torch_utils import misc, persistence
 
 try:
     from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
-except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
+except ModuleNotFoundError:  # a host may use pkg_resources, which setuptools dropped, to read PyTorch's version
     sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
     from torch_utils.ops import bias_act, conv2d_gradfix, fma, upfirdn2d
     del sys.modules['pkg_resources']
 
 try:
     from training import networks as host
-except ImportError:  # the other host codebase calls the same classes by this name
+except ImportError:  # the name of the same module in the other host codebase
     from training import networks_stylegan2 as host
 
-try:  # one pass over memory each, where the codebase around this file has them
+try:  # one pass over memory each, if the host codebase has them
     from torch_utils.ops.adafm import in_one_pass
     from torch_utils.ops.conv2d_runs import conv2d_runs
     from torch_utils.ops.scaled_act import scaled_act
@@ -55,26 +55,26 @@ except ImportError:
     conv2d_runs = scaled_act = None
 
     def in_one_pass(function: Any) -> Any:
-        """The function as it is."""
+        """The function itself."""
         return function
 
-try:  # kernels that stay from batch to batch, where nothing learns
+try:  # caches kernels while nothing learns
     from hyper_plugin.kernel_cache import KeepsKernels
 except ImportError:
     class KeepsKernels:
-        """Makes them anew for each batch."""
+        """Computes kernels for each batch."""
 
         def get_kernels(self: Any, code: BatchCodes, dtype: torch.dtype, learns: bool) -> Any:
             return self.make_kernels(code.layer(self.ws_index), dtype)
 
-# The host's mapping network leaves its running mean alone: one kind of host needs to be told, the other does so by itself.
+# Keeps the host's mapping network from updating its running mean; only one kind of host does so by default.
 NO_UPDATE = {name: True for name in ('skip_w_avg_update',) if name in inspect.signature(host.MappingNetwork.forward).parameters}
 
 
 def freeze(module: nn.Module, keep: Collection[str] = ()) -> None:
-    """Turn every parameter below `module` into a buffer of the same name: optimiser and EMA no longer see it.
+    """Turn every parameter of `module` into a buffer of the same name, which optimiser and EMA do not see.
 
-    Those with one of the names `keep` as a part of their dotted name go on learning.
+    Parameters with one of the names `keep` in their dotted name stay parameters.
     """
     for path, part in module.named_modules():
         for name, parameter in list(part.named_parameters(recurse=False)):
@@ -84,16 +84,16 @@ def freeze(module: nn.Module, keep: Collection[str] = ()) -> None:
 
 
 def stable_order(values: torch.Tensor) -> torch.Tensor:
-    """values: whole numbers [N] -> the order that sorts them, [N]; equal ones stay as they are."""
+    """values: whole numbers [N] -> the order that sorts them, [N]; equal ones keep their order."""
     return (values * len(values) + torch.arange(len(values), device=values.device)).argsort()
 
 
 def order_by_class(c: torch.Tensor, group_size: int | None) -> torch.Tensor:
     """An order of the batch, [N], in which images of one class share a group of the minibatch deviation.
 
-    c: [N, K]. Groups of mixed classes look varied even when every class has collapsed to one image; these do not.
-    A batch of one class keeps its order. Image i belongs to group i mod (N / group size). Label vectors are ordered by their
-    first number, then by the second and so on, from high to low, which for one-hot labels is the order of the classes.
+    c: [N, K]. A group of mixed classes looks varied even if every class has collapsed to one image; a group of one class does
+    not. A batch of one class keeps its order. Image i belongs to group i mod (N / group size). Label vectors are sorted by their
+    first number, then by the second and so on, from high to low; for one-hot labels this is the order of the classes.
     """
     count = len(c)
     size = count if group_size is None else min(group_size, count)
@@ -104,15 +104,15 @@ def order_by_class(c: torch.Tensor, group_size: int | None) -> torch.Tensor:
 
 
 class BatchCodes:
-    """The class codes of a batch, sorted into runs of images that agree in them: the work with each kernel is done once a run.
+    """The class codes of a batch, sorted into runs of images with equal codes, so that each kernel is computed once per run.
 
-    Each run's code is that of its first image in the batch, bit for bit. Gradients reach that image only, which is the same
-    for everything before the code where equal codes come from equal labels. With `apart`, every image is a run, and each
-    image's and each copy's code has its own gradient.
+    The code of a run is that of its first image in the batch, bit for bit. Only this image gets gradients, which changes nothing
+    before the code where equal codes come from equal labels. With `apart`, every image is a run, and the code of each image and
+    copy gets its own gradient.
     """
 
     def __init__(self, v: torch.Tensor, apart: bool = False):
-        """v: [N, L, S], a code per image and copy of w; L may be 1: all copies have the same."""
+        """v: [N, L, S], a code per image and copy of w; L is 1 if all copies have the same."""
         if apart:
             index = torch.arange(len(v), device=v.device)
             counts = torch.ones_like(index)
@@ -129,7 +129,7 @@ class BatchCodes:
         self.on_cpu: torch.Tensor | None = None
 
     def sort(self, x: torch.Tensor) -> torch.Tensor:
-        """x: [N, ...] -> the same, run by run."""
+        """x: [N, ...] in the order of the batch -> the same, run by run."""
         return x if self.order is None else x.index_select(0, self.order)
 
     def restore(self, x: torch.Tensor) -> torch.Tensor:
@@ -141,7 +141,7 @@ class BatchCodes:
         return self.codes[:, min(ws_index, self.codes.shape[1] - 1)]
 
     def keys(self, ws_index: int) -> list[Any]:
-        """A key for each of the layer's codes, equal for equal ones. Waits for the device, once per batch."""
+        """A key for each of the layer's codes, equal for equal codes. Waits for the device once per batch."""
         if self.on_cpu is None:
             self.on_cpu = self.codes.detach().cpu()
         return [(code.dtype, code.numpy().tobytes()) for code in self.on_cpu[:, min(ws_index, self.codes.shape[1] - 1)]]
@@ -184,8 +184,8 @@ def adafm(weight: torch.Tensor, dg: torch.Tensor, db_w: torch.Tensor) -> tuple[t
 class ClassCode(nn.Module):
     """Label c [N, K] -> code [N, S]: the shares a [N, P] of own_classes, then v [N, d].
 
-    v is a table followed by fully connected layers, plus what own classes add. A soft label mixes the table's rows, and any
-    other vector is a linear combination of them.
+    v is a table followed by fully connected layers, plus the offsets of own classes. A soft label mixes the rows of the table;
+    any other vector is a linear combination of them.
     """
 
     def __init__(self, c_dim: int, code_dim: int, num_layers: int = 4, lr_multiplier: float = 0.01,
@@ -202,7 +202,7 @@ class ClassCode(nn.Module):
 
     def forward(self, c: torch.Tensor) -> torch.Tensor:
         misc.assert_shape(c, [None, self.table.shape[0]])
-        # A sum over classes rather than a matrix product: a row's code does not depend on the rest of the batch.
+        # A sum over classes, not a matrix product, so that a row's code does not depend on the rest of the batch.
         c = c.to(torch.float32)
         v = (c[:, :, None] * self.table).sum(dim=1)
         for i in range(self.num_layers):
@@ -216,13 +216,13 @@ class ClassCode(nn.Module):
 
 
 def linear(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """What a host's linear FullyConnectedLayer gives for few rows x: its gain scales the rows and not the large weight."""
+    """The output of a host's linear FullyConnectedLayer for few rows x: scales the rows instead of the large weight."""
     return torch.addmm(layer.bias * layer.bias_gain, x * layer.weight_gain, layer.weight.t())
 
 
 @persistence.persistent_class
 class Hypernetwork(nn.Module):
-    """v [U, d] -> [U, O, I]: one linear layer; with rank R > 0, two, whose product A B^T / sqrt(R) has that rank."""
+    """v [U, d] -> [U, O, I]: one linear layer; with rank R > 0 two, A and B, combined as A B^T / sqrt(R)."""
 
     def __init__(self, code_dim: int, out_channels: int, in_channels: int, rank: int = 0):
         super().__init__()
@@ -235,7 +235,7 @@ class Hypernetwork(nn.Module):
             self.right = host.FullyConnectedLayer(code_dim, in_channels * rank)
 
     def scale_(self, factor: float) -> None:
-        """Multiply what comes out by `factor`, through the weights of one layer, so that 0 still lets gradients in."""
+        """Multiply the output by `factor`, through the weights of one layer only, so that gradients remain even with 0."""
         layer = self.full if self.rank == 0 else self.left
         with torch.no_grad():
             layer.weight.mul_(factor)
@@ -251,7 +251,7 @@ class Hypernetwork(nn.Module):
 
 @persistence.persistent_class
 class ClassOffsets(nn.Module):
-    """What one class adds to a modulation: dg and db_w [O, I], A B^T / sqrt(R) each, and db [O]. Zero at the start."""
+    """Offsets of one class: dg and db_w [O, I], A B^T / sqrt(R) each, and db [O]. Zero at the start."""
 
     def __init__(self, out_channels: int, in_channels: int, rank: int):
         super().__init__()
@@ -262,7 +262,7 @@ class ClassOffsets(nn.Module):
         self.bias = nn.Parameter(torch.zeros(out_channels))
 
     def scale_(self, factor: float) -> None:
-        """Multiply all three by `factor`."""
+        """Multiply all three offsets by `factor`."""
         with torch.no_grad():
             for tensor in (self.gamma_left, self.beta_left, self.bias):
                 tensor.mul_(factor)
@@ -274,7 +274,7 @@ class ClassOffsets(nn.Module):
 
 @persistence.persistent_class
 class HyperModulation(nn.Module):
-    """AdaFM of one convolution: the class's kernel from its code and the frozen kernel, and its bias offset."""
+    """AdaFM of one convolution: a class's kernel, from its code and the frozen kernel, and its bias offset."""
 
     def __init__(self, code_dim: int, out_channels: int, in_channels: int, rank: int = 0, num_own: int = 0, own_rank: int = 1):
         super().__init__()
@@ -322,7 +322,7 @@ class HyperSynthesisLayer(KeepsKernels, host.SynthesisLayer):
                  own_rank: int = 1, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.ws_index = ws_index
-        if finetune:  # the kernel and bias stay frozen: they are what is modulated
+        if finetune:  # kernel and bias stay frozen, since they are modulated
             for name in ('weight', 'bias'):
                 tensor = getattr(self, name).detach()
                 delattr(self, name)
@@ -333,13 +333,13 @@ class HyperSynthesisLayer(KeepsKernels, host.SynthesisLayer):
 
     def forward(self, x: torch.Tensor, w: torch.Tensor, code: BatchCodes, noise_mode: str = 'random',
                 fused_modconv: bool = True, gain: float = 1) -> torch.Tensor:
-        """fused_modconv: part of the interface; there is one way here."""
+        """fused_modconv: part of the interface, ignored."""
         tensors = (x, w, code.codes, *self.parameters())
         learns = self.training or (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))
         kernels, power, offsets = self.get_kernels(code, x.dtype, learns)
         styles = self.affine(w)
         if x.dtype != torch.float32:
-            styles = styles / styles.abs().amax(dim=1, keepdim=True)  # demodulation divides this out; large ones would overflow
+            styles = styles / styles.abs().amax(dim=1, keepdim=True)  # undone by demodulation; large styles would overflow
         x = x * styles.to(x.dtype)[:, :, None, None] if scaled_act is None else scaled_act(x, styles)
         x = convolve_runs(x, kernels, code.counts, self.up, self.padding)
         if self.up > 1:  # the transposed convolution has added k - 1 samples before, and k - up after
@@ -357,7 +357,7 @@ class HyperSynthesisLayer(KeepsKernels, host.SynthesisLayer):
     def make_kernels(self, codes: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """codes: [U, S] -> for activations of that type: kernels [U, O, I, k, k], power [U, O, I], bias offsets [U, O]."""
         kernels, power, offsets = self.hyper(codes, self.weight)
-        if dtype != torch.float32:  # half precision: demodulation divides this scale out too
+        if dtype != torch.float32:  # half precision: demodulation undoes this scale too
             limits = 1 / (kernels.abs().amax(dim=(2, 3, 4), keepdim=True) * np.sqrt(kernels[0, 0].numel()))
             power = power * limits[..., 0, 0].square()
             kernels = (kernels * limits).to(dtype)
@@ -388,7 +388,7 @@ def finish(layer: Any, x: torch.Tensor, scale: torch.Tensor, offset: torch.Tenso
 
 @persistence.persistent_class
 class HyperMapping(host.MappingNetwork):
-    """z [N, z_dim], c [N, K] -> ws [N, num_ws, w_dim + S]: the source's w, then the class code, which truncation leaves alone."""
+    """z [N, z_dim], c [N, K] -> ws [N, num_ws, w_dim + S]: the source's w, then the class code, which is never truncated."""
 
     def __init__(self, z_dim: int, c_dim: int, w_dim: int, num_ws: int, code_dim: int, finetune: bool = False,
                  own_classes: Sequence[int] = (), **kwargs: Any):
@@ -401,7 +401,7 @@ class HyperMapping(host.MappingNetwork):
 
     @property
     def w_avg(self) -> torch.Tensor:
-        """[w_dim + S], zero in the code's part. The buffer of that name is the source's, [w_dim]."""
+        """[w_dim + S], zero for the code. The buffer of the same name is the source's, [w_dim]."""
         buffers = self.__dict__['_buffers']
         if 'w_avg' not in buffers:
             raise AttributeError('w_avg')
@@ -409,8 +409,9 @@ class HyperMapping(host.MappingNetwork):
 
     def forward(self, z: torch.Tensor, c: torch.Tensor | None, truncation_psi: float = 1, truncation_cutoff: int | None = None,
                 skip_w_avg_update: bool = False, update_emas: bool = True, code_apart: bool = False) -> Any:
-        """c None, as hosts' projectors have it: all classes mixed evenly. skip_w_avg_update, update_emas: two hosts' words for
-        whether the running mean may move; it does with finetune only. code_apart: the source's w and the code [N, S], as two."""
+        """c None, as from hosts' projectors: an even mix of all classes. skip_w_avg_update, update_emas: whether the running mean
+        may change, in the terms of two hosts; it changes only with finetune. code_apart: return w and the code [N, S] separately.
+        """
         ws = super().forward(z, None, **NO_UPDATE)
         average = self._buffers['w_avg']
         if self.finetune and self.training and update_emas and not skip_w_avg_update:
@@ -427,7 +428,7 @@ class HyperMapping(host.MappingNetwork):
 
 @persistence.persistent_class
 class HyperSynthesis(host.SynthesisNetwork):
-    """ws [N, num_ws, w_dim + S] -> image. Copies of different classes mix: each layer takes its own copy's code."""
+    """ws [N, num_ws, w_dim + S] -> image. Each layer uses the code in its own copy of w, so copies may have different classes."""
 
     def __init__(self, w_dim: int, img_resolution: int, img_channels: int, code_dim: int, rank: int = 0, finetune: bool = False,
                  num_own: int = 0, own_rank: int = 1, **kwargs: Any):
@@ -448,8 +449,8 @@ class HyperSynthesis(host.SynthesisNetwork):
 
     def forward(self, ws: torch.Tensor, code: torch.Tensor | None = None, update_emas: bool = False,
                 **block_kwargs: Any) -> torch.Tensor:
-        """code: [N, S], of all copies, where ws has the source's size; its gradients stand at the first image of each class.
-        Those of ws are each image's own. update_emas: part of one host's interface; nothing here has a running mean."""
+        """code: [N, S], for all copies, if ws has the source's size; the first image of each class gets its gradients. Gradients
+        of ws are each image's own. update_emas: part of one host's interface, ignored."""
         apart = code is None and ws.requires_grad and torch.is_grad_enabled()
         if code is None:
             misc.assert_shape(ws, [None, self.num_ws, self.w_dim + self.code_size])
@@ -457,8 +458,8 @@ class HyperSynthesis(host.SynthesisNetwork):
         else:
             v = code[:, None]
         batch = BatchCodes(v, apart)
-        # A keyword goes through the host's blocks to every convolution layer, but not to the image layers.
-        # Contiguous, so that the size of the code does not change in which order products are summed.
+        # The host's blocks pass keywords on to every convolution layer, but not to the image layers.
+        # Contiguous, so that the size of the code does not change the order of sums.
         return batch.restore(super().forward(batch.sort(ws).contiguous(), code=batch, **block_kwargs))
 
 
@@ -470,9 +471,9 @@ class HyperGenerator(nn.Module):
     code_dim      size of the class code.
     rank          0: full hypernetworks; R: factored ones of rank R.
     init_scale    spread of the random hypernetwork's modulations; 0 is the exact self-initialisation.
-    finetune      let the source's mapping, styles, noise strengths, constant and image layers learn too.
-    own_classes   classes, by index, with an offset of the code and kernel offsets of rank own_rank of their own.
-    learning_own  None: everything learns as above. n: the parts of the last n own_classes, and nothing else.
+    finetune      also train the source's mapping, styles, noise strengths, constant and image layers.
+    own_classes   indices of classes with their own offset of the code and kernel offsets of rank own_rank.
+    learning_own  None: everything above learns. n: only the parts of the last n own_classes learn.
     """
 
     def __init__(self, z_dim: int, c_dim: int, w_dim: int, img_resolution: int, img_channels: int,
@@ -488,7 +489,7 @@ class HyperGenerator(nn.Module):
                              f'different classes from 0 to {c_dim - 1}, and None or a number of them')
         self.z_dim = z_dim
         self.c_dim = c_dim
-        self.w_dim = w_dim + num_own + code_dim  # what a user of ws sees
+        self.w_dim = w_dim + num_own + code_dim  # the size of ws
         self.img_resolution = img_resolution
         self.img_channels = img_channels
         common = dict(w_dim=w_dim, code_dim=code_dim, finetune=finetune and learning_own is None)
@@ -521,8 +522,8 @@ class HyperDiscriminator(host.Discriminator):
         heads       out(h) + <heads_c, h> / sqrt(dim), one vector per class
         projection  out(h) + <map(c), P h> / sqrt(dim), map the host's mapping network of labels, P starts at zero
 
-    h [N, dim]: the features before the last layer. finetune=False keeps the layers that read the image frozen. The
-    minibatch deviation is taken within classes as far as the batch has them (order_by_class).
+    h [N, dim]: the features before the last layer. With finetune=False the layers that read the image are frozen. The
+    minibatch deviation is computed within classes as far as possible (order_by_class).
     """
 
     def __init__(self, c_dim: int, img_resolution: int, img_channels: int, d_cond: str = 'heads', finetune: bool = False,
@@ -546,16 +547,16 @@ class HyperDiscriminator(host.Discriminator):
                     freeze(block.fromrgb)
 
     def keep_label_scale_(self) -> None:
-        """Make the projection see how long a label vector is, not only where it points; before training.
+        """Before training, make the projection depend on the length of a label vector, not only on its direction.
 
-        The host's mapping network normalises the label's embedding W c / sqrt(K) + b, and starts with b = 0, where c and 2 c
-        are the same to it. With a random b, as long as the embedding of a unit vector, no two labels are.
+        The host's mapping network normalises the label's embedding W c / sqrt(K) + b. With b = 0, its initial value, c and 2 c
+        give the same result. With a random b, as long as the embedding of a unit vector, all labels differ.
         """
         if self.d_cond == 'projection':
             nn.init.normal_(self.mapping.embed.bias, std=1 / np.sqrt(self.c_dim))
 
     def features(self, img: torch.Tensor, c: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
-        """h [N, dim], what the last layer reads. The labels c only decide who shares a minibatch deviation."""
+        """h [N, dim], the input of the last layer. The labels c only group images for the minibatch deviation."""
         x = None
         for res in self.block_resolutions:
             x, img = getattr(self, f'b{res}')(x, img, **block_kwargs)
@@ -578,5 +579,5 @@ class HyperDiscriminator(host.Discriminator):
         return self.b4.out(h) + inner.sum(dim=1, keepdim=True) / np.sqrt(h.shape[1])
 
     def forward(self, img: torch.Tensor, c: torch.Tensor, update_emas: bool = False, **block_kwargs: Any) -> torch.Tensor:
-        """update_emas: part of one host's interface; nothing here has a running mean."""
+        """update_emas: part of one host's interface, ignored."""
         return self.logits(self.features(img, c, **block_kwargs), c)

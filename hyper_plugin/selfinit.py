@@ -1,13 +1,13 @@
-"""Self-initialisation (Laria et al. 2022, section 3.2): the hyper-modulated generator equals its source for every
-class before any real image is seen.
+"""Self-initialisation (Laria et al. 2022, section 3.2): make the hyper-modulated generator equal its source for every
+class, before training on real images.
 
-Both ways minimise the distance between the features f_b of the frozen source and those of the hyper-modulated
-generator, for the same z, the same noise and a random class, after every block b and for the image:
+Both ways minimise the distance between the features f_b of the frozen source and of the hyper-modulated generator,
+for the same z, the same noise and a random class, after every block b and for the image:
 
     L = sum_b  mean |f_b(z) - f_b(z, c)| / mean |f_b(z)|
 
 exact    the minimum, zero, in closed form: all modulations are zero. No training.
-distill  the paper's: from a random hypernetwork by gradient descent.
+distill  the paper's way: gradient descent from a random hypernetwork.
 """
 import dataclasses
 import math
@@ -20,8 +20,8 @@ from torch.nn.functional import one_hot
 
 EVALUATION_IMAGES = 256
 EVALUATION_BATCH = 32
-PATIENCE = 5  # measurements without a better one before the rate is halved
-SMALLEST_RATE = 1 / 256  # of the first; the error has then stopped improving
+PATIENCE = 5  # measurements without improvement after which the learning rate is halved
+SMALLEST_RATE = 1 / 256  # of the initial learning rate; below it, training ends
 
 
 @dataclasses.dataclass
@@ -33,18 +33,14 @@ class SelfInitResult:
     images: int
     curve: list[tuple[int, float]]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for selfinit.json."""
-        return dataclasses.asdict(self)
-
 
 def block_features(synthesis: nn.Module, ws: torch.Tensor, **code: torch.Tensor) -> list[torch.Tensor]:
-    """What every block of a synthesis network puts out, [N, C, H, W], and the image last; with constant noise. code: as in
+    """The output of every block of a synthesis network, [N, C, H, W], and finally the image; with constant noise. code: as in
     HyperSynthesis."""
     features: list[torch.Tensor] = []
 
     def keep(_block: nn.Module, _inputs: Any, keywords: dict[str, Any], outputs: Any) -> None:
-        code = keywords.get('code')  # hyper-modulated blocks see the batch sorted by it
+        code = keywords.get('code')  # hyper-modulated blocks get the batch sorted by it
         features.append(outputs[0] if code is None else code.restore(outputs[0]))
 
     blocks = [getattr(synthesis, f'b{resolution}') for resolution in synthesis.block_resolutions]
@@ -68,7 +64,7 @@ def feature_errors(source: nn.Module, hyper: nn.Module, z: torch.Tensor, c: torc
 
 def draw(count: int, G: nn.Module, generator: torch.Generator, device: torch.device,
          labels: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """z [count, z_dim] and labels [count, K], from a CPU generator: rows of `labels`, by default one for each class."""
+    """z [count, z_dim] and labels [count, K], from a CPU generator. labels: rows to draw from; by default one-hot labels."""
     z = torch.randn([count, G.z_dim], generator=generator)
     rows = torch.randint(G.c_dim if labels is None else len(labels), [count], generator=generator)
     c = one_hot(rows, G.c_dim).to(torch.float32) if labels is None else labels[rows]
@@ -77,7 +73,7 @@ def draw(count: int, G: nn.Module, generator: torch.Generator, device: torch.dev
 
 @torch.no_grad()
 def relative_error(source: nn.Module, hyper: nn.Module, device: torch.device, labels: torch.Tensor | None = None) -> float:
-    """Feature error, mean over blocks and image, on z and classes (or rows of `labels`) that are the same in every call."""
+    """Mean feature error over blocks and image. Every call uses the same z and classes (or rows of `labels`)."""
     generator = torch.Generator().manual_seed(0)
     rounds = EVALUATION_IMAGES // EVALUATION_BATCH
     errors = [feature_errors(source, hyper, *draw(EVALUATION_BATCH, hyper, generator, device, labels)) for _ in range(rounds)]
@@ -85,7 +81,7 @@ def relative_error(source: nn.Module, hyper: nn.Module, device: torch.device, la
 
 
 def exact(source: nn.Module, hyper: nn.Module, device: torch.device, labels: torch.Tensor | None = None) -> SelfInitResult:
-    """Set every modulation of `hyper`, which holds the source's weights, to zero. Both in evaluation mode. labels: as in
+    """Set every modulation of `hyper`, which holds the source's weights, to zero. Both are in evaluation mode. labels: as in
     distill(), for the error."""
     hyper.scale_modulation_(0)
     error = relative_error(source, hyper, device, labels)
@@ -96,13 +92,13 @@ def distill(source: nn.Module, hyper: nn.Module, device: torch.device, kimg: flo
             rate: float = 0.0025, report: Callable[[int, float], None] = lambda images, error: None,
             saved: dict[str, Any] | None = None, save: Callable[[dict[str, Any]], None] = lambda state: None,
             stop: Callable[[], bool] = lambda: False, labels: torch.Tensor | None = None) -> SelfInitResult | None:
-    """Train the hypernetwork of `hyper`, which holds the source's weights, from where it is. Both in evaluation mode.
+    """Train the hypernetwork of `hyper`, which holds the source's weights. Both are in evaluation mode.
 
-    Ends after `kimg` thousand images, or when the error has stopped improving: the rate is halved after PATIENCE
-    measurements (one every thousand images) without a better one, and the end is SMALLEST_RATE. The best state is kept.
-    report(images, error) is called after every measurement, and save(state) with what `saved` takes to go on exactly.
-    When stop() says so, the state is saved and None returned. labels: [M, K] to draw from, where they are vectors; by default
-    one for each class.
+    Training ends after `kimg` thousand images, or when the error no longer improves: the learning rate is halved after PATIENCE
+    measurements (one every thousand images) without improvement, and training ends at SMALLEST_RATE. The best state is kept.
+    After every measurement, report(images, error) and save(state) are called; `saved` takes such a state and continues from it
+    exactly. If stop() is true, the state is saved and None returned. labels: [M, K] to draw label vectors from; by default labels
+    are one-hot.
     """
     work = Distillation(source, hyper, device, generator, batch, rate, labels)
     if saved is None:
@@ -122,7 +118,7 @@ def distill(source: nn.Module, hyper: nn.Module, device: torch.device, kimg: flo
 
 
 class Distillation:
-    """The distillation between two steps. source and hyper as distill() takes them."""
+    """The state of a distillation. source, hyper: as in distill()."""
 
     def __init__(self, source: nn.Module, hyper: nn.Module, device: torch.device, generator: torch.Generator, batch: int,
                  rate: float, labels: torch.Tensor | None = None):
@@ -142,7 +138,7 @@ class Distillation:
 
     @property
     def rate(self) -> float:
-        """The learning rate of now."""
+        """The current learning rate."""
         return self.optimizer.param_groups[0]['lr']
 
     def step(self) -> None:
@@ -155,23 +151,22 @@ class Distillation:
         self.images += self.batch
 
     def measure(self) -> tuple[int, float]:
-        """Images so far and the error, which the schedule and the best state follow. FloatingPointError if it is not finite."""
+        """Measure the error, update schedule and best state, and return images so far and the error. FloatingPointError if it
+        is not finite."""
         error = relative_error(self.source, self.hyper, self.device, self.labels)
         if not math.isfinite(error):
             raise FloatingPointError(f'self-initialisation diverged: error {error} after {self.images} images; '
                                      'lower --hyper-scale')
-        if self.curve:  # the error of the start is no result of a rate
+        if self.curve:  # the first error says nothing about the learning rate
             self.schedule.step(error)
         self.curve.append((self.images, error))
         if error < self.best_error:
             self.best_error, self.best = error, self._copy_learned()
         return self.curve[-1]
 
-    @torch.no_grad()
     def finish(self) -> SelfInitResult:
-        """Leave the best state in the network."""
-        for name, parameter in self.learned.items():
-            parameter.copy_(self.best[name])
+        """Put the best state into the network."""
+        self._set_learned(self.best)
         return SelfInitResult('distill', self.best_error, self.curve[-1][0], self.curve)
 
     def state_dict(self) -> dict[str, Any]:
@@ -187,17 +182,20 @@ class Distillation:
             generator=self.generator.get_state(),
         )
 
-    @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state of the same networks."""
-        for name, parameter in self.learned.items():
-            parameter.copy_(state['learned'][name])
+        """Continue from a state of the same networks."""
+        self._set_learned(state['learned'])
         self.best = {name: tensor.to(self.device) for name, tensor in state['best'].items()}
         self.best_error, self.images = state['best_error'], state['images']
         self.curve = [(images, error) for images, error in state['curve']]
         self.optimizer.load_state_dict(state['optimizer'])
         self.schedule.load_state_dict(state['schedule'])
         self.generator.set_state(state['generator'])
+
+    @torch.no_grad()
+    def _set_learned(self, values: dict[str, torch.Tensor]) -> None:
+        for name, parameter in self.learned.items():  # not by torch_utils.named_tensors, which host codebases lack
+            parameter.copy_(values[name])
 
     def _copy_learned(self) -> dict[str, torch.Tensor]:
         return {name: parameter.detach().clone() for name, parameter in self.learned.items()}

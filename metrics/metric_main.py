@@ -1,7 +1,6 @@
-"""Metrics by name: what calc_metrics.py and the training loop call, and the report files.
+"""Compute metrics by name and write their report files, for calc_metrics.py and the training loop.
 
-The modules imported here for their names register the metrics: metrics.standard_metrics holds NVLabs', the others those
-that look at classes.
+Importing the modules in REGISTERING registers the metrics: NVLabs' in metrics.standard_metrics, those of classes in the others.
 """
 import json
 import os
@@ -29,7 +28,7 @@ __all__ = [
 ]
 
 REGISTERING = (standard_metrics, per_class, density_coverage, gan_test, gan_train, memorization)
-FOR_PEOPLE = ('tables',)  # facts that are printed, and not repeated in the report file
+FOR_PEOPLE = ('tables',)  # facts that are printed but not written to the report file
 
 
 def is_valid_metric(metric: str) -> bool:
@@ -43,10 +42,10 @@ def list_valid_metrics() -> list[str]:
 
 
 def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
-    """Compute a metric by name. kwargs: see MetricOptions. All processes call it, and all get the values of the first.
+    """Compute a metric by name. kwargs: see MetricOptions. Every process must call it; all return the values of process 0.
 
-    Returns results (values by name), metric (the name, with the counts of images that are not the standard ones),
-    total_time in seconds and as text, num_gpus, seed, and what else is known: num_gen, num_real, detector, warnings.
+    Returns results (values by name), metric (the name, including image counts that are not standard), total_time in seconds
+    and as text, num_gpus, seed, and further facts: num_gen, num_real, detector, warnings.
     """
     found = find_metric(metric)
     opts = MetricOptions(**kwargs)
@@ -67,15 +66,15 @@ def calc_metric(metric: str, **kwargs: Any) -> dnnlib.EasyDict:
 
 
 def compute_metrics(
-    names: Sequence[str], G: Any, dataset_kwargs: dict[str, Any], *, num_gpus: int = 1, rank: int = 0,
+    names: Sequence[str], G: Any, dataset_kwargs: dict[str, Any], *, rank: int = 0,
     device: torch.device | None = None, run_dir: str | os.PathLike[str] | None = None,
     snapshot_pkl: str | os.PathLike[str] | None = None, progress: ProgressMonitor | None = None, seed: int = 0, repeats: int = 1,
     data: OpenData | None = None, **options: Any,
 ) -> list[dnnlib.EasyDict]:
-    """Compute and report metrics of one generator, repeats times with seeds from seed on. All processes call it together.
+    """Compute and report metrics of one generator, `repeats` times with consecutive seeds. Every process must call it.
 
-    data: has data sets open already. options: further ones of MetricOptions. Every result is reported, by the first process,
-    as soon as it is complete, and returned to all. Networks and torch's random numbers are left as they are.
+    data: data sets that are already open. options: further fields of MetricOptions. Process 0 reports each result as soon as it
+    is complete; all processes return them. Networks and torch's random state do not change.
     """
     if run_dir is not None and rank == 0:
         os.makedirs(run_dir, exist_ok=True)  # metrics put pictures there
@@ -85,7 +84,7 @@ def compute_metrics(
         shared: dict[Any, Any] = {}
         for name, several in runs.items():
             several.append(calc_metric(
-                name, G=G, dataset_kwargs=dataset_kwargs, num_gpus=num_gpus, rank=rank, device=device, run_dir=run_dir,
+                name, G=G, dataset_kwargs=dataset_kwargs, rank=rank, device=device, run_dir=run_dir,
                 progress=progress, seed=seed + number, shared=shared, data=data, **options))
             if len(several) == repeats:
                 results.append(combine_repeats(several))
@@ -95,7 +94,7 @@ def compute_metrics(
 
 
 def combine_repeats(runs: list[dnnlib.EasyDict]) -> dnnlib.EasyDict:
-    """One result of several with different seeds: mean values, their standard deviation (with n - 1), and all of them."""
+    """Combine results of different seeds: mean values, sample standard deviations (n - 1), and all values."""
     if len(runs) == 1:
         return runs[0]
     values = {key: [run.results[key] for run in runs] for key in runs[0].results}
@@ -109,9 +108,9 @@ def combine_repeats(runs: list[dnnlib.EasyDict]) -> dnnlib.EasyDict:
 def report_metric(
     result_dict: dict[str, Any], run_dir: str | os.PathLike[str] | None = None, snapshot_pkl: str | os.PathLike[str] | None = None
 ) -> None:
-    """Print a result as one line of JSON, and append the line to run_dir/metric-NAME.jsonl. Only one process calls it.
+    """Print a result as one line of JSON, and append the line to run_dir/metric-NAME.jsonl. Call it in one process only.
 
-    What people want to read beside it, spreads, tables, warnings, goes to stderr.
+    Standard deviations, tables and warnings go to stderr.
     """
     snapshot = None if snapshot_pkl is None else os.fspath(snapshot_pkl)
     if snapshot is not None and run_dir is not None and '://' not in snapshot:
@@ -127,7 +126,7 @@ def report_metric(
 
 
 def _append_line(path: str, line: str) -> None:
-    """Add a line to a file, after the half of one that a process may have left there. A full disk is said, and that is all."""
+    """Append a line, on a line of its own after an incomplete one. A full disk only gives a warning."""
     try:
         with open(path, 'a+b') as file:
             if file.tell() > 0:
@@ -137,7 +136,7 @@ def _append_line(path: str, line: str) -> None:
     except OSError as error:
         if not is_disk_full(error):
             raise
-        print(f'Warning: no space left to write {path}: the result stands above only', file=sys.stderr, flush=True)
+        print(f'Warning: no space left to write {path}: the result is only printed above', file=sys.stderr, flush=True)
 
 
 def _texts(result: dict[str, Any]) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a metric is computed from and with: the generator, the data, the devices, the counts; and its progress bar."""
+"""The input of a metric (generator, data, device, image counts), and its progress bar."""
 import dataclasses
 import os
 from typing import Any
@@ -12,7 +12,7 @@ BAR_DELAY_SEC = 2  # shorter work shows no bar
 
 
 class ProgressMonitor:
-    """A bar for one piece of work of num_items, with the words `tag` before it. verbose: show it, where there is a terminal."""
+    """A progress bar over num_items, labelled `tag`. verbose: show it if there is a terminal."""
 
     def __init__(self, tag: str | None = None, num_items: int | None = None, verbose: bool = False):
         self.num_items, self.verbose = num_items, verbose
@@ -20,28 +20,27 @@ class ProgressMonitor:
                          disable=None if verbose and tag is not None else True)
 
     def update(self, cur_items: int) -> None:
-        """cur_items are done by now; at num_items the bar ends."""
+        """Set the number of finished items; at num_items the bar ends."""
         self._bar.update(cur_items - self._bar.n)
         if self.num_items is not None and cur_items >= self.num_items:
             self._bar.close()
 
     def sub(self, tag: str | None = None, num_items: int | None = None) -> 'ProgressMonitor':
-        """The monitor of a part of this work."""
+        """A monitor for a part of this work."""
         return ProgressMonitor(tag, num_items, self.verbose)
 
 
 @dataclasses.dataclass
 class MetricOptions:
-    """Everything that a metric is told.
+    """The arguments of a metric.
 
     G: the generator, called as G(z, c, **G_kwargs). dataset_kwargs: construct_class_by_name's arguments for the real data;
-    test_dataset_kwargs: for held-out real data, where a metric takes them. num_gpus: processes; rank: of this one. cache:
-    keep features of real images on disk. detector: 'inception' (NVLabs' networks), 'dinov2', 'imagenet', 'classifier',
-    TorchScript, or a metrics.features.detectors.Detector. seed: fixes latents, labels, subsets. num_gen, max_real: counts of
-    images; None is the metric's standard. batch_size: images at a time in the detector. num_workers: processes that read images;
-    None: by device. run_dir: where pictures go; None: nowhere. data: opens
-    each data set once. shared: kept for the next metrics of the same generator, data and
-    seed. facts: what is worth knowing beside the values, JSON-ready; filled on the way.
+    test_dataset_kwargs: for held-out real data. num_gpus: processes; rank: of this one. cache: cache features of real images on
+    disk. detector: 'inception' (NVLabs' networks), 'dinov2', 'imagenet', 'classifier', TorchScript, or a
+    metrics.features.detectors.Detector. seed: of latents, labels and subsets. num_gen, max_real: numbers of images; None is the
+    metric's standard. batch_size: images per batch of the detector. num_workers: processes that read images; None: by device.
+    run_dir: where pictures are saved; None: nowhere. data: opens each data set once. shared: results for later metrics of the
+    same generator, data and seed. facts: JSON-ready facts about the result, filled by the metric.
     """
 
     G: Any = None
@@ -74,9 +73,9 @@ class MetricOptions:
         self.progress = self.progress.sub() if self.progress is not None and self.rank == 0 else ProgressMonitor()
 
     def ignore_training_subset(self, keep_mirror: bool = False) -> None:
-        """All real images, none of them mirrored unless keep_mirror, whatever subset the training took."""
+        """Use all real images, whatever subset the training used; without mirrored copies unless keep_mirror."""
         self.dataset_kwargs.update(dict(max_size=None) if keep_mirror else dict(max_size=None, xflip=False))
 
     def warn(self, text: str) -> None:
-        """A warning in words, which becomes part of the result."""
+        """Add a warning to the result."""
         self.facts.setdefault('warnings', []).append(text)

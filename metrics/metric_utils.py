@@ -10,14 +10,14 @@ import torch
 from metrics.features.detectors import Detector, get_detector
 from metrics.features.feature_stats import FeatureStats
 from metrics.features.sampling import LatentSampler, generate_images, generation_batch, prepare_generator, seeded_noise
-from torch_utils.collectives import any_process, first_value, gather_rows
+from torch_utils.collectives import any_process, first_value
 
 from .features import feature_cache
 from .metric_options import MetricOptions, ProgressMonitor
 
 __all__ = [
     'FeatureStats', 'LatentSampler', 'MetricOptions', 'ProgressMonitor', 'compute_feature_stats_for_dataset',
-    'compute_feature_stats_for_generator', 'draw_items', 'gather', 'generate_images', 'generation_batch', 'get_feature_detector',
+    'compute_feature_stats_for_generator', 'draw_items', 'generate_images', 'generation_batch', 'get_feature_detector',
     'held_out_feature_stats', 'prepare_generator', 'real_images', 'seeded_noise',
 ]
 
@@ -179,11 +179,6 @@ def _one_line_errors(loader: torch.utils.data.DataLoader) -> Iterator[Any]:
         yield from loader
     except (OSError, ValueError) as error:
         raise type(error)(str(error).strip().splitlines()[-1].removeprefix(f'{type(error).__name__}: ')) from error
-
-
-def gather(x: torch.Tensor, opts: MetricOptions) -> torch.Tensor:
-    """Rows [n, ...] of each process -> [n * num_gpus, ...], the same in all processes, in the order of one process alone."""
-    return gather_rows(x)
 
 
 def _joined(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from metrics.features.detectors import VGG16_URL
+from torch_utils.collectives import gather_rows
 
 from . import metric_utils
 from .metric_options import MetricOptions
@@ -44,7 +45,7 @@ def compute_ppl(
             embedded = detector(to_levels(images, crop), **LPIPS)
             first, second = embedded.chunk(2)
             lengths = (first - second).square().sum(dim=1) / epsilon**2
-            distances.append(metric_utils.gather(lengths, opts).cpu().numpy())
+            distances.append(gather_rows(lengths).cpu().numpy())
             progress.update(min(done + batch_size * opts.num_gpus, num_samples))
     opts.facts['num_gen'] = num_samples
     return trimmed_mean(np.concatenate(distances)[:num_samples]) if opts.rank == 0 else float('nan')

@@ -51,15 +51,10 @@ def _thousands(count: int) -> str:
 _metrics: dict[str, Metric] = {}  # filled while the modules that define metrics are imported, as in NVLabs' interface
 
 
-def register_metric(
-    compute: Compute | None = None, *, num_gen: int | None = None, uses_reals: bool = True, max_real: int | None = None,
-    higher_is_better: bool = False, needs: tuple[str, ...] = ('detector',), least_images: int = 1,
-    num_set_apart: int = 0,
-) -> Any:
-    """Decorator, with or without arguments: the function becomes the metric of its name. The function itself is returned."""
+def register_metric(compute: Compute | None = None, **properties: Any) -> Any:
+    """Decorator, with or without properties of Metric: the function becomes the metric of its name, and is returned."""
     def register(function: Compute) -> Compute:
-        add_metric(Metric(function.__name__, function, num_gen, uses_reals, max_real, higher_is_better, needs, least_images,
-                          num_set_apart))
+        add_metric(Metric(function.__name__, function, **properties))
         return function
 
     return register if compute is None else register(compute)

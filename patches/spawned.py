@@ -16,10 +16,10 @@ from multiprocessing import spawn
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from unittest import mock
 
 from patches.checkout import Checkout, identify
 from patches.known import applied, needed
-from patches.replace import replaced
 
 # Environment variables that a spawned process inherits: the folder of the checkout, and the script, '' for none.
 CHECKOUT, SCRIPT = 'PATCHES_CHECKOUT', 'PATCHES_SCRIPT'
@@ -38,7 +38,7 @@ def reaching_children(checkout: Checkout, script: Path | None) -> Iterator[None]
 
     os.environ.update({CHECKOUT: str(checkout.path), SCRIPT: str(script or '')})
     try:
-        with replaced(spawn, 'get_preparation_data', through_this_file):
+        with mock.patch.object(spawn, 'get_preparation_data', through_this_file):
             yield
     finally:
         for name in (CHECKOUT, SCRIPT):

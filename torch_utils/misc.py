@@ -3,13 +3,15 @@ import contextlib
 import functools
 import re
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
 
+from .collectives import gather_values, num_processes
 from .module_summary import print_module_summary
+from .named_tensors import CopyReport, fill_tensors
 
 __all__ = [
     'InfiniteSampler', 'assert_shape', 'check_ddp_consistency', 'constant', 'copy_params_and_buffers', 'ddp_sync',
@@ -33,28 +35,25 @@ def named_params_and_buffers(module: torch.nn.Module) -> list[tuple[str, torch.T
     return [*module.named_parameters(), *module.named_buffers()]
 
 
-def copy_params_and_buffers(src_module: torch.nn.Module, dst_module: torch.nn.Module, require_all: bool = False) -> None:
+def copy_params_and_buffers(src_module: torch.nn.Module, dst_module: torch.nn.Module, require_all: bool = False) -> CopyReport:
     """Fill the tensors of `dst_module` with those of the same name in `src_module`; requires_grad stays as it is.
 
     A parameter may fill a buffer and the other way round. Tensors that only the source has are passed over; those that
     only the destination has keep their values, or raise ValueError with `require_all`. A name that both have with
     different shapes raises ValueError. Nothing is copied when an error is raised.
     """
-    src = dict(named_params_and_buffers(src_module))
-    dst = dict(named_params_and_buffers(dst_module))
-    common = [name for name in dst if name in src]
-    missing = [name for name in dst if name not in src]
-    if require_all and missing:
-        raise ValueError(f'{type(src_module).__name__} has no value for {len(missing)} of the {len(dst)} tensors of '
-                         f'{type(dst_module).__name__}: {", ".join(missing)}; build both with the same arguments')
-    misfits = [f'{name} {list(src[name].shape)} -> {list(dst[name].shape)}'
-               for name in common if src[name].shape != dst[name].shape]
-    if misfits:
-        raise ValueError(f'{len(misfits)} tensors of {type(src_module).__name__} do not fit {type(dst_module).__name__}: '
-                         f'{", ".join(misfits)}; build both with the same resolution, channels and layer counts')
-    with torch.no_grad():
-        for name in common:
-            dst[name].copy_(src[name])
+    src, dst = dict(named_params_and_buffers(src_module)), dict(named_params_and_buffers(dst_module))
+
+    def check(report: CopyReport) -> None:
+        source, target = type(src_module).__name__, type(dst_module).__name__
+        if require_all and report.new:
+            raise ValueError(f'{source} has no value for {len(report.new)} of the {len(dst)} tensors of {target}: '
+                             f'{", ".join(report.new)}; build both with the same arguments')
+        if report.misfits:
+            raise ValueError(f'{len(report.misfits)} tensors of {source} do not fit {target}: {report.describe_misfits()}; build '
+                             'both with the same resolution, channels and layer counts')
+
+    return fill_tensors(dst, src, check)
 
 
 # --- values ---
@@ -176,22 +175,17 @@ def check_ddp_consistency(module: torch.nn.Module, ignore_regex: str | None = No
     Names, with the class in front (`Generator.mapping.w_avg`), that match `ignore_regex` as a whole are left out.
     NaN equals NaN. Does nothing without a process group.
     """
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if num_processes() == 1:
         return
     differing = []
-    for name, tensor in _full_names(module):
+    for name, tensor in named_params_and_buffers(module):
+        name = f'{type(module).__name__}.{name}'
         if ignore_regex is None or not re.fullmatch(ignore_regex, name):
             reference = tensor.detach().clone(memory_format=torch.contiguous_format)
             torch.distributed.broadcast(reference, src=0)
             if not torch.equal(reference.nan_to_num(), tensor.detach().nan_to_num()):
                 differing.append(name)
-    by_rank: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
-    torch.distributed.all_gather_object(by_rank, differing)
-    found = [f'rank {rank}: {", ".join(names)}' for rank, names in enumerate(by_rank) if names]
+    found = [f'rank {rank}: {", ".join(names)}' for rank, names in enumerate(gather_values(differing)) if names]
     if found:
         raise RuntimeError(f'processes have drifted apart from rank 0 in {"; ".join(found)}; '
                            'seed them alike and synchronise every gradient')
-
-
-def _full_names(module: torch.nn.Module) -> Iterable[tuple[str, torch.Tensor]]:
-    return ((f'{type(module).__name__}.{name}', tensor) for name, tensor in named_params_and_buffers(module))

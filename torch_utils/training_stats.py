@@ -12,6 +12,8 @@ import torch
 
 from dnnlib import EasyDict
 
+from .collectives import gather_values, num_processes
+
 _NO_MOMENTS = np.zeros(3)       # n, sum x, sum x^2
 
 # State of the process: reporting from anywhere without passing an object around is the point of the interface.
@@ -151,15 +153,13 @@ def _distribute() -> None:
 
 
 def _many_processes() -> bool:
-    return _sync_device is not None and torch.distributed.is_available() and torch.distributed.is_initialized()
+    return _sync_device is not None and num_processes() > 1
 
 
 def _all_names() -> list[str]:
     """Names known to any process, in the same order everywhere; each process knows them all afterwards."""
     if _many_processes():
-        by_rank: list[list[str]] = [[] for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather_object(by_rank, list(_counters))
-        for name in dict.fromkeys(name for names in by_rank for name in names):
+        for name in dict.fromkeys(name for names in gather_values(list(_counters)) for name in names):
             _counters.setdefault(name, {})
         return sorted(_counters)
     return list(_counters)

@@ -4,8 +4,8 @@ Karras et al. 2020, "Training generative adversarial networks with limited data"
 appendix B. Each transformation is drawn per image and happens with probability `multiplier * p`; p is one number for the
 whole pipe, adapted during training. Everything is differentiable twice with respect to the images.
 
-The file stands alone but for `torch_utils`: snapshots carry its text, and other checkouts run it, so it keeps to
-Python 3.7 and PyTorch 1.9.
+Snapshots contain the text of this file, and other codebases run it, so it imports only `torch_utils` and uses only Python 3.7
+and PyTorch 1.9.
 
 Shapes: N images, C channels, H height, W width. Positions are in pixels from the image's centre, x to the right, y down.
 """
@@ -25,7 +25,7 @@ from torch_utils import persistence
 
 try:
     from torch_utils.ops import grid_sample_gradfix, upfirdn2d
-except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
+except ModuleNotFoundError:  # a host may use pkg_resources, which setuptools dropped, to read PyTorch's version
     sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
     from torch_utils.ops import grid_sample_gradfix, upfirdn2d
     del sys.modules['pkg_resources']
@@ -70,7 +70,7 @@ def filter_bank() -> np.ndarray:
 
 
 class _Draws:
-    """Random parameters, [N, size] each, for the images of a batch; given a percentile, that quantile of their distributions."""
+    """Random parameters [N, size] for the images of a batch; with a percentile, that quantile of the distribution instead."""
 
     def __init__(self, images: torch.Tensor, p: torch.Tensor, percentile: float | None):
         self.num, self.p, self.percentile = images.shape[0], p, percentile
@@ -96,13 +96,13 @@ class _Draws:
 
 
 def _erfinv(x: float) -> float:
-    """The quantile of a normal distribution without the usual factor sqrt(2), as the percentile mode has it."""
+    """The quantile of a normal distribution in percentile mode, without the usual factor sqrt(2)."""
     return torch.tensor(x, dtype=torch.float64).erfinv().item()
 
 
 @persistence.persistent_class
 class AugmentPipe(torch.nn.Module):
-    """The transformations, each with a multiplier of its probability (0 is off) and settings of its strength.
+    """The transformations, each with a multiplier of its probability (0: off) and settings for its strength.
 
     Pixels: xflip (mirror), rotate90 (quarter turns), xint (whole-pixel shift up to `xint_max` of the size).
     Geometry: scale, aniso (log2 deviations `scale_std`, `aniso_std`), rotate (up to `rotate_max` half turns), xfrac
@@ -131,9 +131,9 @@ class AugmentPipe(torch.nn.Module):
         self.register_buffer('Hz_fbank', torch.as_tensor(filter_bank(), dtype=torch.float32))
 
     def forward(self, images: torch.Tensor, debug_percentile: float | None = None) -> torch.Tensor:
-        """Augment images [N, C, H, W], float32 or float64, of any range; random numbers come from the device's global generator.
+        """Augment images [N, C, H, W], float32 or float64, of any range, with random numbers of the device's global generator.
 
-        debug_percentile: in (0, 1), takes this quantile of every parameter in place of random draws, and ignores p.
+        debug_percentile: in (0, 1); uses this quantile of every parameter instead of random numbers, and ignores p.
         ValueError for images of another shape, colour transformations on other than 1 or 3 channels, a percentile out of range.
         """
         if debug_percentile is not None and not 0 < debug_percentile < 1:
@@ -151,14 +151,14 @@ class AugmentPipe(torch.nn.Module):
             return images
         linear, shift = self._inverse_map(images, draws)
         moved = ((linear != torch.eye(2, **draws.form)).any(2).any(1) | (shift != 0).any(1)).nonzero().squeeze(1)
-        if len(moved) == 0:         # warping by the identity gives the image back, by the wavelet's orthonormality
+        if len(moved) == 0:         # warping by the identity returns the image, since the wavelet is orthonormal
             return images
         return images.index_copy(0, moved, warp(images[moved], linear[moved], shift[moved], self.Hz_geom))
 
     def _inverse_map(self, images: torch.Tensor, draws: _Draws) -> tuple[torch.Tensor, torch.Tensor]:
-        """L [N, 2, 2] and s [N, 2]: what is seen at a position v of the result stands at L v + s in the image.
+        """L [N, 2, 2] and s [N, 2]: position v of the result shows position L v + s of the image.
 
-        A step that takes v to B v makes it L B^-1, one that takes v to v + d makes it s - L d.
+        A step that maps v to B v changes L to L B^-1; a step that maps v to v + d changes s to s - L d.
         """
         linear, shift = torch.eye(2, **draws.form).repeat(draws.num, 1, 1), torch.zeros([draws.num, 2], **draws.form)
         size = torch.tensor([images.shape[3], images.shape[2]], **draws.form)
@@ -185,7 +185,8 @@ class AugmentPipe(torch.nn.Module):
         return linear, shift
 
     def _angle(self, draws: _Draws) -> torch.Tensor:
-        """Of one of two rotations, with P such that one or both happen with probability rotate * p: (1 - P)^2 = 1 - rotate p."""
+        """The angle of one of two rotations, each with probability P, so that any happens with probability rotate * p:
+        (1 - P)^2 = 1 - rotate p."""
         happens = draws.uniform() < 1 - (1 - self.rotate * self.p).clamp(min=0).sqrt()
         limit = math.pi * self.rotate_max
         return draws.uniform(-limit, limit) * (happens if draws.percentile is None else 1)
@@ -204,7 +205,7 @@ class AugmentPipe(torch.nn.Module):
         return torch.baddbmm(offset, matrix, images.flatten(2)).reshape(images.shape)
 
     def _color_map(self, draws: _Draws, with_hue: bool) -> tuple[torch.Tensor, torch.Tensor]:
-        """t [N, 3, 1] and M [N, 3, 3]. Each step acts on the result of those before it."""
+        """t [N, 3, 1] and M [N, 3, 3]. Each step is applied to the result of the previous ones."""
         unit, grey = torch.eye(3, **draws.form), torch.full([3, 3], 1 / 3, **draws.form)    # grey: projection on (1, 1, 1)
         matrix, offset = unit.repeat(draws.num, 1, 1), torch.zeros([draws.num, 3, 1], **draws.form)
         if self.brightness > 0:
@@ -262,25 +263,25 @@ class AugmentPipe(torch.nn.Module):
 
 
 def _undo_rotation(angle: torch.Tensor) -> torch.Tensor:
-    """[N, 1] -> [N, 2, 2], inverse of the rotation that looks counter-clockwise on the screen (y points down)."""
+    """[N, 1] -> [N, 2, 2], the inverse of a rotation that is counter-clockwise on the screen (y points down)."""
     cos, sin = angle.cos(), angle.sin()
     return torch.cat([cos, -sin, sin, cos], 1).reshape(-1, 2, 2)
 
 
 def warp(images: torch.Tensor, linear: torch.Tensor, shift: torch.Tensor, lowpass: torch.Tensor) -> torch.Tensor:
-    """Fetch the pixel at v from L v + s: images [N, C, H, W], linear [N, 2, 2], shift [N, 2].
+    """Read the pixel at v from L v + s: images [N, C, H, W], linear L [N, 2, 2], shift s [N, 2].
 
-    The image is mirrored at its border, upsampled twice, read bilinearly onto a canvas of twice the resolution, and
-    downsampled by the mirrored filter. The 12-tap symlet delays by about 5 samples, so that upsampled sample m lies at pixel m/2.
+    The image is mirrored at its border, upsampled by 2, sampled bilinearly onto a canvas of twice the resolution, and downsampled
+    with the mirrored filter. The 12-tap symlet delays by about 5 samples, so upsampled sample m is at pixel m/2.
     """
     height, width = images.shape[2:]
     form = dict(device=images.device, dtype=images.dtype)
     half = torch.tensor([width - 1, height - 1], **form) / 2
-    border = len(lowpass) // 2      # samples that the filter reaches beyond the image; as many pixels serve filter and canvas
+    border = len(lowpass) // 2      # samples of the filter beyond the image; as many pixels are enough for filter and canvas
     corners = torch.tensor([[-1, -1], [1, -1], [-1, 1], [1, 1]], **form) * half
     corners = corners @ linear.transpose(1, 2) + shift[:, None]     # [N, 4, 2]
     outside = torch.cat([-corners.amin([0, 1]), corners.amax([0, 1])]) - half.repeat(2) + border
-    # Whole multiples of 8 pixels: a CPU compiles its kernels anew for every size.
+    # Multiples of 8 pixels, because a CPU compiles new kernels for every size.
     left, top, right, bottom = (min(max(math.ceil(reach / 8) * 8, 0), limit - 1)
                                 for reach, limit in zip(outside.tolist(), [width, height] * 2))  # noqa: B905
     padded = torch.nn.functional.pad(images, [left, right, top, bottom], mode='reflect')
@@ -298,7 +299,7 @@ def warp(images: torch.Tensor, linear: torch.Tensor, shift: torch.Tensor, lowpas
 def filter_reflected(images: torch.Tensor, taps: torch.Tensor) -> torch.Tensor:
     """Filter along both axes, mirroring at the border: images [N, C, H, W], symmetric taps [N, K], K odd.
 
-    As products with banded matrices: cheap, and differentiated twice with nothing but more products.
+    Computed as products with banded matrices, which is cheap and differentiable twice.
     """
     across, down = (_reflecting_matrix(taps, size) for size in (images.shape[3], images.shape[2]))
     return down[:, None] @ (images @ across.transpose(1, 2)[:, None])

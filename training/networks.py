@@ -1,12 +1,11 @@
 """StyleGAN2 generator and discriminator (Karras et al. 2020, arXiv:1912.04958; ADA: arXiv:2006.06676).
 
-Module, parameter and buffer names are those of the published snapshots, so that snapshots travel both ways.
-The whole architecture stands in this one file, with imports that any host codebase offers, because a snapshot
-carries the source text of the file that defines its classes; the text keeps to Python 3.7 and PyTorch 1.9 for the
-sake of those hosts.
+Module, parameter and buffer names are those of the published snapshots, so that each side reads the other's.
+Snapshots contain the text of the file that defines their classes. So the whole architecture is in this file, which
+imports only what every host codebase offers and uses only Python 3.7 and PyTorch 1.9.
 
 Shapes: N batch, I/O input/output channels, H, W pixels, k kernel size. Images are float32 in about [-1, 1].
-Weights use the equalised learning rate (Karras et al. 2018, section 4.1): stored with unit spread, scaled when used.
+Weights use the equalised learning rate (Karras et al. 2018, section 4.1): stored with unit variance, scaled when used.
 """
 from __future__ import annotations
 
@@ -23,12 +22,12 @@ from torch_utils import misc, persistence
 
 try:
     from torch_utils.ops import bias_act, conv2d_resample, fma, upfirdn2d
-except ModuleNotFoundError:  # a host's operations may ask pkg_resources, which setuptools dropped, for PyTorch's version
+except ModuleNotFoundError:  # a host may use pkg_resources, which setuptools dropped, to read PyTorch's version
     sys.modules['pkg_resources'] = SimpleNamespace(parse_version=torch.torch_version.TorchVersion)
     from torch_utils.ops import bias_act, conv2d_resample, fma, upfirdn2d
     del sys.modules['pkg_resources']
 
-try:  # one pass over memory, where the codebase around this file has it
+try:  # one pass over memory, if the host codebase has it
     from torch_utils.ops.scaled_act import scaled_act
 except ImportError:
     scaled_act = None
@@ -48,8 +47,8 @@ def normalize_2nd_moment(x: torch.Tensor, dim: int = 1, eps: float = 1e-8) -> to
 class RoundedSqrt(torch.autograd.Function):
     """Square root of x > 0, correctly rounded on every CPU and twice differentiable.
 
-    In float32 torch.sqrt may miss the nearest number by one unit in the last place (MKL on some processors does, one
-    time in five). The second derivative of a spread over few images cancels almost wholly and shows that error.
+    In float32 torch.sqrt may be off by one unit in the last place (with MKL on some processors, one time in five). In the
+    second derivative of a deviation over few images nearly everything cancels, which exposes this error.
     """
 
     @staticmethod
@@ -68,7 +67,7 @@ class RoundedSqrt(torch.autograd.Function):
 def limit_range(weight: torch.Tensor, styles: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Scale kernels [..., O, I, k, k] per output channel and styles [N, I] per sample to at most 1.
 
-    Demodulation divides both scales out again; without this step large styles overflow in half precision.
+    Demodulation undoes both scales; without this step large styles overflow in half precision.
     """
     taps = weight.shape[-3:]
     peak = weight.abs().amax(dim=(-3, -2, -1), keepdim=True)
@@ -97,7 +96,7 @@ def modulated_conv2d(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor
 
 def modulated_activations(x: torch.Tensor, weight: torch.Tensor, styles: torch.Tensor, demodulate: bool,
                           resample: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """The convolution of x * styles, [N, O, H, W], and what demodulation multiplies it by, [N, O] or None."""
+    """The convolution of x * styles, [N, O, H, W], and the factor of demodulation, [N, O] or None."""
     if demodulate and x.dtype in HALF_TYPES.values():
         weight, styles = limit_range(weight, styles)
     x = scale_channels(x, styles)
@@ -112,7 +111,7 @@ def scale_channels(x: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
 
 def demodulation(power: torch.Tensor, styles: torch.Tensor) -> torch.Tensor:
     """1 / norm of the modulated kernel. power: [O, I], sum of squares over the taps; styles: [N, I] -> [N, O]."""
-    # bmm: matmul would take another order of sums where gradients are recorded, and for other batch sizes.
+    # bmm, because the order of sums in matmul depends on the batch size and on whether gradients are recorded.
     energy = torch.bmm(power.expand(styles.shape[0], -1, -1), styles.square().unsqueeze(2))  # [N, O, 1]
     return torch.rsqrt(energy.squeeze(2) + 1e-8)
 
@@ -133,8 +132,8 @@ def _convolve_with_own_kernels(x: torch.Tensor, weight: torch.Tensor, styles: to
     kernels = weight * styles[:, None, :, None, None]  # [N, O, I, k, k]
     if demodulate:
         kernels = kernels * torch.rsqrt(kernels.square().sum(dim=(2, 3, 4), keepdim=True) + 1e-8)
-    # Plain NCHW strides throughout: a batch of one with channels-last strides gets wrong weight gradients from
-    # PyTorch 2.13's grouped convolution on CPU (seen in its 1x1 kernels).
+    # NCHW strides: PyTorch 2.13's grouped convolution on CPU computes wrong weight gradients for a batch of one with
+    # channels-last strides (seen with 1x1 kernels).
     kernels = kernels.flatten(0, 1).to(x.dtype).clone(memory_format=torch.contiguous_format)
     x = x.contiguous().reshape(1, -1, *x.shape[2:])
     y = conv2d_resample.conv2d_resample(x, kernels, groups=count, **resample)
@@ -350,7 +349,7 @@ class ToRGBLayer(nn.Module):
 
 @persistence.persistent_class
 class SynthesisBlock(nn.Module):
-    """The layers of one resolution. in_channels=0: the first block, which starts from a learned constant."""
+    """The layers of one resolution. in_channels=0: the first block, whose input is a learned constant."""
 
     def __init__(self, in_channels: int, out_channels: int, w_dim: int, resolution: int, img_channels: int, is_last: bool,
                  architecture: str = 'skip', resample_filter: list[int] = FIR, conv_clamp: float | None = None,
@@ -388,7 +387,7 @@ class SynthesisBlock(nn.Module):
         misc.assert_shape(ws, [None, self.num_conv + self.num_torgb, self.w_dim])
         half = self.use_fp16 and not force_fp32
         dtype = HALF_TYPES[self.half_type] if half else torch.float32
-        if fused_modconv is None:  # a CPU convolves a batch with one kernel faster than each image with its own
+        if fused_modconv is None:  # on a CPU, one kernel for the batch is faster than one per image
             fused_modconv = not self.training and (not half or ws.shape[0] == 1) and ws.device.type != 'cpu'
         layer_kwargs['fused_modconv'] = fused_modconv
         styles = iter(ws.unbind(dim=1))
@@ -434,7 +433,7 @@ class SynthesisNetwork(nn.Module):
                                    is_last=(res == img_resolution), use_fp16=_uses_half(res, img_resolution, num_fp16_res),
                                    **block_kwargs)
             setattr(self, f'b{res}', block)
-            # The next block starts at the w of this one's image layer; only the last image layer adds a copy.
+            # The next block starts with the w of this block's image layer, so only the last image layer adds a copy.
             self.num_ws += block.num_conv + (block.num_torgb if block.is_last else 0)
 
     def forward(self, ws: torch.Tensor, **block_kwargs: Any) -> torch.Tensor:
@@ -530,7 +529,7 @@ class DiscriminatorBlock(nn.Module):
 
 @persistence.persistent_class
 class MinibatchStdLayer(nn.Module):
-    """Appends, as extra channels, the spread of features within groups of images (Karras et al. 2018, section 3)."""
+    """Appends the standard deviation of features within groups of images as extra channels (Karras et al. 2018, section 3)."""
 
     def __init__(self, group_size: int | None, num_channels: int = 1):
         super().__init__()
@@ -575,7 +574,7 @@ class DiscriminatorEpilogue(nn.Module):
 
     def forward(self, x: torch.Tensor, img: torch.Tensor | None, cmap: torch.Tensor | None,
                 force_fp32: bool = False) -> torch.Tensor:
-        """force_fp32 is part of the interface of every block; the epilogue always runs in float32."""
+        """force_fp32: part of the interface of all blocks; the epilogue always uses float32."""
         misc.assert_shape(x, [None, self.in_channels, self.resolution, self.resolution])
         x = x.to(dtype=torch.float32, memory_format=torch.contiguous_format)
         if self.architecture == 'skip':

@@ -50,7 +50,7 @@ def training_loop(
     Returns whether all images are done; SIGINT or SIGTERM end the loop early, with everything saved. FloatingPointError if
     a loss stays non-finite, OSError if the last state cannot be written.
     """
-    run_dir, device, num_gpus = Path(run_dir), torch.device(config.device), config.num_gpus
+    run_dir, device = Path(run_dir), torch.device(config.device)
     set_up_torch(config, device, rank)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(StopSignals(is_quiet=rank > 0))
@@ -63,8 +63,7 @@ def training_loop(
         G, D, G_ema = networks['G'], networks['D'], networks['G_ema']
         if rank == 0 and saved is None and config.resume_pkl is not None:
             fill_networks(networks, config.resume_pkl, progress)
-        if num_gpus > 1:
-            copy_from_first_process(list(networks.values()))
+        copy_from_first_process(list(networks.values()))
         augment_pipe = build_augment_pipe(config.augment_kwargs, config.augment_p, device)
         loss = build_loss(config, G, D, augment_pipe, device)
         phases = (make_phases('G', G, vars(config.G_opt_kwargs), config.G_reg_interval)
@@ -85,11 +84,11 @@ def training_loop(
         else:
             progress.say(f'Continuing at {images_before / 1000:g} thousand images')
         batches = stack.enter_context(contextlib.closing(real_batches(
-            dataset, config.batch_size // num_gpus, config.random_seed, rank, num_gpus, images_before,
+            dataset, config.batch_size // collectives.num_processes(), config.random_seed, rank, images_before,
             vars(config.data_loader_kwargs), device)))
         progress.say(f'Training for {config.total_kimg:g} thousand images')
         if saved is not None:
-            state.load_state_dict(saved, rank, num_gpus)  # last: the random numbers go on from here
+            state.load_state_dict(saved, rank)  # last: the random numbers go on from here
             del saved
             output.save_missing_snapshot()
 
@@ -100,8 +99,8 @@ def training_loop(
             for phase in phases:
                 if state.batch_index % phase.interval == 0:
                     gen_z, gen_c = draw_latents(len(real_img), G.z_dim, dataset, device)
-                    run_phase(phase, loss, real_img, real_c, gen_z, faded(gen_c), config.batch_gpu, num_gpus)
-            average_buffers(G, num_gpus)
+                    run_phase(phase, loss, real_img, real_c, gen_z, faded(gen_c), config.batch_gpu)
+            average_buffers(G)
             update_ema(G_ema, G, ema_beta(config.batch_size, config.ema_kimg, state.images_done, config.ema_rampup))
             state.images_done += config.batch_size
             state.batch_index += 1
@@ -127,7 +126,7 @@ def draw_latents(num_images: int, z_dim: int, dataset: Any, device: torch.device
 
 def run_phase(
     phase: Phase, loss: Any, real_img: torch.Tensor, real_c: torch.Tensor, gen_z: torch.Tensor, gen_c: torch.Tensor,
-    batch_gpu: int, num_gpus: int,
+    batch_gpu: int,
 ) -> None:
     """One optimiser step on a process's share of a batch, batch_gpu images at a time."""
     rounds = list(zip(*(tensor.split(batch_gpu) for tensor in (real_img, real_c, gen_z, gen_c)), strict=True))
@@ -136,7 +135,7 @@ def run_phase(
         # The mean over rounds makes the gradient that of the whole batch.
         loss.accumulate_gradients(phase=phase.name, real_img=x, real_c=x_c, gen_z=z, gen_c=z_c, sync=number == len(rounds),
                                   gain=phase.interval / len(rounds))
-    finish_phase(phase, num_gpus)
+    finish_phase(phase)
 
 
 def update_augment_p(pipe: Any, real_signs: training_stats.Collector, target: float, num_images: int, ada_kimg: float) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import click
 
-from benchmarks.digits_task import OPTIONS, judge_command, make_data, num_gen_option, resume_option, run_command, write_text
+from benchmarks.digits_task import OPTIONS, judge_command, make_data, num_gen_option, resume_option, run_command
 from commands.cli import UserPath
+from dnnlib.files import write_whole
+from training.run.run_dir import newest_snapshot
 
 from .table import results_table
 
@@ -22,14 +24,6 @@ METRICS = {  # by detector
 }
 # More than two threads only get in each other's way with tensors of this size.
 TRANSFER = ('--selfinit', *OPTIONS, '--threads=2', '--snap=1000')
-
-
-def newest_snapshot(outdir: Path) -> Path:
-    """The snapshot in outdir's run directories that was written last."""
-    found = list(outdir.glob('*/network-snapshot-*.pkl'))
-    if not found:
-        raise click.ClickException(f'train_hyper.py left no network-snapshot-*.pkl under {outdir}')
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
 
 
 def measure(network: Path, data: dict[str, Path], num_gen: int, seed: int) -> dict[str, dict]:
@@ -75,7 +69,10 @@ def main(resume: Path, kimg: int, num_gen: int, seed: int, outdir: Path, train_h
     run_command('train_hyper.py', f'--outdir={outdir}', f'--data={data["train"]}', f'--resume={resume}', f'--kimg={kimg}',
                 f'--seed={seed}', *TRANSFER, *train_hyper_options)
     train_minutes = (time.monotonic() - train_started) / 60
-    network = newest_snapshot(outdir)
+    try:
+        network = newest_snapshot(outdir)
+    except FileNotFoundError as error:
+        raise click.ClickException(f'train_hyper.py left no network-snapshot-*.pkl under {outdir}') from error
 
     run_command('generate.py', f'--network={network}', '--grid', '--seeds=0-15', f'--outdir={outdir}')
     judge_started = time.monotonic()
@@ -96,8 +93,8 @@ def main(resume: Path, kimg: int, num_gen: int, seed: int, outdir: Path, train_h
         train_hyper_options=[*TRANSFER, *train_hyper_options],
     )
     text = results_table(results) + summary(results)
-    write_text(outdir / 'results.json', json.dumps(results, indent=1) + '\n')
-    write_text(outdir / 'results.md', text)
+    write_whole(outdir / 'results.json', json.dumps(results, indent=1) + '\n')
+    write_whole(outdir / 'results.md', text)
     click.echo(f'\n{text}\nPictures, results.json and results.md are in {outdir}, the model is {network}')
 
 

@@ -1,5 +1,7 @@
 """What the demo measured, as markdown: a table by class, a line about all images, and what the columns mean."""
 
+from benchmarks.markdown import row
+
 COLUMNS = {  # what is shown of a class, and its format
     'recognised': '.1%', 'spread': '.2f', 'kid_per_class': '.3f', 'pr_per_class_recall': '.2f', 'memorization': '.2f',
     'gan_train': '.1%', 'real_recognised': '.1%', 'real_spread': '.2f', 'kid_per_class_reference': '.3f',
@@ -40,7 +42,7 @@ def results_table(results: dict) -> str:
     values = {}
     for metric, result in results['metrics'].items():
         values.update(plain_values(metric, result))
-    rows = [table_row(row['name'], row, values, f'/{row["name"]}') for row in results['classes']]
+    rows = [table_row(line['name'], line, values, f'/{line["name"]}') for line in results['classes']]
     rows.append(table_row('**all**', results, values))
     detectors = dict(detector=results['metrics']['memorization']['detector'],
                      kid_detector=results['metrics']['kid_per_class']['detector'])
@@ -52,7 +54,7 @@ def table_row(label: str, recognition: dict, metrics: dict[str, float], suffix: 
     """A line of the table. suffix: what the class adds to the names of the metrics."""
     values = {**recognition, **{name.removesuffix(suffix): value for name, value in metrics.items() if name.endswith(suffix)}}
     shown = [format(values[name], spec) for name, spec in COLUMNS.items()]
-    return f'| {label} | {" | ".join(shown)} |\n'
+    return row(label, *shown)
 
 
 def plain_values(metric: str, result: dict) -> dict[str, float]:

@@ -5,14 +5,14 @@
 writes cpu.json (all numbers), cpu.md (tables) and cpu.png (picture); of a quick run, cpu-quick.*; with a GPU also cuda.*.
 """
 import json
-import os
 import sys
 from pathlib import Path
 
 import click
 
-from benchmarks.digits_task import ROOT, write_text
+from benchmarks.digits_task import ROOT
 from commands.cli import UserPath
+from dnnlib.files import whole_file, write_whole
 
 from .check import fill_page, regressions
 from .report import markdown, plot
@@ -45,11 +45,10 @@ def write_results(outdir: Path, report: dict) -> Path:
     """JSON, tables and picture; -> the tables' path."""
     outdir.mkdir(parents=True, exist_ok=True)
     stem = report['device'] + ('-quick' if report['quick'] else '')
-    write_text(outdir / f'{stem}.json', json.dumps(report, indent=1) + '\n')
-    write_text(outdir / f'{stem}.md', markdown(report))
-    picture = outdir / f'{stem}.png.part'
-    plot(report).savefig(picture, format='png', dpi=80)
-    os.replace(picture, outdir / f'{stem}.png')
+    write_whole(outdir / f'{stem}.json', json.dumps(report, indent=1) + '\n')
+    write_whole(outdir / f'{stem}.md', markdown(report))
+    with whole_file(outdir / f'{stem}.png') as part:
+        plot(report).savefig(part, dpi=80)
     return outdir / f'{stem}.md'
 
 
@@ -64,7 +63,7 @@ def committed(devices: list[str]) -> dict[str, dict]:
 def fill_committed_page() -> None:
     """Put the tables of the committed results into docs/speed.md."""
     reports = [json.loads(path.read_text()) for name in ('cpu', 'cuda') if (path := RESULTS / f'{name}.json').is_file()]
-    write_text(PAGE, fill_page(PAGE.read_text(encoding='ascii'), reports))
+    write_whole(PAGE, fill_page(PAGE.read_text(encoding='ascii'), reports))
 
 
 @click.command()

@@ -18,8 +18,8 @@ import PIL.Image
 import torch
 
 from benchmarks.speed import reference
+from exporting.baked import bake_network
 from hyper_plugin import contrastive
-from hyper_plugin.bake import bake_generator
 from hyper_plugin.loss import HyperTransferLoss
 from hyper_plugin.selfinit import Distillation
 from metrics.features.class_judge import JudgeNet
@@ -76,7 +76,7 @@ def sample_case(setup: Setup, batch: int) -> Case:
     if setup.kind == 'hyper':
         plain = build(plain_of(setup))[0].eval().requires_grad_(False)
         one = c[:1].expand(batch, -1)
-        baked = bake_generator(G, c[0])
+        baked = bake_network(G, c[0]).to(setup.device)
         nothing = torch.zeros(batch, 0, device=setup.device)
         calls.update(one=lambda: G(z, one), baked=lambda: baked(z, nothing), plain=lambda: plain(z, c))
         ratios |= {OVERHEAD: ('ours', 'plain')} | {f'{OVERHEAD} {name}': (way, 'plain')
@@ -158,7 +158,7 @@ def loading_case(setup: Setup, batch: int, workers: int) -> Iterator[Case]:
                 archive.writestr(f'{number:05d}.png', picture.getvalue())
         kwargs = dict(num_workers=workers, **(dict(prefetch_factor=2) if workers else {}))
         with contextlib.closing(ImageFolderDataset(path)) as dataset:
-            batches = real_batches(dataset, batch, 0, 0, 1, 0, kwargs, torch.device(setup.device))
+            batches = real_batches(dataset, batch, 0, 0, 0, kwargs, torch.device(setup.device))
             name = f'part/loading-{workers}-workers/{setup.resolution}'
             yield Case(name, batch, {'ours': Way(without_part(partial(next, batches)))})
             del batches  # ends the worker processes

@@ -19,8 +19,9 @@ from typing import Any
 import click
 import torch
 
-from benchmarks.digits_task import ROOT, write_text
+from benchmarks.digits_task import ROOT
 from commands.cli import UserPath
+from dnnlib.files import write_whole
 from generating.graphed_generator import GraphedGenerator
 from torch_utils.ops.triton import support as triton_support
 from training.networks import Generator
@@ -153,7 +154,7 @@ def main(batch: int, quick: bool, out: Path) -> None:
         report['graphed_sampling'] = graphed_sampling(quick)
         for found in report['graphed_sampling']:
             click.echo(f'Sampling, batch {found["batch"]}: {found["speedup"]:.2f}x by a CUDA graph')
-    write_text(out, json.dumps(report, indent=1) + '\n')
+    write_whole(out, json.dumps(report, indent=1) + '\n')
     bad = sum(not result['correct'] or 'failure' in result for result in report['cases'])
     click.echo(f'{len(report["cases"])} cases, {bad} of them failed or wrong; {out}')
     sys.exit(1 if bad else 0)

@@ -10,8 +10,9 @@ import click
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from benchmarks.markdown import head, row
+
 from .networks import Setup, Training
-from .report import head, row
 from .timing import Case, Way, measure, summary
 
 STEPS, REPEATS, BATCH = ('Gmain', 'Greg'), 10, 16

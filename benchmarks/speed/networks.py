@@ -109,7 +109,7 @@ class Training:
         if self.is_reference:
             self._plain_step(self.phases[part], batch)
         else:
-            run_phase(self.phases[part], self.loss, **batch, batch_gpu=self.batch, num_gpus=1)
+            run_phase(self.phases[part], self.loss, **batch, batch_gpu=self.batch)
 
     def _plain_step(self, phase: Phase, batch: dict[str, torch.Tensor]) -> None:
         phase.opt.zero_grad(set_to_none=True)

@@ -38,8 +38,7 @@ def composition(*modules: nn.Module) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for layer, forward in FORWARDS.items():
             stack.enter_context(mock.patch.object(layer, 'forward', forward))
-        for function in (upfirdn2d, filter2d, upsample2d, downsample2d):  # as augmentation calls them
-            stack.enter_context(mock.patch.object(resampling, function.__name__, function))
+        stack.enter_context(mock.patch.object(resampling, 'upfirdn2d', upfirdn2d))  # which filter2d() and the others call
         yield
 
 
@@ -92,22 +91,6 @@ def upfirdn2d(x: torch.Tensor, f: torch.Tensor | None, up: int = 1, down: int = 
     return x[:, :, ::down, ::down]
 
 
-def filter2d(x: torch.Tensor, f: torch.Tensor | None, padding: Any = 0, **kwargs: Any) -> torch.Tensor:
-    """Filter without changing the size."""
-    return upfirdn2d(x, f, padding=resampling.padding_for_filter(f, padding), **kwargs)
-
-
-def upsample2d(x: torch.Tensor, f: torch.Tensor | None, up: int = 2, padding: Any = 0, gain: float = 1,
-               **kwargs: Any) -> torch.Tensor:
-    """Enlarge `up` times."""
-    return upfirdn2d(x, f, up=up, padding=resampling.padding_for_filter(f, padding, up=up), gain=gain * up ** 2, **kwargs)
-
-
-def downsample2d(x: torch.Tensor, f: torch.Tensor | None, down: int = 2, padding: Any = 0, **kwargs: Any) -> torch.Tensor:
-    """Reduce `down` times."""
-    return upfirdn2d(x, f, down=down, padding=resampling.padding_for_filter(f, padding, down=down), **kwargs)
-
-
 def convolve(x: torch.Tensor, w: torch.Tensor, f: Any = None, up: int = 1, down: int = 1,
              groups: int = 1) -> torch.Tensor:
     """Convolve x [N, I, H, W] with w [O, I/groups, k, k], keeping the size, before it upsampled or after it downsampled with f.
@@ -123,7 +106,7 @@ def convolve(x: torch.Tensor, w: torch.Tensor, f: Any = None, up: int = 1, down:
     if up == 1:
         return F.conv2d(x, w, padding=k // 2, groups=groups)
     if k == 1:
-        return upsample2d(F.conv2d(x, w, groups=groups), f, up=up)
+        return resampling.upsample2d(F.conv2d(x, w, groups=groups), f, up=up)
     outputs, inputs = w.shape[0] // groups, w.shape[1]
     w = w.reshape(groups, outputs, inputs, k, k).transpose(1, 2).reshape(groups * inputs, outputs, k, k)
     x = F.conv_transpose2d(x, w, stride=up, groups=groups)  # k - up samples more than up times as many
@@ -220,7 +203,7 @@ def synthesis_block(block: Any, x: Any, img: torch.Tensor | None, ws: torch.Tens
         x = block.conv0(x, next(w), **given)
         x = shortcut + block.conv1(x, next(w), gain=RESNET_GAIN, **given) if resnet else block.conv1(x, next(w), **given)
     if img is not None:
-        img = upsample2d(img, block.resample_filter)
+        img = resampling.upsample2d(img, block.resample_filter)
     if block.num_torgb:
         rgb = block.torgb(x, next(w)).to(torch.float32)
         img = rgb if img is None else img + rgb
@@ -255,7 +238,7 @@ def discriminator_block(block: Any, x: torch.Tensor | None, img: Any,
     if block.in_channels == 0 or block.architecture == 'skip':
         seen = block.fromrgb(img.to(dtype))
         x = seen if x is None else x + seen
-        img = downsample2d(img, block.resample_filter) if block.architecture == 'skip' else None
+        img = resampling.downsample2d(img, block.resample_filter) if block.architecture == 'skip' else None
     if block.architecture != 'resnet':
         return block.conv1(block.conv0(x)), img
     return block.skip(x, gain=RESNET_GAIN) + block.conv1(block.conv0(x), gain=RESNET_GAIN), img

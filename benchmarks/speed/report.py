@@ -4,6 +4,8 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.figure import Figure
 
+from benchmarks.markdown import head, row
+
 from .timing import KEPT, OVERHEAD, SHARED, SPEEDUP
 
 MIB = 2**20
@@ -94,16 +96,6 @@ def memory_table(found: Sequence[dict]) -> str:
         name = f'{words[work]} {network}, {resolution}x{resolution}'
         text += row(name, entry['batch'], *sizes, f'{entry["ours"] / entry["ref"]:.2f}')
     return text
-
-
-def head(*cells: str) -> str:
-    """The first column is text, the others are numbers."""
-    return row(*cells) + '|---' + '|---:' * (len(cells) - 1) + '|\n'
-
-
-def row(*cells: object) -> str:
-    """One line of a table."""
-    return f'| {" | ".join(map(str, cells))} |\n'
 
 
 def label(case: dict) -> str:

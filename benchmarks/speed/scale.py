@@ -8,7 +8,6 @@ and scale.md to benchmarks/results/speed, and the picture docs/images/scale.png.
 """
 import dataclasses
 import json
-import os
 import statistics
 import sys
 from collections.abc import Callable
@@ -19,13 +18,14 @@ import click
 import torch
 from matplotlib.figure import Figure
 
-from benchmarks.digits_task import ROOT, write_text
+from benchmarks.digits_task import ROOT
+from benchmarks.markdown import head, row
 from commands.cli import UserPath
+from dnnlib.files import whole_file, write_whole
 from hyper_plugin.kernel_cache import CACHE_BYTES, CACHE_CODES
 
 from .flops import flop_per_class, flop_per_image
 from .networks import Setup, build, labels_in_turn
-from .report import head, row
 from .run import machine
 from .timing import Way, seconds
 
@@ -202,11 +202,10 @@ def main(threads: int | None, largest: int, outdir: Path, picture: Path) -> None
         torch.set_num_threads(threads)
     report = dict(command=' '.join(['python -m benchmarks.speed.scale', *sys.argv[1:]]), **collect(largest))
     outdir.mkdir(parents=True, exist_ok=True)
-    write_text(outdir / 'scale.json', json.dumps(report, indent=1) + '\n')
-    write_text(outdir / 'scale.md', markdown(report))
-    part = picture.with_name(picture.name + '.part')
-    plot(report).savefig(part, format='png', dpi=100)
-    os.replace(part, picture)
+    write_whole(outdir / 'scale.json', json.dumps(report, indent=1) + '\n')
+    write_whole(outdir / 'scale.md', markdown(report))
+    with whole_file(picture) as part:
+        plot(report).savefig(part, dpi=100)
     click.echo(markdown(report))
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import click
 
-from benchmarks.digits_task import ROOT, write_text
+from benchmarks.digits_task import ROOT
+from benchmarks.markdown import head, row
 from benchmarks.transfer.judging import read_lines
 from benchmarks.transfer.methods import COMMON, METHODS
 from benchmarks.transfer.pictures import curves, side_by_side
 from benchmarks.transfer.results import COLUMNS, Line, at_the_end, at_time, of_transfer
 from benchmarks.transfer.transfers import TRANSFERS
 from commands.cli import UserPath
+from dnnlib.files import write_whole
 
 NOTE = """
 Mean over seeds, and the range where there are several. Compared with the test images, which no method has seen: KID, recall and
@@ -33,40 +35,30 @@ def cell(values: list[float], spec: str) -> str:
     return mean if len(values) == 1 else f'{mean} ({min(values):{spec}} to {max(values):{spec}})'
 
 
-def markdown_row(cells: list[str]) -> str:
-    """One line of a table."""
-    return f'| {" | ".join(cells)} |\n'
-
-
-def markdown_head(cells: list[str]) -> str:
-    """The first column is text, the others are numbers."""
-    return markdown_row(cells) + '|---' + '|---:' * (len(cells) - 1) + '|\n'
-
-
 def end_table(methods: dict[str, list[Line]]) -> str:
     """What each method reached at its last snapshot, and what real images have."""
-    text = markdown_head(['method', *(column.title for column in COLUMNS), 'minutes', 'images/s', 'seeds'])
+    text = head('method', *(column.title for column in COLUMNS), 'minutes', 'images/s', 'seeds')
     for name, lines in methods.items():
         ends = at_the_end(lines)
         numbers = [cell([line['values'][column.name] for line in ends if column.name in line['values']], column.spec)
                    for column in COLUMNS]
         minutes = [line['cpu_minutes'] for line in ends]
         rates = [1000 * line['kimg'] / (60 * line['cpu_minutes']) for line in ends]
-        text += markdown_row([name, *numbers, cell(minutes, '.1f'), cell(rates, '.0f'), str(len(ends))])
+        text += row(name, *numbers, cell(minutes, '.1f'), cell(rates, '.0f'), str(len(ends)))
     real = next(line['values'] for lines in methods.values() for line in at_the_end(lines))
     reference = [real.get(f'{column.name}_reference') for column in COLUMNS]
     numbers = ['-' if value is None else format(value, column.spec) for value, column in zip(reference, COLUMNS, strict=True)]
-    return text + markdown_row(['*real images*', *numbers, '-', '-', '-'])
+    return text + row('*real images*', *numbers, '-', '-', '-')
 
 
 def time_table(methods: dict[str, list[Line]]) -> str:
     """All methods after the time that the fastest one takes for the whole run."""
     minutes = min(line['cpu_minutes'] for lines in methods.values() for line in at_the_end(lines))
     curves = [column for column in COLUMNS if column.curve]
-    text = markdown_head([f'method, after {minutes:.1f} minutes', *(column.title for column in curves)])
+    text = head(f'method, after {minutes:.1f} minutes', *(column.title for column in curves))
     for name, lines in methods.items():
         found = at_time(lines, minutes)
-        text += markdown_row([name, *(cell(found.get(column.name, []), column.spec) for column in curves)])
+        text += row(name, *(cell(found.get(column.name, []), column.spec) for column in curves))
     return text
 
 
@@ -94,7 +86,7 @@ def main(outdir: Path, workdir: Path) -> None:
     if not lines:
         raise click.UsageError(f'{outdir / "results.jsonl"} has no lines yet: run python -m benchmarks.transfer first')
     lines = [line for line in lines if line['judge'] == lines[-1]['judge']]  # numbers of different judges do not compare
-    write_text(outdir / 'results.md', markdown(lines))
+    write_whole(outdir / 'results.md', markdown(lines))
     for transfer in TRANSFERS:
         methods = of_transfer(lines, transfer)
         if methods:

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks.digits_task import run_command, write_text
+from benchmarks.digits_task import run_command
 from benchmarks.transfer.methods import COMMON, METHODS, OF_COMMAND
 from benchmarks.transfer.transfers import TRANSFERS, Files
+from dnnlib.files import write_whole
 
 SNAPSHOTS = 4  # of a run, at equal distances of 1,000 images or more
 RECORD = 'run.json'
@@ -79,7 +80,7 @@ def train(folder: Path, settings: dict[str, Any], files: Files) -> dict[str, Any
         state.unlink()  # twice as large as a snapshot, and the run has ended
     record = dict(settings=settings, minutes=minutes, cpu_minutes=samples[-1][1] / 60, versions=_versions(),
                   selfinit=_selfinit(run_dir), snapshots=_snapshots(run_dir, started, samples))
-    write_text(folder / RECORD, json.dumps(record, indent=1) + '\n')
+    write_whole(folder / RECORD, json.dumps(record, indent=1) + '\n')
     return record
 
 

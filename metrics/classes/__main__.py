@@ -1,10 +1,13 @@
 """The command that judges the classes of a snapshot: python -m metrics.classes"""
 
+import json
+
 import click
 
 from commands.cli import command_errors, device_option, resolve_device, verbose_option
+from dnnlib.files import write_whole
 
-from .class_recognition import judge_snapshot, markdown_table, write_json
+from .class_recognition import judge_snapshot, markdown_table
 
 
 @click.command()
@@ -27,7 +30,7 @@ def main(json_path: str | None, device: str, trust_pickle: bool, verbose: bool, 
     with command_errors(verbose):
         report = judge_snapshot(**options, device=resolve_device(device), trust=trust_pickle)  # type: ignore[arg-type]
         if json_path:
-            write_json(report, json_path)
+            write_whole(json_path, json.dumps(report, indent=1) + '\n')
         click.echo(markdown_table(report), nl=False)
 
 

@@ -18,6 +18,7 @@ from metrics.features.detectors import INCEPTION_URL
 from metrics.features.feature_stats import FeatureStats
 from metrics.features.labelled_images import LabelledImages, check_labels, open_labelled, shrink
 from metrics.metric_options import MetricOptions
+from torch_utils.collectives import gather_rows
 from training.data.class_labels import list_names
 
 Measure = Callable[[np.ndarray, np.ndarray], dict[str, float]]  # features of real and other images of a class -> values
@@ -93,8 +94,8 @@ def generated_images(opts: MetricOptions, class_names: list[str], max_resolution
         progress = opts.progress.sub('Generating', num_gen)
         for made, classes in metric_utils.generate_images(opts, num_gen, balanced_labels=True):
             assert classes is not None, 'the network has classes: checked_class_names()'
-            images.append(metric_utils.gather(shrink(made, max_resolution), opts).cpu())
-            labels.append(metric_utils.gather(classes, opts).cpu())
+            images.append(gather_rows(shrink(made, max_resolution)).cpu())
+            labels.append(gather_rows(classes).cpu())
             progress.update(min(sum(map(len, labels)), num_gen))
         opts.shared[key] = LabelledImages(torch.cat(images)[:num_gen], torch.cat(labels)[:num_gen], class_names)
     return opts.shared[key]

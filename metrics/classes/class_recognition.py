@@ -9,16 +9,14 @@ Command: python -m metrics.classes --network=SNAPSHOT.pkl --train=train.zip --te
 
 Shapes: N images, C channels, K classes. Images are uint8 [0, 255].
 """
-import json
 import os
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 import dnnlib
-from dnnlib.files import whole_file
 from metrics.features.labelled_images import LabelledImages, check_labelled, folder_kwargs, load_labelled
 from metrics.features.spread import spread
 from training.data.class_labels import given_class_names
@@ -39,17 +37,6 @@ for. It learnt from {num_judge_train} real images; of {num_held_out} others, hel
 (mean over classes). Spread: mean distance between two images of a class, reduced to 8x8, over that of the {num_train} training
 images (1 = as varied); the {num_test} test images, which the generator never saw, have {real_spread:.2f}.
 """
-
-
-class ConditionalGenerator(Protocol):
-    """What this module asks of a network: z [N, z_dim] and one-hot c [N, c_dim] -> images [N, C, H, W] in [-1, 1]."""
-
-    z_dim: int
-    c_dim: int
-    img_channels: int
-    img_resolution: int
-
-    def __call__(self, z: torch.Tensor, c: torch.Tensor, *, noise_mode: str) -> torch.Tensor: ...
 
 
 def class_spreads(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
@@ -75,7 +62,7 @@ def relative_spreads(
 
 @torch.no_grad()
 def generate_classes(
-    G: ConditionalGenerator, num_per_class: int, seed: int, device: torch.device | str = 'cpu', batch: int = BATCH
+    G: Any, num_per_class: int, seed: int, device: torch.device | str = 'cpu', batch: int = BATCH
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """num_per_class images of every class, each from its own z. G: conditional, called as G(z, c, noise_mode='const').
 
@@ -92,7 +79,7 @@ def generate_classes(
     return torch.cat(images), labels
 
 
-def check_match(G: ConditionalGenerator, train: LabelledImages, test: LabelledImages, network_names: list[str]) -> None:
+def check_match(G: Any, train: LabelledImages, test: LabelledImages, network_names: list[str]) -> None:
     """Raises ValueError unless generator, training and test images agree in classes, channels and resolution."""
     names = {'training images': train.class_names, 'test images': test.class_names}
     if network_names:
@@ -110,7 +97,7 @@ def check_match(G: ConditionalGenerator, train: LabelledImages, test: LabelledIm
 
 
 def judge_generator(
-    G: ConditionalGenerator,
+    G: Any,
     train: LabelledImages,
     test: LabelledImages,
     num_gen: int,
@@ -159,12 +146,6 @@ def markdown_table(report: dict) -> str:
     columns = {'recognised': '.1%', 'spread': '.2f', 'real_recognised': '.1%', 'real_spread': '.2f'}
     body = [' | '.join([row['name'], *(format(row[key], spec) for key, spec in columns.items())]) for row in rows]
     return TABLE_HEAD + ''.join(f'| {line} |\n' for line in body) + TABLE_NOTE.format(**report)
-
-
-def write_json(report: dict, path: str | os.PathLike) -> None:
-    """Path holds a whole report or none."""
-    with whole_file(path) as part:
-        part.write_text(json.dumps(report, indent=1) + '\n')
 
 
 def judge_snapshot(

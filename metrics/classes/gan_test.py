@@ -68,16 +68,6 @@ def judge_cache_dir(opts: MetricOptions) -> str | None:
 
 
 @torch.no_grad()
-def judged_classes(classifier: Classifier, images: torch.Tensor) -> torch.Tensor:
-    """The most likely class of each image, int64 [N], on the CPU."""
-    return torch.cat([classifier(batch).argmax(dim=1).cpu() for batch in images.split(BATCH)])
-
-
-def confusion_matrix(asked: torch.Tensor, judged: torch.Tensor, num_classes: int) -> torch.Tensor:
-    """int64 [K, K]: rows asked, columns judged. asked, judged: int64 [N]."""
-    return torch.bincount(asked * num_classes + judged, minlength=num_classes**2).reshape(num_classes, num_classes)
-
-
 def recognised_share(
     classifier: Classifier, images: torch.Tensor, labels: torch.Tensor, num_classes: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,13 +77,9 @@ def recognised_share(
     Returns shares, float64 [K], and the confusion matrix, int64 [K, K]: rows asked, columns judged.
     """
     check_labelled(images, labels, num_classes)
-    confusion = confusion_matrix(labels, judged_classes(classifier, images), num_classes)
-    return diagonal_share(confusion), confusion
-
-
-def diagonal_share(confusion: torch.Tensor) -> torch.Tensor:
-    """Of each row of a confusion matrix [K, K] the share on the diagonal, float64 [K]."""
-    return confusion.diagonal().double() / confusion.sum(dim=1)
+    judged = torch.cat([classifier(batch).argmax(dim=1).cpu() for batch in images.split(BATCH)])
+    confusion = torch.bincount(labels * num_classes + judged, minlength=num_classes**2).reshape(num_classes, num_classes)
+    return confusion.diagonal().double() / confusion.sum(dim=1), confusion
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,42 +41,28 @@ def fid_per_class(opts: MetricOptions) -> dict[str, float]:
     few = few_images_warning(real, fake)
     if few:
         opts.warn(few)
-    return _values(opts, lambda x, y: dict(fid_per_class=frechet_distance(*mean_cov(x), *mean_cov(y))), real, fake)
+    return _values(opts, real, fake, lambda x, y: dict(fid_per_class=frechet_distance(*mean_cov(x), *mean_cov(y))))
 
 
 @register_metric(num_gen=NUM_GEN, needs=('detector', 'classes'), least_images=2)
 def kid_per_class(opts: MetricOptions) -> dict[str, float]:
     """Kernel distance within each class, and their mean. It may fall a little below 0, being unbiased."""
-    real, fake = _both(opts)
-
-    def measure(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        return dict(kid_per_class=kernel_distance(y, x, NUM_SUBSETS, MAX_SUBSET_SIZE, np.random.default_rng(opts.seed)))
-
-    return _values(opts, measure, real, fake)
+    return _values(opts, *_both(opts), lambda x, y: dict(kid_per_class=kernel_distance(
+        y, x, NUM_SUBSETS, MAX_SUBSET_SIZE, np.random.default_rng(opts.seed))))
 
 
 @register_metric(num_gen=NUM_GEN, higher_is_better=True, needs=('detector', 'classes'), least_images=NEAREST_K + 1)
 def dc_per_class(opts: MetricOptions) -> dict[str, float]:
     """Density and coverage (k = 5) within each class, and their means."""
-    real, fake = _both(opts)
-
-    def measure(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        found = equal_numbers_density_coverage(x, y, NEAREST_K, opts.seed, opts.device)
-        return {f'dc_per_class_{name}': value for name, value in found.items()}
-
-    return _values(opts, measure, real, fake)
+    return _values(opts, *_both(opts), lambda x, y: _prefixed(
+        'dc_per_class', equal_numbers_density_coverage(x, y, NEAREST_K, opts.seed, opts.device)))
 
 
 @register_metric(num_gen=NUM_GEN, higher_is_better=True, needs=('detector', 'classes'), least_images=BALL_K + 1)
 def pr_per_class(opts: MetricOptions) -> dict[str, float]:
     """Precision and recall (k = 3) within each class, and their means."""
-    real, fake = _both(opts)
-
-    def measure(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        found = precision_recall(placed(x, opts.device), placed(y, opts.device))
-        return {f'pr_per_class_{name}': value for name, value in found.items()}
-
-    return _values(opts, measure, real, fake)
+    return _values(opts, *_both(opts), lambda x, y: _prefixed(
+        'pr_per_class', precision_recall(placed(x, opts.device), placed(y, opts.device))))
 
 
 def mean_cov(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -100,6 +86,10 @@ def few_images_warning(real: ClassFeatures, fake: ClassFeatures) -> str | None:
             'FIDs of equal numbers of images only')
 
 
+def _prefixed(name: str, values: dict[str, float]) -> dict[str, float]:
+    return {f'{name}_{key}': value for key, value in values.items()}
+
+
 def _both(opts: MetricOptions) -> tuple[ClassFeatures, ClassFeatures]:
     """Features of all real images, whatever subset the training took, and of the generated ones."""
     opts.ignore_training_subset()
@@ -107,7 +97,7 @@ def _both(opts: MetricOptions) -> tuple[ClassFeatures, ClassFeatures]:
     return real_features(opts, names), generated_features(opts, names)
 
 
-def _values(opts: MetricOptions, measure: Measure, real: ClassFeatures, fake: ClassFeatures) -> dict[str, float]:
+def _values(opts: MetricOptions, real: ClassFeatures, fake: ClassFeatures, measure: Measure) -> dict[str, float]:
     """measure() of each class with the generated images, then with the held-out ones, if there are any."""
     held_out = None if opts.test_dataset_kwargs is None else held_out_features(opts, real.class_names)
     if opts.rank != 0:

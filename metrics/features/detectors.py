@@ -111,7 +111,8 @@ class ScriptDetector:
                 warnings.simplefilter('ignore', DeprecationWarning)  # of TorchScript, in which these networks are published
                 self.script = torch.jit.load(path, map_location=device).eval()
         except RuntimeError as error:
-            raise ValueError(f'{path} is not a TorchScript file ({_first_sentence(error)}): '
+            reason = ' '.join(str(error).split()).partition('. ')[0]
+            raise ValueError(f'{path} is not a TorchScript file ({reason}): '
                              'make one with torch.jit.script(network).save(path)') from error
         self.arguments = {argument.name for argument in self.script.forward.schema.arguments}
 
@@ -177,7 +178,3 @@ def three_channels(images: torch.Tensor) -> torch.Tensor:
 def _only_features(name: str, wanted: Collection[str]) -> None:
     if set(wanted) != {'return_features'}:
         raise ValueError(f'detector {name} has features alone, this metric asks for {", ".join(sorted(wanted))}: use inception')
-
-
-def _first_sentence(error: Exception) -> str:
-    return ' '.join(str(error).split()).partition('. ')[0]

@@ -14,7 +14,7 @@ from typing import Any
 
 import dnnlib
 from dnnlib.archives import warn_made_anew
-from dnnlib.files import whole_file
+from dnnlib.files import whole_file, write_whole
 
 from .feature_stats import FeatureStats
 from .open_data import all_arguments
@@ -79,8 +79,7 @@ def data_digest(path: str | os.PathLike[str]) -> str:
                 digest.update(piece)
     with contextlib.suppress(OSError):  # it only saves time
         memo.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(memo) as part:
-            part.write_text(digest.hexdigest(), encoding='ascii')
+        write_whole(memo, digest.hexdigest())
     return digest.hexdigest()
 
 

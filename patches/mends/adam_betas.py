@@ -3,11 +3,11 @@ import contextlib
 import functools
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import torch
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = 'torch.optim.Adam refuses betas of mixed types such as [0, 0.99]: training stops with a ValueError'
 DELETE = 'when checkouts give betas=[0.0, 0.99]'
@@ -31,5 +31,5 @@ def patched() -> Iterator[None]:
     def with_floats(self: Any, *args: Any, betas: Any = (0.9, 0.999), **kwargs: Any) -> None:
         usual(self, *args, betas=tuple(beta if isinstance(beta, torch.Tensor) else float(beta) for beta in betas), **kwargs)
 
-    with replaced(torch.optim.Adam, '__init__', with_floats):
+    with mock.patch.object(torch.optim.Adam, '__init__', with_floats):
         yield

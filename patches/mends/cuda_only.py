@@ -7,12 +7,12 @@ import functools
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.overrides import TorchFunctionMode
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = "commands use 'cuda' without asking whether there is one: they stop with a RuntimeError on a CPU"
 DELETE = 'when the commands of checkouts have an option for the device'
@@ -33,8 +33,9 @@ def patched() -> Iterator[None]:
             current_stream=None, synchronize=None, set_device=None, empty_cache=None, reset_peak_memory_stats=None,
             max_memory_allocated=0, max_memory_reserved=0, memory_allocated=0).items()})
         for name, value in stands_in.items():
-            stack.enter_context(replaced(torch.cuda, name, value))
-        stack.enter_context(replaced(torch.distributed, 'init_process_group', _with_gloo(torch.distributed.init_process_group)))
+            stack.enter_context(mock.patch.object(torch.cuda, name, value))
+        init_process_group = _with_gloo(torch.distributed.init_process_group)
+        stack.enter_context(mock.patch.object(torch.distributed, 'init_process_group', init_process_group))
         stack.enter_context(OnCpu())
         yield
 

@@ -4,13 +4,13 @@ import functools
 import importlib
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import click
 import torch
 from torch.utils import cpp_extension
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = 'the CUDA kernels of torch_utils/ops cannot be compiled without nvcc'
 DELETE = 'never: a user without a compiler needs it'
@@ -41,5 +41,5 @@ def patched() -> Iterator[None]:
         for name in FILES:
             with contextlib.suppress(ModuleNotFoundError):      # one kind of checkout lacks one of them
                 module = importlib.import_module(f'torch_utils.ops.{name}')
-                stack.enter_context(replaced(module, name, plain(getattr(module, name))))
+                stack.enter_context(mock.patch.object(module, name, plain(getattr(module, name))))
         yield

@@ -7,9 +7,9 @@ import functools
 import importlib
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 from patches.surroundings import place_of
 
 MENDS = 'the error of a failed download does not say where to put the file by hand'
@@ -39,5 +39,5 @@ def patched() -> Iterator[None]:
         except Exception as error:      # the library's, and plain ones
             raise OSError(f'{url} cannot be downloaded; get it another way and put it at {place}') from error
 
-    with replaced(util, 'open_url', open_url):
+    with mock.patch.object(util, 'open_url', open_url):
         yield

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest import mock
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = 'conv2d_gradfix and grid_sample_gradfix do not know this PyTorch: R1 with augmentation stops with a RuntimeError'
 DELETE = 'when checkouts know PyTorch 2'
@@ -41,7 +41,7 @@ def patched() -> Iterator[None]:
         for file, own in functions.items():
             module = importlib.import_module(f'torch_utils.ops.{file}')
             for name, function in own.items():
-                stack.enter_context(replaced(module, name, function))
+                stack.enter_context(mock.patch.object(module, name, function))
         yield
 
 

@@ -4,11 +4,11 @@ import functools
 import importlib
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import torch
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = 'train.py --resume of a hyper-modulated snapshot stops with an error about shapes: the new error says what to do'
 DELETE = 'never: stock networks cannot hold such weights'
@@ -35,5 +35,5 @@ def patched() -> Iterator[None]:
                              'export one class as a plain network with export.py --class and train from that')
         return usual(src_module, dst_module, *args, **kwargs)
 
-    with replaced(misc, NAME, copy_params_and_buffers):
+    with mock.patch.object(misc, NAME, copy_params_and_buffers):
         yield

@@ -1,11 +1,11 @@
 """Pillow 10 dropped PIL.Image.ANTIALIAS, the old name of LANCZOS, which stock data set tools use."""
 import contextlib
 from collections.abc import Iterator
+from unittest import mock
 
 import PIL.Image
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = 'PIL.Image.ANTIALIAS is now called LANCZOS: resizing images stops with an error'
 DELETE = 'when checkouts use the name LANCZOS'
@@ -19,5 +19,5 @@ def applies(checkout: Checkout) -> bool:
 @contextlib.contextmanager
 def patched() -> Iterator[None]:
     """The old name is there again."""
-    with replaced(PIL.Image, 'ANTIALIAS', PIL.Image.Resampling.LANCZOS):
+    with mock.patch.object(PIL.Image, 'ANTIALIAS', PIL.Image.Resampling.LANCZOS, create=True):
         yield

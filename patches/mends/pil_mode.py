@@ -8,12 +8,12 @@ import functools
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import PIL.Image
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = 'PIL.Image.fromarray() no longer takes a mode, nor gray pictures [H, W, 1]: pictures are not saved'
 DELETE = 'when checkouts name no mode, and save gray pictures'
@@ -46,5 +46,5 @@ def patched() -> Iterator[None]:
             raise ValueError(f'an array of mode {image.mode} as a picture of mode {mode}: convert the array')
         return image
 
-    with replaced(PIL.Image, 'fromarray', fromarray):
+    with mock.patch.object(PIL.Image, 'fromarray', fromarray):
         yield

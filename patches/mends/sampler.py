@@ -2,11 +2,11 @@
 import contextlib
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 from torch.utils.data import Sampler
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = 'torch.utils.data.Sampler no longer takes a data set: training stops with a TypeError'
 DELETE = 'when checkouts call Sampler.__init__() without arguments'
@@ -23,5 +23,5 @@ def patched() -> Iterator[None]:
     def forget(self: Any, data_source: Any = None) -> None:
         pass
 
-    with replaced(Sampler, '__init__', forget):
+    with mock.patch.object(Sampler, '__init__', forget):
         yield

@@ -8,9 +8,9 @@ import importlib.util
 import inspect
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 from patches.checkout import Checkout
-from patches.replace import replaced
 
 MENDS = 'scipy.linalg.sqrtm() has no argument disp, or warns about it: FID is not computed'
 DELETE = 'when checkouts call sqrtm() without disp'
@@ -36,5 +36,5 @@ def patched() -> Iterator[None]:
     def sqrtm(A: Any, disp: bool = True) -> Any:
         return usual(A) if disp else (usual(A), None)
 
-    with replaced(module, 'sqrtm', sqrtm):
+    with mock.patch.object(module, 'sqrtm', sqrtm):
         yield

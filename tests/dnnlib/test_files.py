@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from dnnlib.files import PatientFile, is_disk_full, remove_parts, whole_file
+from dnnlib.files import PatientFile, is_disk_full, remove_parts, whole_file, write_whole
 from tests.conftest import REPO
 from tests.support.small_disk import FullFile, fill_disk, small_disk
 
@@ -27,6 +27,12 @@ def test_the_file_appears_when_the_block_ends(tmp_path):
         assert part.suffix == '.json' and part.parent == tmp_path
         assert not path.exists()
     assert path.read_text() == 'new' and names(tmp_path) == ['report.v1.json']
+
+
+def test_text_and_bytes_are_written_whole(tmp_path):
+    write_whole(tmp_path / 'a.txt', '\u00e9\n')
+    write_whole(tmp_path / 'b', b'\xff')
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {'a.txt': '\u00e9\n'.encode(), 'b': b'\xff'}
 
 
 @pytest.mark.parametrize('error', [OSError, KeyboardInterrupt])

@@ -14,13 +14,13 @@ from PIL import Image
 import generate
 import legacy
 import train_hyper
-from hyper_plugin.bake import bake_generator
+from exporting.baked import bake_network
 from hyper_plugin.class_growth import ClassGrowth, match_classes
 from hyper_plugin.grown_networks import grown_discriminator, grown_generator, starting_mix
 from hyper_plugin.nearest_class import nearest_classes
 from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
-from hyper_plugin.transfer import transfer
 from tests.support.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D, randomise_, tensors
+from torch_utils.misc import copy_params_and_buffers
 
 KNOWN = ('cat', 'dog', 'owl')
 TINY = ['--device=cpu', '--batch=4', '--tick=0.008', '--gamma=0.1']
@@ -47,7 +47,7 @@ def grown(G, growth, mix):
     """The generator that a run would start from."""
     kwargs = {**G.init_kwargs, 'c_dim': len(growth.names), **growth.generator_kwargs(G)}
     target = HyperGenerator(**kwargs).eval()
-    transfer(grown_generator(G, growth, mix), target)
+    copy_params_and_buffers(grown_generator(G, growth, mix), target)
     return target
 
 
@@ -86,7 +86,7 @@ def test_classes_are_matched_by_name(model):
     growth = match_classes('a.pkl', model, KNOWN, ['owl', 'fox', 'cat'], 3, False)
     assert growth.old == (2, None, 0) and growth.new == [1] and growth.changes
     note, = growth.notes(model)
-    assert note == 'the classes of the data, beside those of the snapshot: kept: owl, cat; new: fox; dropped: dog'
+    assert note == 'classes of the data, compared with the snapshot: kept: owl, cat; new: fox; dropped: dog'
     assert not match_classes('a.pkl', model, KNOWN, KNOWN, 3, False).changes
 
 
@@ -149,7 +149,7 @@ def test_the_discriminator_judges_known_classes_as_before(d_cond):
             randomise_(D.mapping)
     growth = growth_of(['owl', 'fox', 'cat', 'bee', 'dog'])
     target = HyperDiscriminator(**{**D.init_kwargs, 'c_dim': 5, 'img_resolution': 16, 'img_channels': 3, 'd_cond': d_cond}).eval()
-    transfer(grown_discriminator(D, starting_mix(growth, {1: 1, 3: 0})), target)
+    copy_params_and_buffers(grown_discriminator(D, starting_mix(growth, {1: 1, 3: 0})), target)
     h = torch.randn(5, D.b4.out.weight.shape[1])
     torch.testing.assert_close(target.logits(h, torch.eye(5)), D.logits(h, labels(2, 1, 0, 0, 1)), rtol=1e-4, atol=1e-5)
 
@@ -249,7 +249,7 @@ def test_own_parts_travel_in_ws_bake_and_reload(model, tmp_path):
     ws = G.mapping(z, torch.eye(4)[[3, 1]], truncation_psi=0.7)
     assert ws.shape[2] == G.w_dim and ws[:, :, model.w_dim - 4].unique().tolist() == [0, 1]
     want = draw(G, [3, 3], z)
-    plain = bake_generator(G, torch.eye(4)[3])
+    plain = bake_network(G, torch.eye(4)[3])
     torch.testing.assert_close(plain(z, None, noise_mode='const'), want, rtol=0, atol=1e-5)
     legacy.save_network_pkl(tmp_path / 'net.pkl', dict(G_ema=G))
     for trust in (False, True):
@@ -274,7 +274,7 @@ def hyper_pkl(tmp_path_factory, source_pkl):
     source = legacy.load_network_pkl(source_pkl)
     G = make_hyper(source['G_ema'])
     D = HyperDiscriminator(**{**source['D'].init_kwargs, 'c_dim': 3})
-    transfer(source['D'], D)
+    copy_params_and_buffers(source['D'], D)
     with torch.no_grad():
         D.heads.normal_()
     path = tmp_path_factory.mktemp('hyper') / 'network-snapshot-000000.pkl'

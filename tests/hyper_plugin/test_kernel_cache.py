@@ -92,7 +92,7 @@ def train_hypernetwork(G, layer):
     begin_phase(phase)
     for param in phase.params:
         param.grad = torch.ones_like(param)
-    finish_phase(phase, num_gpus=1)
+    finish_phase(phase)
     G.requires_grad_(False)
 
 

@@ -1,5 +1,6 @@
 """Self-initialisation: the error measure against numpy, exact equality with the source, distillation of a random hypernetwork."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -121,7 +122,7 @@ def test_distill_turns_a_random_hypernetwork_into_the_source(kwargs):
     for name, tensor in tensors(G).items():  # hypernetworks and class code, and nothing else
         changed = '.hyper.' in name or '.class_code.' in name
         assert torch.equal(tensor, before[name]) != changed, name
-    assert json.loads(json.dumps(result.as_dict()))['curve'][-1] == [2000, errors[-1]]
+    assert json.loads(json.dumps(dataclasses.asdict(result)))['curve'][-1] == [2000, errors[-1]]
 
 
 def test_distill_draws_from_its_generator_alone():

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
-from hyper_plugin.transfer import transfer
 from tests.support.hyper_sources import make_hyper, make_hyper_D, make_source, make_source_D, tensors
+from torch_utils.misc import copy_params_and_buffers
 
 
 def blank(network):
@@ -31,7 +31,7 @@ def test_every_tensor_is_in_one_place(kind):
     source, target = targets()[kind]
     target = blank(target)
     before = tensors(target)
-    report = transfer(source, target)
+    report = copy_params_and_buffers(source, target)
     kinds = [set(report.copied), set(report.frozen), set(report.new)]
     assert set().union(*kinds) == tensors(target).keys() and sum(map(len, kinds)) == len(tensors(target))
     assert kinds[0] | kinds[1] == tensors(source).keys() and report.unused == ()
@@ -44,7 +44,7 @@ def test_every_tensor_is_in_one_place(kind):
 
 
 def test_what_is_frozen():
-    found = {kind: transfer(*pair) for kind, pair in targets().items()}
+    found = {kind: copy_params_and_buffers(*pair) for kind, pair in targets().items()}
     assert found['frozen'].copied == ()
     frozen = {'mapping.fc0.weight', 'mapping.w_avg', 'synthesis.b8.conv0.weight', 'synthesis.b8.torgb.weight'}
     assert frozen <= set(found['frozen'].frozen)
@@ -59,7 +59,7 @@ def test_what_one_of_the_two_alone_has_is_listed():
     G = make_hyper(source)
     source.mapping.fc2 = torch.nn.Linear(5, 5)
     G.register_buffer('other', torch.zeros(2))
-    report = transfer(source, G)
+    report = copy_params_and_buffers(source, G)
     assert report.unused == ('mapping.fc2.bias', 'mapping.fc2.weight')
     assert 'other' in report.new and 'other' not in report.frozen
 
@@ -69,19 +69,19 @@ def test_shapes_that_do_not_fit_are_listed_and_nothing_is_copied():
     G = HyperGenerator(6, 3, 5, 16, 3, mapping_kwargs=dict(num_layers=2), synthesis_kwargs=dict(channel_base=64, channel_max=8))
     before = tensors(G)
     with pytest.raises(ValueError) as error:
-        transfer(source, G)
+        copy_params_and_buffers(source, G)
     text = str(error.value)
     assert '\n' not in text and 'synthesis.b4.const [6, 4, 4] -> [8, 4, 4]' in text
     misfits = [name for name, tensor in tensors(source).items() if before[name].shape != tensor.shape]
     assert len(misfits) > 5 and all(name in text for name in misfits)
     assert all(torch.equal(tensor, before[name]) for name, tensor in tensors(G).items())
     with pytest.raises(ValueError, match=r'b16\.fromrgb\.weight \[4, 3, 1, 1\] -> \[4, 1, 1, 1\]'):
-        transfer(make_source_D(), HyperDiscriminator(3, 16, 1, channel_base=64, channel_max=6))
+        copy_params_and_buffers(make_source_D(), HyperDiscriminator(3, 16, 1, channel_base=64, channel_max=6))
 
 
 def test_lines_for_the_log():
     source, target = targets()['heads']
-    report = transfer(source, target)
+    report = copy_params_and_buffers(source, target)
     lines = report.lines('D')
     assert len(lines) == 4 and all(line.startswith('D ') for line in lines)
     for line, names in zip(lines, (report.copied, report.frozen, report.new, report.unused), strict=True):

@@ -40,7 +40,7 @@ def test_the_least_number_of_images_suffices_and_fewer_do_not(name, tmp_path):
     check_images(find_metric(name), train, **held_out, num_gen=needed(name))
     assert compute(name, train, needed(name), **held_out)
     if needed(name) > 1:
-        with pytest.raises(ValueError, match=f'{name} needs {needed(name)} generated .* {needed(name) - 1} are asked for'):
+        with pytest.raises(ValueError, match=f'{name} needs {needed(name)} generated .* found {needed(name) - 1}'):
             check_images(find_metric(name), train, **held_out, num_gen=needed(name) - 1)
         with pytest.raises(ValueError, match=r'need|cannot show'):
             compute(name, train, needed(name) - 1, **held_out)

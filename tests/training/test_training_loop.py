@@ -102,7 +102,7 @@ class SquareLoss:
 def test_passes_gather_the_gradient_of_the_whole_batch(batch_gpu):
     param, x = torch.nn.Parameter(torch.zeros(())), torch.arange(8.0)
     phase, loss = Phase('Dreg', [param], torch.optim.SGD([param], lr=1.0), 16, ['weight']), SquareLoss(param)
-    run_phase(phase, loss, x, x, x, x, batch_gpu, num_gpus=1)
+    run_phase(phase, loss, x, x, x, x, batch_gpu)
     assert param.item() == pytest.approx(-16 * 3.5)
     assert loss.syncs == [False] * (8 // batch_gpu - 1) + [True]
 

@@ -38,13 +38,13 @@ def run_until_done(run_dir, config, monkeypatch, stops):
     run_dir.mkdir()
     count, finish_phase, waiting = 0, loop_module.finish_phase, set(stops)
 
-    def interrupted(phase, num_gpus):
+    def interrupted(phase):
         nonlocal count
         count += 1
         if count in waiting:
             waiting.discard(count)
             os.kill(os.getpid(), signal.SIGTERM)
-        finish_phase(phase, num_gpus)
+        finish_phase(phase)
 
     monkeypatch.setattr(loop_module, 'finish_phase', interrupted)
     calls = 1
@@ -115,11 +115,11 @@ def test_the_test_would_see_a_lost_state(tmp_path, rgb_zip, monkeypatch):
     run_until_done(tmp_path / 'whole', config, monkeypatch, [])
     whole = read_state(find_state(tmp_path / 'whole'))
     for part in ('optimizers', 'loss', 'augment_p', 'random', 'real_signs', 'alarm', 'progress'):
-        def forgetful(self, saved, rank, num_gpus, part=part):
+        def forgetful(self, saved, rank, part=part):
             kept = dict(optimizers={name: opt.state_dict() for name, opt in self._optimizers().items()},
                         loss=loss_tensors(self.loss), augment_p=0.0, random=[], real_signs=self.real_signs.state_dict(),
                         alarm=self.alarm.state_dict(), progress=self.progress.state_dict())
-            load(self, saved | {part: kept[part]}, rank, num_gpus)
+            load(self, saved | {part: kept[part]}, rank)
         monkeypatch.setattr(TrainingState, 'load_state_dict', forgetful)
         run_until_done(tmp_path / part, config, monkeypatch, [22])  # within the ninth batch
         assert differences(whole, read_state(find_state(tmp_path / part))), part

@@ -101,7 +101,7 @@ def test_a_source_of_other_labels(tmp_path, rgb_zip, make_snapshot, classes, con
     assert any(line.startswith('Note:') and note in line for line in log.splitlines())
     for name, found in misfits.items():
         line, = (line for line in log.splitlines() if line.startswith(f'{name} from '))
-        _, _, listed = line.partition('of another shape start anew: ')
+        _, _, listed = line.partition('of another shape start from random weights: ')
         assert all(f'{key} [' in listed for key in found)
     assert ('starts with the logit of the source' in log) == (classes == 0)
     path, = tmp_path.glob('runs/*/network-snapshot-*.pkl')

@@ -122,8 +122,8 @@ def test_a_hyper_snapshot_with_other_classes(labels, heads, texts, source_pkl, t
 
 
 @pytest.mark.parametrize('fault, text', [
-    ('mean', 'G_ema holds NaN or infinity in mapping.w_avg'), ('clamp', "conv_clamp is 'x'; expected None or a number"),
-    ('activation', "activation is 'x'; expected one of linear"), ('labels', 'different label dimensions (G 0, D 3, G_ema 0)'),
+    ('mean', 'G_ema holds NaN or infinity in mapping.w_avg'), ('clamp', "conv_clamp is 'x', expected a number"),
+    ('activation', "activation is 'x', expected linear or"), ('labels', 'different label dimensions (G 0, D 3, G_ema 0)'),
 ])
 def test_a_source_that_cannot_be_trained_from(command, fault, text, source_pkl, rgb_zip, tmp_path):
     source = legacy.load_network_pkl(source_pkl)

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from torch_utils.named_tensors import CopyReport, fill_tensors
+
 from .pickle_reader import Call
 
 MAX_ARGUMENT = 2 ** 20  # far above any width, resolution or number of layers
@@ -77,10 +79,9 @@ def build(saved: SavedModule, construct: Callable[..., torch.nn.Module], *args: 
     stored = _num_stored(tensors.values())
     with torch.random.fork_rng(devices=[]), _AtMost(3 * stored + 10_000):   # layers that replace others are made twice
         module = construct(*args, **kwargs)
-    _check_same(saved, module)
-    with torch.no_grad():
-        for name, tensor in _tensors_of(module).items():
-            tensor.copy_(tensors[name])
+    _check_parts(saved, module)
+    ours = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+    fill_tensors(ours, tensors, _check_tensors)
     return module
 
 
@@ -126,28 +127,20 @@ class _AtMost(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def _tensors_of(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    return {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
-
-
-def _check_same(saved: SavedModule, module: torch.nn.Module) -> None:
-    """Raise ValueError unless `module` has the saved parts, by name and class, and the saved tensors, by name and shape."""
+def _check_parts(saved: SavedModule, module: torch.nn.Module) -> None:
+    """ValueError unless `module` has the saved parts, by name and class."""
     ours = {name: type(part).__name__ for name, part in module.named_modules()}
     theirs = {name: part.class_name for name, part in saved.modules().items()}
     other = [f'{name or "root"} ({kind}, here {ours.get(name, "nothing")})'
              for name, kind in theirs.items() if kind != ours.get(name)]
     if other:
-        raise ValueError(f'{len(other)} parts are of a kind that is not known here: {_listed(other)}')
-    have = {name: list(tensor.shape) for name, tensor in _tensors_of(module).items()}
-    want = {name: list(tensor.shape) for name, tensor in saved.tensors().items()}
-    problems = [('missing in the file', [name for name in have if name not in want]),
-                ('only in the file', [name for name in want if name not in have]),
-                ('of another shape', [f'{name} {want[name]} (expected {have[name]})' for name in have
-                                      if name in want and want[name] != have[name]])]
-    if any(names for _, names in problems):
+        raise ValueError(f'{len(other)} parts are of a kind that is not known here: {", ".join(sorted(other))}')
+
+
+def _check_tensors(report: CopyReport) -> None:
+    """ValueError unless a network has the saved tensors and no others, in the same shapes."""
+    problems = {'missing in the file': report.new, 'only in the file': report.unused,
+                'of another shape': [f'{name} {there} (expected {here})' for name, (there, here) in report.misfits.items()]}
+    if any(problems.values()):
         raise ValueError('its tensors do not fit its constructor arguments; '
-                         + '; '.join(f'{what}: {_listed(names)}' for what, names in problems if names))
-
-
-def _listed(names: list[str]) -> str:
-    return ', '.join(sorted(names))
+                         + '; '.join(f'{what}: {", ".join(names)}' for what, names in problems.items() if names))

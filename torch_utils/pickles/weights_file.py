@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
+from dnnlib.schema import parse_json
 from torch_utils import misc, persistence
 
 from .saved_module import SavedModule
@@ -30,7 +31,6 @@ _LENGTH_BYTES = 8  # a little-endian number: bytes of the JSON header that follo
 _LIBRARY_HEADER = 100_000_000  # bytes; the library takes no longer one
 MAX_HEADER = 2 ** 21  # bytes; a snapshot has 100 to 300 thousand, and what is made of them takes 30 times that
 MAX_PARTS = 10_000  # of a network; a large one has 300
-MAX_DEPTH = 50  # levels of nesting in the description
 _FORMAT = 'networks are described in the metadata of such a file, see torch_utils/pickles/weights_file.py'
 
 
@@ -56,9 +56,7 @@ def write_fields(path: str | os.PathLike[str], fields: dict[str, Any]) -> None:
         else:
             described[field] = dict(value=_plain(value, field))
     text = json.dumps(dict(version=VERSION, fields=described), allow_nan=False)
-    content = safetensors.save(tensors, metadata={KEY: text})
-    with whole_file(path) as part:
-        part.write_bytes(content)
+    write_whole(path, safetensors.save(tensors, metadata={KEY: text}))
 
 
 def read_fields(content: bytes) -> dict[str, Any]:
@@ -105,22 +103,13 @@ def _described_fields(content: bytes) -> dict[str, Any]:
     if text is None:
         raise ValueError(f'a safetensors file of another tool; {_FORMAT}')
     try:
-        described = json.loads(text)
-        _check_depth(described, MAX_DEPTH)
-    except (ValueError, RecursionError) as err:
+        described = parse_json(text)
+    except ValueError as err:
         raise ValueError(f'its description is not JSON that can be read; {_FORMAT}') from err
     version, fields = (described.get(key) if isinstance(described, dict) else None for key in ('version', 'fields'))
     if version != VERSION or not isinstance(fields, dict):
         raise ValueError(f'its description is of version {version!r}, expected {VERSION}; {_FORMAT}')
     return fields
-
-
-def _check_depth(value: Any, levels: int) -> None:
-    if levels == 0:
-        raise ValueError(f'nested more than {MAX_DEPTH} levels deep')
-    if isinstance(value, (dict, list)):
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, levels - 1)
 
 
 # --- networks and their descriptions ---

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from dnnlib.errors import listed
+
 from .name_encoding import clean_name
 
 PARTS = re.compile(r'(train|training|val|valid|validation|test|testing|dev|eval|evaluation|holdout)'
@@ -44,7 +46,7 @@ def choose_part(names: list[str], part: str) -> list[str]:
     chosen = [name for name in names if '/' in name[len(around):] and part in (ALL_PARTS, _top(name, around))]
     if not chosen:
         raise ValueError(f'--split={part}: no such folder with pictures; there are '
-                         f'{_some(sorted({_top(name, around) for name in names if "/" in name[len(around):]})) or "none"}')
+                         f'{listed(sorted({_top(name, around) for name in names if "/" in name[len(around):]}), 5) or "none"}')
     return chosen
 
 
@@ -60,10 +62,10 @@ def from_folders(names: list[str], all_parts: bool = False) -> Labels:
     if strays:
         return _with_strays(names, strays, stored)
     if not all_parts and all(PARTS.fullmatch(folder) for folder in stored):
-        return Labels(why_none=f'{_some(stored)} are splits of a set, not classes; use one with dataset_tool.py '
+        return Labels(why_none=f'{listed(stored, 5)} are splits of a set, not classes; use one with dataset_tool.py '
                                f'--split={stored[0]}, or all with --split={ALL_PARTS}', parts=True)
     if _are_chunks(stored, inner):
-        return Labels(why_none=f'{_some(stored)} hold consecutively numbered images, as tools write them, not classes; give '
+        return Labels(why_none=f'{listed(stored, 5)} hold consecutively numbered images, as tools write them, not classes; give '
                                'classes other folder names, or write a dataset.json')
     class_names = sorted({clean_name(folder) for folder in stored})
     if len(class_names) < 2:
@@ -79,7 +81,8 @@ def _with_strays(names: list[str], strays: list[str], folders: list[str]) -> Lab
     rest = [name for name in names if name not in beside]
     few = len(strays) <= STRAY_SHARE * len(rest) and from_folders(rest).values is not None
     more = f' and {len(strays) - 1} more are' if len(strays) > 1 else ' is'
-    return Labels(why_none=f'{strays[0]}{more} in no class folder, beside {_some(folders)}; move such images, or leave them out',
+    return Labels(why_none=f'{strays[0]}{more} in no class folder, beside {listed(folders, 5)}; move such images, or leave '
+                           'them out',
                   strays=strays if few else [])
 
 
@@ -101,21 +104,17 @@ def _notes(stored: list[str], inner: list[str]) -> list[str]:
     alike = Counter(name.strip().casefold() for name in {clean_name(folder) for folder in stored})
     similar = [folder for folder in stored if alike[clean_name(folder).strip().casefold()] > 1]
     if similar:
-        notes.append(f'the class folders {_some(similar)} differ only in capitals or spaces: they stay separate classes')
+        notes.append(f'the class folders {listed(similar, 5)} differ only in capitals or spaces: they stay separate classes')
     below: dict[str, set[str]] = {folder: set() for folder in stored}
     for name in inner:
         top, _slash, rest = name.partition('/')
         below[top].add(clean_name(rest.partition('/')[0]) if '/' in rest else '')
     first = below[stored[0]]
     if len(first) > 1 and '' not in first and all(folders == first for folders in below.values()):
-        notes.append(f'{_some(stored)} are read as classes, but all hold the same folders {_some(sorted(first))}; if those are '
-                     f'the classes, give dataset_tool.py --split={ALL_PARTS}')
+        notes.append(f'{listed(stored, 5)} are read as classes, but all hold the same folders {listed(sorted(first), 5)}; if '
+                     f'those are the classes, give dataset_tool.py --split={ALL_PARTS}')
     return notes
 
 
 def _top(name: str, around: str) -> str:
     return name[len(around):].partition('/')[0]
-
-
-def _some(names: list[str]) -> str:
-    return ', '.join(names[:5]) + (f' and {len(names) - 5} more' if len(names) > 5 else '')

@@ -70,12 +70,7 @@ class Dataset(torch.utils.data.Dataset):
 
     def get_label(self, idx: int) -> np.ndarray:
         """float32 [label_dim]: one-hot, or the label vector."""
-        label = self._get_raw_labels()[self._raw_idx[idx]]
-        if not self.has_onehot_labels:
-            return label.copy()
-        onehot = np.zeros(self.label_shape, dtype=np.float32)
-        onehot[label] = 1
-        return onehot
+        return self.labels([idx])[0]
 
     def labels(self, indices: Any = slice(None)) -> np.ndarray:
         """float32 [N, label_dim]: the labels of all items, or of those at `indices`, as get_label gives them."""

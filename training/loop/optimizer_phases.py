@@ -10,13 +10,15 @@ that gets no finite gradients any more learns nothing, and check_phases() raises
 
 import dataclasses
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 import torch
 
 import dnnlib
+from dnnlib.errors import listed
 from torch_utils import training_stats
+from torch_utils.collectives import num_processes
 from training.parallel.processes import average_over_processes
 
 GRADIENT_LIMIT = 1e5  # stands in for infinite gradients
@@ -24,7 +26,6 @@ MAX_BAD_RUN = 16  # steps: overflows of half precision pass sooner
 # A non-finite loss spoils the gradients of all that it depends on. What it does not depend on is 0, or, where two losses are
 # added, a few biases: a step is bad if no more than this share of its non-zero gradients is finite.
 MAX_SOUND_SHARE = 0.01
-MAX_NAMES = 3  # tensors in an error message
 
 
 @dataclasses.dataclass
@@ -82,7 +83,7 @@ def begin_phase(phase: Phase) -> None:
     set_learning(phase.params, True)
 
 
-def finish_phase(phase: Phase, num_gpus: int) -> None:
+def finish_phase(phase: Phase) -> None:
     """Average the gradients over the processes, count and replace non-finite ones, and step. Does nothing without gradients, and
     does not wait for the device. The average makes all processes see the same.
     """
@@ -90,8 +91,8 @@ def finish_phase(phase: Phase, num_gpus: int) -> None:
     learning = {name: param for name, param in zip(phase.names, phase.params, strict=True) if param.grad is not None}
     if not learning:
         return
-    if num_gpus > 1 or not _surely_finite(learning.values()):
-        _average_and_replace(phase, learning, num_gpus)
+    if num_processes() > 1 or not _surely_finite(learning.values()):
+        _average_and_replace(phase, learning)
     else:
         training_stats.report0(f'Gradients/nonfinite/{phase.name}', torch.zeros([]))
         phase.nonfinite, phase.bad_run = {}, torch.zeros_like(phase.bad_run)
@@ -110,11 +111,10 @@ def _surely_finite(params: Collection[torch.nn.Parameter]) -> bool:
     return all(grad.device.type == 'cpu' and math.isfinite(float(grad.sum())) for grad in gradients)
 
 
-def _average_and_replace(phase: Phase, learning: dict[str, torch.nn.Parameter], num_gpus: int) -> None:
+def _average_and_replace(phase: Phase, learning: dict[str, torch.nn.Parameter]) -> None:
     """Average the gradients over the processes, and count and replace non-finite ones."""
     flat = torch.cat([param.grad.flatten() for param in learning.values() if param.grad is not None])
-    if num_gpus > 1:
-        average_over_processes(flat, num_gpus)
+    average_over_processes(flat)
     sizes = [param.numel() for param in learning.values()]
     nonfinite = flat.isfinite().logical_not()
     _count_nonfinite(phase, flat, nonfinite)
@@ -159,12 +159,7 @@ def _culprits(phase: Phase, losses: dict[str, float]) -> str:
     reported = [name for name, mean in losses.items() if name.startswith('Loss/') and not math.isfinite(mean)]
     gradients = [name for name, nonfinite in phase.nonfinite.items() if bool(nonfinite.any())]
     found = (('parameters', params), ('statistics', reported), ('gradients of', gradients))
-    return ', '.join(f'{kind} {_some(names)}' for kind, names in found if names)
-
-
-def _some(names: Sequence[str]) -> str:
-    rest = len(names) - MAX_NAMES
-    return ', '.join(names[:MAX_NAMES]) + (f' and {rest} more' if rest > 0 else '')
+    return ', '.join(f'{kind} {listed(names)}' for kind, names in found if names)
 
 
 def set_learning(params: list[torch.nn.Parameter], learns: bool) -> None:

@@ -93,13 +93,13 @@ def build_loss(config: TrainingConfig, G: Any, D: Any, augment_pipe: Any, device
 
 
 def real_batches(
-    dataset: Any, batch: int, seed: int, rank: int, num_gpus: int, start: int, loader_kwargs: dict[str, Any], device: torch.device
+    dataset: Any, batch: int, seed: int, rank: int, start: int, loader_kwargs: dict[str, Any], device: torch.device
 ) -> Generator[tuple[torch.Tensor, torch.Tensor], None, None]:
     """Endless batches of one process: images float [N, C, H, W] in [-1, 1], labels float [N, label_dim].
 
     start: images that all processes together have seen before. Close it to end the processes that load images.
     """
-    sampler = misc.InfiniteSampler(dataset, rank=rank, num_replicas=num_gpus, seed=seed, start=start)
+    sampler = misc.InfiniteSampler(dataset, rank=rank, num_replicas=collectives.num_processes(), seed=seed, start=start)
     # With a generator of its own the loader leaves the global one, from which training draws, alone.
     loader = torch.utils.data.DataLoader(dataset, batch_size=batch, sampler=sampler, worker_init_fn=leave_to_parent,
                                          generator=torch.Generator(), **loader_kwargs)

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,27 +26,29 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
     """Continue from random_state(). A device of another kind keeps its own state."""
-    random.setstate((3, tuple(state['python']['numbers']), state['python']['gauss']))
-    numpy = state['numpy']
-    keys = numpy['keys'].numpy().astype(np.uint32)
-    np.random.set_state(('MT19937', keys, numpy['position'], numpy['has_gauss'], numpy['gauss']))
-    torch.set_rng_state(state['torch'])
+    _restore(state, random, np.random, torch.set_rng_state)
     if device.type == 'cuda' and 'cuda' in state:
         torch.cuda.set_rng_state(state['cuda'], device)
     if device.type == 'mps' and 'mps' in state:
         torch.mps.set_rng_state(state['mps'])
 
 
+def _restore(state: dict[str, Any], python: Any, numpy: Any, set_torch: Callable[[torch.Tensor], Any]) -> None:
+    """Give these generators the state."""
+    python.setstate((3, tuple(state['python']['numbers']), state['python']['gauss']))
+    kept = state['numpy']
+    keys = kept['keys'].numpy().astype(np.uint32)
+    numpy.set_state(('MT19937', keys, kept['position'], kept['has_gauss'], kept['gauss']))
+    set_torch(state['torch'])
+
+
 def check_random_state(state: dict[str, Any]) -> None:
     """ValueError unless set_random_state() takes it. The global generators are left alone."""
     try:
-        random.Random().setstate((3, tuple(state['python']['numbers']), state['python']['gauss']))
         numpy = state['numpy']
         if not 0 <= numpy['position'] <= 624 or numpy['keys'].shape != (624,) or not math.isfinite(numpy['gauss']):
             raise ValueError('out of range')
-        keys = numpy['keys'].numpy().astype(np.uint32)
-        np.random.RandomState().set_state(('MT19937', keys, numpy['position'], numpy['has_gauss'], numpy['gauss']))
-        torch.Generator().set_state(state['torch'])
+        _restore(state, random.Random(), np.random.RandomState(), torch.Generator().set_state)
         devices = [state[name] for name in ('cuda', 'mps') if name in state]
         if not all(isinstance(device, torch.Tensor) and device.dtype == torch.uint8 for device in devices):
             raise ValueError('out of range')

@@ -85,9 +85,8 @@ class RunOutput:
 
     def save_networks(self, last: bool) -> None:
         """Write snapshot and training state, prune, refresh the report. OSError if they are the last and cannot be written."""
-        if self.config.num_gpus > 1:
-            for name in ('G', 'D'):
-                misc.check_ddp_consistency(self.state.networks[name])
+        for name in ('G', 'D'):
+            misc.check_ddp_consistency(self.state.networks[name])
         saved = self.state.state_dict()
         failed = self.is_first and not self._try(lambda: self._write_networks(saved), last)
         self.is_behind = collectives.any_process(failed, self.state.device)

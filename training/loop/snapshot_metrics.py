@@ -12,12 +12,13 @@ from typing import Any
 import torch
 
 from dnnlib.files import whole_file
+from dnnlib.schema import parse_json
 from metrics.features.detectors import get_detector
 from metrics.features.labelled_images import open_labelled
 from metrics.metric_main import compute_metrics, find_metric
 from metrics.metric_needs import check_metric
 from training.config import TrainingConfig
-from training.run.run_dir import SNAPSHOT_PATTERN, parse_json
+from training.run.run_dir import SNAPSHOT_PATTERN
 
 from .random_state import random_state, set_random_state
 

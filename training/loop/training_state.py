@@ -16,9 +16,9 @@ import torch
 from dnnlib.archives import check_archive
 from dnnlib.files import whole_file
 from torch_utils import collectives, misc, training_stats
+from torch_utils.named_tensors import fill_tensors
 from training.run.progress import Progress
 from training.run.run_dir import SNAPSHOT_PATTERN
-from training.snapshot.soundness import listed, nonfinite
 
 from .diversity import DiversityAlarm
 from .optimizer_phases import Phase
@@ -65,13 +65,14 @@ class TrainingState:
             random=collectives.gather_values(random_state(self.device)),
         )
 
-    def load_state_dict(self, saved: dict[str, Any], rank: int, num_gpus: int) -> None:
-        """Continue from a state; ValueError if it belongs to other networks.
+    def load_state_dict(self, saved: dict[str, Any], rank: int) -> None:
+        """Continue from a state that check_state() has accepted.
 
         With the same number of processes, each continues its random numbers; with another number, each draws new ones.
         """
         for name, network in self.networks.items():
-            _fill(network, saved['networks'][name], name)
+            report = fill_tensors(_tensors(network), saved['networks'][name])
+            assert not (report.new or report.unused or report.misfits), f'check_state() has compared {name}'
         for name, opt in self._optimizers().items():
             settings = opt.state_dict()['param_groups']  # the configuration's, whatever the file says
             opt.load_state_dict(dict(state=saved['optimizers'][name]['state'], param_groups=settings))
@@ -85,10 +86,11 @@ class TrainingState:
         self.progress.load_state_dict(saved['progress'])
         self.alarm.load_state_dict(saved['alarm'])
         self.images_done, self.batch_index = saved['images_done'], saved['batch_index']
-        if len(saved['random']) == num_gpus:
+        num_processes = collectives.num_processes()
+        if len(saved['random']) == num_processes:
             set_random_state(saved['random'][rank], self.device)
         else:
-            seed_random([saved['images_done'], num_gpus, rank])
+            seed_random([saved['images_done'], num_processes, rank])
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {phase.name[0]: phase.opt for phase in self.phases}  # both phases of a network share one
@@ -151,16 +153,3 @@ def read_state(path: Path) -> dict[str, Any]:
 
 def _tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.detach() for name, tensor in misc.named_params_and_buffers(network)}
-
-
-@torch.no_grad()
-def _fill(network: torch.nn.Module, saved: dict[str, torch.Tensor], name: str) -> None:
-    ours = _tensors(network)
-    if {key: tensor.shape for key, tensor in ours.items()} != {key: tensor.shape for key, tensor in saved.items()}:
-        raise ValueError(f'the training state does not match training_options.json ({name} differs): restore that file, or '
-                         'start a new run from the newest network-snapshot-*.pkl with --resume')
-    if bad := nonfinite(saved):
-        raise ValueError(f'the training state holds NaN or infinity in {name}.{listed(bad)}: start a new run from an earlier '
-                         'network-snapshot-*.pkl with --resume')
-    for key, tensor in ours.items():
-        tensor.copy_(saved[key])

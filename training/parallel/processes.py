@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from torch_utils import training_stats
+from torch_utils.collectives import num_processes
 
 from . import watch
 from .environment import Member, from_environment
@@ -96,28 +97,31 @@ def check_devices(device: str, num_gpus: int) -> None:
 
 def copy_from_first_process(modules: list[torch.nn.Module]) -> None:
     """Give every process the parameters and buffers of rank 0."""
+    if num_processes() == 1:
+        return
     for module in modules:
         for tensor in [*module.parameters(), *module.buffers()]:
             torch.distributed.broadcast(tensor.detach(), src=0)
 
 
-def average_over_processes(tensor: torch.Tensor, num_gpus: int) -> None:
+def average_over_processes(tensor: torch.Tensor) -> None:
     """In place: the mean of all processes' tensors."""
-    torch.distributed.all_reduce(tensor)
-    tensor /= num_gpus
+    if num_processes() > 1:
+        torch.distributed.all_reduce(tensor)
+        tensor /= num_processes()
 
 
 @torch.no_grad()
-def average_buffers(module: torch.nn.Module, num_gpus: int) -> None:
+def average_buffers(module: torch.nn.Module) -> None:
     """Make the running means of w (buffers called w_avg) those of one process that saw the batches of all.
 
     They move by decay * w_avg + (1 - decay) * mean(w), which is linear in the means: so once after any number of moves is
     enough. In float64, where the mean of equal float32 numbers is that number, so that frozen ones stay.
     """
-    if num_gpus == 1:
+    if num_processes() == 1:
         return
     for name, buffer in module.named_buffers():
         if name.rpartition('.')[2] == 'w_avg':
             mean = buffer.double()
-            average_over_processes(mean, num_gpus)
+            average_over_processes(mean)
             buffer.copy_(mean)

@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
 from training.run.run_history import RunHistory, read_history
 
 from .curves import comparing_charts, metric_charts, other_charts, run_charts, selfinit_charts
@@ -85,7 +85,6 @@ def _render(template: str, runs: Mapping[str, RunHistory], **parts: Any) -> str:
 
 
 def _save(html: str, path: Path) -> Path:
-    with whole_file(path) as part:
-        # A name that is not valid Unicode holds surrogates, which UTF-8 has no bytes for.
-        part.write_bytes(html.encode('utf-8', errors='xmlcharrefreplace'))
+    # A name that is not valid Unicode holds surrogates, which UTF-8 has no bytes for.
+    write_whole(path, html.encode('utf-8', errors='xmlcharrefreplace'))
     return path

@@ -111,9 +111,8 @@ def main_options(run: RunHistory) -> dict[str, str]:
 
 def option_tables(run: RunHistory) -> list[Table]:
     """The main options, and all others on demand."""
-    data = run.record.get('data')
     parts = {'Options of the command': _given(run), 'All options of the training': run.options,
-             'Data': data if isinstance(data, dict) else {}}
+             'Data': run.recorded('data')}
     rows = {title: [[name, text(value)] for name, value in flatten(values).items()] for title, values in parts.items()}
     return [Table(['Option', 'Value'], list(main_options(run).items()), kind='names'),
             *(Table(['Option', 'Value'], rows[title], title, num_shown=0, kind='names') for title in parts)]
@@ -151,8 +150,8 @@ def _shorten(words: str, most: int = MAX_TEXT) -> str:
 
 def _given(run: RunHistory) -> dict[str, Any]:
     """The options of the command line, from the record of the run or of the transfer."""
-    options = run.record.get('options') or run.transfer.get('options')
-    return options if isinstance(options, dict) else {}
+    options = run.transfer.get('options')
+    return run.recorded('options') or (options if isinstance(options, dict) else {})
 
 
 def _snapshot_name(line: MetricLine) -> str:

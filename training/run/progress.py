@@ -13,11 +13,11 @@ import psutil
 import torch
 
 import dnnlib
-from dnnlib.files import PatientFile, whole_file
+from dnnlib.files import PatientFile, write_whole
+from dnnlib.schema import parse_json
 from torch_utils import training_stats
 
 from .board import Board
-from .run_dir import parse_json
 from .terminal_bar import open_bar
 
 COLUMNS = {'G': 'Loss/G/loss', 'D': 'Loss/D/loss', 'r1': 'Loss/r1_penalty', 'sign': 'Loss/signs/real',
@@ -177,8 +177,7 @@ def drop_later_stats(path: Path, images_done: int) -> None:
     limit = float(np.float32(images_done / 1e3))  # statistics are kept as float32
     kept = [line for line in lines if line.endswith(b'\n') and _kimg(line) <= limit]
     if kept != lines:
-        with whole_file(path) as part:
-            part.write_bytes(b''.join(kept))
+        write_whole(path, b''.join(kept))
 
 
 def _kimg(line: bytes) -> float:

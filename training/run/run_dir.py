@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from dnnlib.files import whole_file
+from dnnlib.files import write_whole
+from dnnlib.schema import parse_json
 
 RECORD = 'run.json'
 OPTIONS = 'training_options.json'
@@ -16,7 +17,6 @@ DEFAULT_RUNS_DIR = 'training-runs'
 SNAPSHOT_PATTERN = 'network-snapshot-*.pkl'
 ADVICE = 'restore it, or start a new run'
 MAX_JSON_BYTES = 2**26
-MAX_JSON_DEPTH = 50
 NAME_BYTES = 150  # file systems take 255
 
 
@@ -52,26 +52,7 @@ def make_run_dir(outdir: str | Path, description: str) -> Path:
 
 def save_json(path: Path, value: Any) -> None:
     """Write value as indented JSON; the file is whole or absent."""
-    with whole_file(path) as part:
-        part.write_text(json.dumps(value, indent=2) + '\n', encoding='ascii')
-
-
-def parse_json(text: str | bytes) -> Any:
-    """The value of a JSON text. ValueError if it is invalid, or nested so deeply that a walk through it might fail."""
-    try:
-        value = json.loads(text)
-    except RecursionError as error:
-        raise ValueError('nested too deeply') from error
-    _check_depth(value, MAX_JSON_DEPTH)
-    return value
-
-
-def _check_depth(value: Any, left: int) -> None:
-    if isinstance(value, (list, dict)):
-        if left == 0:
-            raise ValueError('nested too deeply')
-        for item in value.values() if isinstance(value, dict) else value:
-            _check_depth(item, left - 1)
+    write_whole(path, json.dumps(value, indent=2) + '\n')
 
 
 def read_json(path: Path) -> dict[str, Any]:

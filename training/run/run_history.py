@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from dnnlib.errors import cut
+from dnnlib.schema import parse_json
 
-from .run_dir import OPTIONS, RECORD, parse_json, read_json
+from .run_dir import OPTIONS, RECORD, read_json
 from .text_lines import text_lines
 
 MAX_NUMBER, MIN_NUMBER = 1e300, 1e-280  # so that no range of a chart overflows or vanishes
@@ -51,6 +52,11 @@ class RunHistory:
     notes: list[str] = dataclasses.field(default_factory=list)
     ended: str = ''
     problems: list[str] = dataclasses.field(default_factory=list)
+
+    def recorded(self, name: str) -> dict[str, Any]:
+        """The 'options' of the command or facts about the 'data', from the record of the run; {} if it has none."""
+        found = self.record.get(name)
+        return found if isinstance(found, dict) else {}
 
     @property
     def kimg(self) -> float:

@@ -12,13 +12,13 @@ import numpy as np
 import torch
 
 import dnnlib
-from dnnlib.errors import printable
+from dnnlib.errors import listed, printable
 from torch_utils.pickles import pickle_reader, safe_pickle, weights_file
 from torch_utils.pickles.saved_module import SavedModule
 
 from .file_kinds import TENSORFLOW, check_kind_of_file, foreign_kind, tensorflow_era
 from .known_classes import KNOWN_CLASSES, PERSISTENT, handler_of
-from .soundness import listed, nonfinite
+from .soundness import nonfinite
 
 MAX_SHOWN = 100     # characters of a text, items of a list
 ROW = '{:<12} {}'

@@ -3,11 +3,13 @@
 import re
 import typing
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import dnnlib
 from dnnlib.schema import Range, check, show
 from torch_utils.pickles import pickle_reader, safe_values, saved_module
+
+from .soundness import SETTINGS
 
 PERSISTENT = 'torch_utils.persistence._reconstruct_persistent_obj'
 
@@ -36,7 +38,7 @@ SIZE = Annotated[int, Range(0, saved_module.MAX_ARGUMENT)]
 LIMITS = dict(num_layers=Annotated[int, Range(1, 100)], rank=Annotated[int, Range(0, 4096)], own_classes=list[SIZE],
               resample_filter=Sequence[float], pl_batch_shrink=Annotated[int, Range(1, 2**20)],
               mbstd_group_size=Annotated[int, Range(1, 2**20)] | None,
-              activation=Literal['linear', 'relu', 'lrelu', 'tanh', 'sigmoid', 'elu', 'selu', 'softplus', 'swish'])
+              activation=SETTINGS['activation'])
 NOT_CONFIGURED = {'args', 'kwargs', 'return', 'c_dim', 'img_resolution', 'img_channels',  # the data says these,
                   'device', 'G_mapping', 'G_synthesis', 'D', 'augment_pipe'}  # the training these
 MAX_NETWORKS = 8  # in a file; tensors of one may stand in others too

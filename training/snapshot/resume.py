@@ -1,17 +1,17 @@
-"""Weights of a snapshot into networks, with an account of what went where.
+"""Start networks from the weights of a snapshot, with a report on every tensor.
 
-The networks may take other labels than the source: what reads labels and does not fit starts anew, the rest is the source's.
+The networks may take other labels than the source: layers that read labels and do not fit keep their random weights.
 """
 
 import dataclasses
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 import dnnlib
-from torch_utils import misc
+from torch_utils.misc import named_params_and_buffers
+from torch_utils.named_tensors import CopyReport, fill_tensors
 from torch_utils.ops import bias_act
 from training.data.name_encoding import clean_names
 
@@ -20,29 +20,6 @@ from .source_names import resolve_resume
 
 # Tensors with one axis whose size follows from the labels: their number, whether there are any, or the size of their code.
 LABEL_AXES = {'mapping.embed.weight': 1, 'mapping.fc0.weight': 1, 'b4.out.weight': 0, 'b4.out.bias': 0}
-Shapes = dict[str, tuple[list[int], list[int]]]  # by tensor name: the shape there and the shape here
-
-
-@dataclasses.dataclass(frozen=True)
-class CopyReport:
-    """Names of tensors (parameters and buffers): copied; in the target only; in the source only; in both, with other shapes.
-
-    misfits have the shape in the source and in the target; they and the new ones start anew.
-    logit_kept: a discriminator starts with the source's logit for every class, although its last layer does not fit.
-    """
-
-    copied: tuple[str, ...]
-    new: tuple[str, ...]
-    unused: tuple[str, ...]
-    misfits: Shapes = dataclasses.field(default_factory=dict)
-    logit_kept: bool = False
-
-    def __str__(self) -> str:
-        text = f'{len(self.copied)} tensors copied, {len(self.new)} new, {len(self.unused)} not used'
-        text += _listing('new', self.new) + _listing('not used', self.unused)
-        if self.misfits:
-            text += f'; {len(self.misfits)} of another shape start anew: {_describe_misfits(self.misfits)}'
-        return text + ('; every class starts with the logit of the source' if self.logit_kept else '')
 
 
 def copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> CopyReport:
@@ -51,21 +28,16 @@ def copy_weights(source: torch.nn.Module, target: torch.nn.Module) -> CopyReport
     Where the two take other labels, tensors whose shape follows from that keep their values. ValueError that lists all
     others of another shape; nothing is copied then.
     """
-    ours, theirs = dict(misc.named_params_and_buffers(target)), dict(misc.named_params_and_buffers(source))
-    misfits = {name: (list(theirs[name].shape), list(ours[name].shape)) for name in sorted(ours.keys() & theirs.keys())
-               if theirs[name].shape != ours[name].shape}
     # A latent of another size would hide behind the labels' code, which enters the same layer.
     other_labels = source.c_dim != target.c_dim and getattr(source, 'z_dim', None) == getattr(target, 'z_dim', None)
-    wrong = {name: shapes for name, shapes in misfits.items() if not (other_labels and _follows_labels(name, *shapes))}
-    if wrong:
-        raise ValueError(f'{len(wrong)} tensors of {type(source).__name__} do not fit {type(target).__name__}: '
-                         f'{_describe_misfits(wrong)}')
-    copied = tuple(name for name in sorted(ours) if name in theirs and name not in misfits)
-    with torch.no_grad():
-        for name in copied:
-            ours[name].copy_(theirs[name])
-    return CopyReport(copied, new=tuple(sorted(ours.keys() - theirs.keys())), unused=tuple(sorted(theirs.keys() - ours.keys())),
-                      misfits=misfits)
+
+    def check(report: CopyReport) -> None:
+        wrong = [name for name, shapes in report.misfits.items() if not (other_labels and _follows_labels(name, *shapes))]
+        if wrong:
+            raise ValueError(f'{len(wrong)} tensors of {type(source).__name__} do not fit {type(target).__name__}: '
+                             f'{report.describe_misfits(wrong)}')
+
+    return fill_tensors(dict(named_params_and_buffers(target)), dict(named_params_and_buffers(source)), check)
 
 
 @torch.no_grad()
@@ -121,7 +93,7 @@ def load_source(resume_pkl: str) -> dict[str, Any]:
 def resume_networks(resume_pkl: str, networks: dict[str, Any]) -> dict[str, CopyReport]:
     """Copy G, D and G_ema of a snapshot into `networks`; a D that it lacks is left as it is and not reported.
 
-    What starts anew is the same in G_ema as in G. ValueError, one line, if the source does not fit.
+    What the source does not fill is the same in G_ema as in G. ValueError, one line, if the source does not fit.
     """
     source = load_source(resume_pkl)
     check_images(resume_pkl, source['G_ema'], networks['G_ema'].img_resolution, networks['G_ema'].img_channels)
@@ -135,8 +107,10 @@ def resume_networks(resume_pkl: str, networks: dict[str, Any]) -> dict[str, Copy
                                  'choose the options that it was trained with (--cfg, --cbase, --cmax, ...)') from error
     if 'D' in reports and source['D'].c_dim == 0 and networks['D'].b4.cmap_dim > 0:
         keep_logit(source['D'], networks['D'])
-        reports['D'] = dataclasses.replace(reports['D'], logit_kept=True)
-    _copy_named((*reports['G_ema'].new, *reports['G_ema'].misfits), networks['G'], networks['G_ema'])
+        reports['D'] = dataclasses.replace(reports['D'], note='every class starts with the logit of the source')
+    average = dict(named_params_and_buffers(networks['G_ema']))
+    started = {name: average[name] for name in (*reports['G_ema'].new, *reports['G_ema'].misfits)}
+    fill_tensors(started, dict(named_params_and_buffers(networks['G'])))
     return reports
 
 
@@ -160,18 +134,3 @@ def _follows_labels(name: str, there: list[int], here: list[int]) -> bool:
     """Whether the shapes differ only in the axis that follows from the labels."""
     axis = LABEL_AXES.get(name)
     return axis is not None and there[:axis] == here[:axis] and there[axis + 1:] == here[axis + 1:]
-
-
-@torch.no_grad()
-def _copy_named(names: Sequence[str], source: torch.nn.Module, target: torch.nn.Module) -> None:
-    ours, theirs = dict(misc.named_params_and_buffers(target)), dict(misc.named_params_and_buffers(source))
-    for name in names:
-        ours[name].copy_(theirs[name])
-
-
-def _listing(what: str, names: tuple[str, ...]) -> str:
-    return f'; {what}: {", ".join(names[:6])}{" ..." if len(names) > 6 else ""}' if names else ''
-
-
-def _describe_misfits(misfits: Shapes) -> str:
-    return ', '.join(f'{name} {there} -> {here}' for name, (there, here) in misfits.items())

@@ -15,7 +15,6 @@ from metrics.classes.class_recognition import (
     judge_snapshot,
     markdown_table,
     relative_spreads,
-    write_json,
 )
 from metrics.features.labelled_images import LabelledImages
 from metrics.features.spread import spread
@@ -156,16 +155,7 @@ def test_table_has_a_row_for_each_class_and_one_for_all():
     assert len({len(row) for row in rows}) == 1
 
 
-# files and command
-
-
-def test_json_is_whole_or_absent(tmp_path):
-    write_json({'a': 1}, tmp_path / 'out.json')
-    with pytest.raises(TypeError):
-        write_json({'a': object()}, tmp_path / 'other.json')
-    assert [p.name for p in tmp_path.iterdir()] == ['out.json']
-    assert json.loads((tmp_path / 'out.json').read_text()) == {'a': 1}
-
+# command
 
 def test_names_that_are_none_are_passed_over(conditional_pkl, rgb_zip, tmp_path, monkeypatch):
     monkeypatch.setattr('metrics.features.class_judge.MIN_STEPS', 2)

@@ -106,9 +106,9 @@ def test_data_that_the_metrics_cannot_take_are_said_before_training(tmp_path):
 
 
 @pytest.mark.parametrize('metric, num_gen, text', [
-    ('kid_per_class', 5, 'kid_per_class needs 6 generated images or more (2 of each of 3 classes), 5 are asked for'),
+    ('kid_per_class', 5, 'kid_per_class needs 6 generated images or more (2 of each of 3 classes), found 5'),
     ('dc_per_class', 17, 'dc_per_class needs 18 generated'), ('gan_test', 2, 'gan_test needs 3 generated'),
-    ('is50k', 9, 'is50k needs 10 generated images or more, 9 are asked for'), ('dc5k5_full', 5, 'dc5k5_full needs 6 generated'),
+    ('is50k', 9, 'is50k needs 10 generated images or more, found 9'), ('dc5k5_full', 5, 'dc5k5_full needs 6 generated'),
 ])
 def test_too_few_images_to_generate_are_said_before_training(metric, num_gen, text, tmp_path, rgb_zip):
     options = [*TINY, *MEASURE[1:], f'--metrics=kid50k,{metric}', f'--metrics-num-gen={num_gen}']

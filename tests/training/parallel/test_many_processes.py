@@ -80,8 +80,8 @@ def run_case(kind, phase, rank=0, world_size=1):
     found = {name: parameter.grad for name, parameter in learner.named_parameters() if parameter.requires_grad}
     if world_size > 1:
         for gradient in found.values():
-            average_over_processes(gradient, world_size)
-    average_buffers(G, world_size)
+            average_over_processes(gradient)
+    average_buffers(G)
     return found | {f'buffer {name}': tensor for name, tensor in G.named_buffers() if name.endswith('w_avg')} | dict(
         pl_mean=getattr(loss, 'pl_mean', torch.zeros([])))
 
@@ -94,7 +94,7 @@ def run_process(rank, outdir):
         flags = [collectives.any_process(flag, CPU) for flag in (False, rank == 0, rank == 1, True)]
         frozen = torch.nn.Module()
         frozen.register_buffer('w_avg', torch.linspace(-3, 7, 101) / 3)
-        average_buffers(frozen, NUM_PROCESSES)
+        average_buffers(frozen)
         module = torch.nn.BatchNorm1d(2)
         module.weight.data.fill_(rank + 1.0)
         module.running_mean.fill_(rank + 5.0)

@@ -68,12 +68,13 @@ def test_what_fits_is_copied_and_the_rest_is_told(trained_pkl, there, here, misf
         assert told == want
         assert list(report.new[:3]) == (new_D if name == 'D' else new_G)
         fresh = {*report.new, *report.misfits}
-        assert set(report.copied) == set(ours) - fresh
-        assert all(torch.equal(ours[key], theirs[key]) for key in report.copied)
-        if not report.logit_kept:
+        copied = {*report.copied, *report.frozen}
+        assert copied == set(ours) - fresh
+        assert all(torch.equal(ours[key], theirs[key]) for key in copied)
+        if not report.note:
             assert all(torch.equal(ours[key], before[name][key]) for key in fresh)
     assert any(key.startswith('mapping.') for key in reports['D'].unused) == unused_D
-    assert reports['D'].logit_kept == (there == 0 and here > 0)
+    assert bool(reports['D'].note) == (there == 0 and here > 0)
     assert all(torch.equal(tensors(networks['G_ema'])[key], tensors(networks['G'])[key])
                for key in {*reports['G'].new, *reports['G'].misfits})
     assert torch.equal(networks['G_ema'].synthesis.b4.const, source['G_ema'].synthesis.b4.const)
@@ -91,7 +92,7 @@ def test_the_average_takes_fresh_values_from_the_generator(trained_pkl):
 
 def test_the_report_names_every_misfit_with_its_shapes(trained_pkl):
     text = str(resume_networks(str(trained_pkl(0)), build(3))['D'])
-    assert '2 of another shape start anew: b4.out.bias [1] -> [16], b4.out.weight [1, 16] -> [16, 16]' in text
+    assert '2 of another shape start from random weights: b4.out.bias [1] -> [16], b4.out.weight [1, 16] -> [16, 16]' in text
     assert 'not used' in text and '18 new' in text
     assert text.endswith('every class starts with the logit of the source')
     assert '\n' not in text

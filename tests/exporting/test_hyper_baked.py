@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from hyper_plugin.bake import bake_discriminator, bake_generator
+from exporting.baked import bake_network
 from tests.support.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D, randomise_
 from training.networks import Discriminator, Generator
 
@@ -30,22 +30,22 @@ def test_images_are_those_of_the_class(hyper, options):
     G = randomise_(make_hyper(make_source(), **hyper), seed=2)
     for index in range(3):
         label = labels(index)[0]
-        assert_same_images(G, bake_generator(G, label), label, **options)
+        assert_same_images(G, bake_network(G, label), label, **options)
 
 
 def test_classes_differ_and_mixes_bake_too():
     G = make_hyper(make_source())
     z = torch.randn([2, G.z_dim])
     soft = torch.tensor(SOFT)
-    images = [bake_generator(G, label)(z, None, noise_mode='const') for label in (*labels(0, 1, 2), soft)]
+    images = [bake_network(G, label)(z, None, noise_mode='const') for label in (*labels(0, 1, 2), soft)]
     for i, image in enumerate(images):
         assert all((image - other).abs().mean() > 0.01 for other in images[:i])
-    assert_same_images(G, bake_generator(G, soft), soft, noise_mode='const')
+    assert_same_images(G, bake_network(G, soft), soft, noise_mode='const')
 
 
 def test_random_noise_is_drawn_in_the_same_way():
     G = make_hyper(make_source())
-    baked = bake_generator(G, labels(1)[0])
+    baked = bake_network(G, labels(1)[0])
     z = torch.randn([2, G.z_dim])
     images = []
     for network, c in ((G, labels(1, 1)), (baked, None)):
@@ -58,7 +58,7 @@ def test_random_noise_is_drawn_in_the_same_way():
 def test_every_architecture_and_option_of_the_synthesis(architecture):
     G = make_hyper(make_source(resolution=32, img_channels=1, architecture=architecture, conv_clamp=1, use_noise=False))
     label = labels(2)[0]
-    baked = bake_generator(G, label)
+    baked = bake_network(G, label)
     assert_same_images(G, baked, label)
     assert baked.init_kwargs.synthesis_kwargs == G.init_kwargs.synthesis_kwargs
 
@@ -66,7 +66,7 @@ def test_every_architecture_and_option_of_the_synthesis(architecture):
 def test_half_precision_stays():
     G = make_hyper(make_source(num_fp16_res=2, conv_clamp=256, fp16_channels_last=True, half_type='bfloat16'))
     label = labels(0)[0]
-    baked = bake_generator(G, label)
+    baked = bake_network(G, label)
     assert [baked.synthesis.get_submodule(f'b{res}').use_fp16 for res in (4, 8, 16)] == [False, True, True]
     assert_same_images(G, baked, label, noise_mode='const', force_fp32=True)
     assert_same_images(G, baked, label, noise_mode='const', tolerance=0.05)  # bfloat16 has 8 bits, rounded at other places
@@ -77,7 +77,7 @@ def test_the_baked_generator_is_plain_and_of_its_own():
     G = make_hyper(source)
     before = copy.deepcopy(G.state_dict())
     state = torch.random.get_rng_state()
-    baked = bake_generator(G, labels(0)[0])
+    baked = bake_network(G, labels(0)[0])
     assert torch.equal(torch.random.get_rng_state(), state)
     assert type(baked) is Generator and baked.c_dim == 0 and not baked.training
     assert list(baked.state_dict()) == list(source.state_dict())
@@ -89,7 +89,7 @@ def test_the_baked_generator_is_plain_and_of_its_own():
 
 def test_zero_modulation_gives_the_source_back():
     source = make_source()
-    baked = bake_generator(make_hyper(source, init_scale=0), labels(1)[0])
+    baked = bake_network(make_hyper(source, init_scale=0), labels(1)[0])
     for name, tensor in source.state_dict().items():
         assert torch.equal(baked.state_dict()[name], tensor), name
 
@@ -97,7 +97,7 @@ def test_zero_modulation_gives_the_source_back():
 def test_constructor_arguments_by_position():
     from hyper_plugin.networks import HyperGenerator
     G = HyperGenerator(6, 3, 5, 8, 1, dict(num_layers=1), dict(channel_base=64, channel_max=6), 4).eval()
-    assert_same_images(G, bake_generator(G, labels(1)[0]), labels(1)[0], noise_mode='none')
+    assert_same_images(G, bake_network(G, labels(1)[0]), labels(1)[0], noise_mode='none')
 
 
 @pytest.mark.parametrize('d_cond', ['heads', 'projection'])
@@ -108,7 +108,7 @@ def test_logits_are_those_of_the_class(label, architecture, d_cond):
     with torch.no_grad():
         (D.heads if d_cond == 'heads' else D.project.weight).normal_()
     label = torch.tensor(label, dtype=torch.float32)
-    baked = bake_discriminator(D, label)
+    baked = bake_network(D, label)
     images = torch.randn([4, 3, 16, 16])
     with torch.no_grad():
         want, got = D(images, label.expand(4, -1)), baked(images, None)
