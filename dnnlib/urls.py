@@ -79,13 +79,22 @@ def open_url(url: str, cache_dir: str | None = None, num_attempts: int = 10, ver
     return path if return_filename else open(path, 'rb')
 
 
+def find_download(url: str, cache_dir: str | None = None) -> str | None:
+    """Path of what open_url() has kept of this URL; None if it has not been downloaded."""
+    cache_dir = cache_dir or make_cache_dir_path('downloads')
+    return min(glob.glob(os.path.join(glob.escape(cache_dir), f'{_key(url)}_*')), default=None)
+
+
+def _key(url: str) -> str:
+    return hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
+
+
 def _cached(url: str, cache_dir: str, num_attempts: int, verbose: bool) -> str:
     """Path of the downloaded file; fetches it if it is not there."""
-    key = hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
-    present = sorted(glob.glob(os.path.join(glob.escape(cache_dir), key + '_*')))
-    if present:
-        return present[0]
-    path = os.path.join(cache_dir, f'{key}_{_file_name(url)}')
+    present = find_download(url, cache_dir)
+    if present is not None:
+        return present
+    path = os.path.join(cache_dir, f'{_key(url)}_{_file_name(url)}')
     os.makedirs(cache_dir, exist_ok=True)
     advice = f'check the connection, or download the file another way and put it at {path}'
     handle, part = tempfile.mkstemp(dir=cache_dir, prefix='part_')
