@@ -44,8 +44,10 @@ class TransferOptions(TrainingOptions):
     d_cond: str = option(click.Choice(['heads', 'projection']), 'How the discriminator sees the class: an output head per '
                          'class, or a projection of the mapped label. Label vectors always use projection.', 'heads')
     contrastive: str = option(click.Choice(['barlow', 'none']), "Contrastive loss on the discriminator's features: Barlow Twins, "
-                                                                'or none.', 'barlow')
+                                                                'or none.', 'none')
     contrastive_weight: float = option(WEIGHT, 'Weight of the contrastive loss; 0 turns it off.', 0.01)
+    spread_weight: float = option(WEIGHT, 'Weight of the spread loss, which keeps generated images of one class as far apart as '
+                                          'real ones; 0 turns it off.', 0.3)
     share_fakes: bool = option(None, "Train the discriminator on the images of the generator's step instead of new ones: "
                                      'faster by one pass.',
                                False, is_flag=True)

@@ -10,7 +10,6 @@ import urllib.parse
 import urllib.request
 from typing import Any, BinaryIO
 
-import requests
 from tqdm import tqdm
 
 from . import hub
@@ -80,13 +79,22 @@ def open_url(url: str, cache_dir: str | None = None, num_attempts: int = 10, ver
     return path if return_filename else open(path, 'rb')
 
 
+def find_download(url: str, cache_dir: str | None = None) -> str | None:
+    """Path of what open_url() has kept of this URL; None if it has not been downloaded."""
+    cache_dir = cache_dir or make_cache_dir_path('downloads')
+    return min(glob.glob(os.path.join(glob.escape(cache_dir), f'{_key(url)}_*')), default=None)
+
+
+def _key(url: str) -> str:
+    return hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
+
+
 def _cached(url: str, cache_dir: str, num_attempts: int, verbose: bool) -> str:
     """Path of the downloaded file; fetches it if it is not there."""
-    key = hashlib.md5(url.encode(), usedforsecurity=False).hexdigest()
-    present = sorted(glob.glob(os.path.join(glob.escape(cache_dir), key + '_*')))
-    if present:
-        return present[0]
-    path = os.path.join(cache_dir, f'{key}_{_file_name(url)}')
+    present = find_download(url, cache_dir)
+    if present is not None:
+        return present
+    path = os.path.join(cache_dir, f'{_key(url)}_{_file_name(url)}')
     os.makedirs(cache_dir, exist_ok=True)
     advice = f'check the connection, or download the file another way and put it at {path}'
     handle, part = tempfile.mkstemp(dir=cache_dir, prefix='part_')
@@ -124,6 +132,7 @@ def _download(url: str, target: BinaryIO, num_attempts: int, verbose: bool, advi
 
 def _fetch(url: str, target: BinaryIO, verbose: bool) -> None:
     """One attempt. Raises _Failure unless the whole body came."""
+    import requests  # a tenth of a second, which only downloads need
     try:
         with requests.get(url, stream=True, timeout=_TIMEOUT_SEC) as response:
             if not response.ok:
@@ -137,14 +146,14 @@ def _fetch(url: str, target: BinaryIO, verbose: bool) -> None:
                     progress.update(len(piece))
             received = response.raw.tell()      # as sent, which is what Content-Length counts
     except requests.RequestException as err:
-        raise _Failure(_reason(err), temporary=not isinstance(err, ValueError)) from err    # ValueError: malformed URL
+        raise _Failure(_reason(requests, err), temporary=not isinstance(err, ValueError)) from err    # ValueError: malformed URL
     if expected is not None and received != expected:
         raise _Failure(f'received {received} of {expected} bytes', temporary=True)
     if received == 0:
         raise _Failure('the server sent an empty file', temporary=True)
 
 
-def _reason(err: requests.RequestException) -> str:
+def _reason(requests: Any, err: Exception) -> str:
     """One line that a person can read; the library's own texts nest several errors."""
     if isinstance(err, requests.Timeout):
         return 'the server did not answer in time'

@@ -37,7 +37,7 @@ _USE_ONNX = """\
 
     session = onnxruntime.InferenceSession({path!r})
     z = np.random.randn(1, {z_dim}).astype(np.float32)
-    image, = session.run(['image'], dict(z=z, truncation_psi=np.array(0.7, np.float32)))
+    image, = session.run(['image'], dict(z=z, truncation_psi=np.array(0.7, np.float32){label_input}))
     # [1, {channels}, {size}, {size}], about -1 to 1
 """
 
@@ -79,7 +79,8 @@ def card_text(exported: Path, snapshot: dict[str, Any], network: str, run: RunHi
              'Made from': last_part(network), 'SHA-256': hashlib.sha256(exported.read_bytes()).hexdigest()}
     template = _USE_ONNX if exported.suffix == '.onnx' else _USE_PYTORCH
     use += template.format(path=exported.name, z_dim=G.z_dim, channels=G.img_channels, size=G.img_resolution,
-                          label=f'torch.eye({G.c_dim})[:1]' if G.c_dim else 'None')
+                           label=f'torch.eye({G.c_dim})[:1]' if G.c_dim else 'None',
+                           label_input=f', label=np.eye({G.c_dim}, dtype=np.float32)[0]' if G.c_dim else '')
     parts = [f'# {_plain(title or exported.name)}', _table(('Property', 'Value'), facts.items()), '## Use', use.rstrip()]
     if run is not None:
         name = _snapshot_name(Path(network))

@@ -1,11 +1,6 @@
-"""A generator as an ONNX graph (https://onnx.ai/onnx/operators), written node by node from the formulas of StyleGAN2.
+"""An ONNX graph (https://onnx.ai/onnx/operators) in the making: nodes and constants, and the layers that networks share.
 
-torch.onnx.export() has no form for it with a free batch: its convolutions take no number of groups that depends on the batch,
-as filters have it here. The graph of this network is short. Demodulation is done on the activations (StyleGAN2, Eq. 3):
-
-    y = conv(x * s, W) / sqrt(sum over i of s_i^2 sum over taps of W_oi^2 + 1e-8)
-
-so that all kernels are constants and the batch is free. Everything is float32.
+Everything is computed in float32.
 """
 from typing import Any
 
@@ -13,7 +8,6 @@ import numpy as np
 import torch
 
 from torch_utils.ops import bias_act
-from torch_utils.ops.upfirdn2d import padding_for_filter
 
 OPSET = 13  # the first with axes of Unsqueeze as an input; every later one has these operators too
 IR_VERSION = 7  # that came with it
@@ -24,17 +18,27 @@ _NODES = {'relu': 'Relu', 'tanh': 'Tanh', 'sigmoid': 'Sigmoid', 'elu': 'Elu', 's
 class Graph:
     """Nodes and constants of a graph in the making. Values are known by name."""
 
-    def __init__(self, onnx: Any) -> None:
+    def __init__(self, onnx: Any, half: bool = False) -> None:
+        """half: matrices, kernels and planes are stored as float16, and converted in the graph."""
         self._onnx = onnx
+        self._half = half
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.num_bytes = 0  # of the constants
 
     def constant(self, value: Any) -> str:
         """A float32 or int64 array, from a tensor, array or numbers."""
         array = value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         array = array.astype(np.float32 if array.dtype.kind == 'f' else np.int64)
+        is_vector = array.size == max(array.shape, default=1)  # biases and means: small, and their errors add up
+        if self._half and array.dtype == np.float32 and not is_vector:
+            return self.node('Cast', self._store(to_half(array)), to=self._onnx.TensorProto.FLOAT)
+        return self._store(array)
+
+    def _store(self, array: np.ndarray) -> str:
         name = f'constant{len(self.constants)}'
         self.constants.append(self._onnx.numpy_helper.from_array(np.ascontiguousarray(array).reshape(array.shape), name))
+        self.num_bytes += array.nbytes
         return name
 
     def node(self, kind: str, *inputs: str, output: str = '', **attributes: Any) -> str:
@@ -48,123 +52,52 @@ class Graph:
         return self.node(kind, x, self.constant(value))
 
 
-def write_mapping(graph: Graph, mapping: Any, z: str, psi: str) -> str:
-    """z [N, z_dim], truncation psi [] -> w [N, w_dim], the same for every layer."""
-    mean_square = graph.node('ReduceMean', graph.node('Mul', z, z), axes=[1], keepdims=1)
-    w = graph.node('Div', z, graph.node('Sqrt', graph.with_constant('Add', mean_square, EPSILON)))
-    for i in range(mapping.num_layers):
-        w = _dense(graph, getattr(mapping, f'fc{i}'), w)
-    average = graph.constant(mapping.w_avg)
-    return graph.node('Add', graph.node('Mul', graph.node('Sub', w, average), psi), average)
+def to_half(array: np.ndarray) -> np.ndarray:
+    """float32 -> float16; ValueError for numbers that it cannot hold."""
+    peak, limit = np.abs(array).max(initial=0), np.finfo(np.float16).max
+    if not peak <= limit:
+        raise ValueError(f'half precision holds numbers up to {limit:g}, and the network has {peak:g}: leave out --half')
+    return array.astype(np.float16)
 
 
-def write_synthesis(graph: Graph, synthesis: Any, w: str) -> str:
-    """w [N, w_dim] -> image [N, channels, height, width], with the constant noise."""
-    x, image = '', ''
-    for res in synthesis.block_resolutions:
-        block = getattr(synthesis, f'b{res}')
-        x = _block(graph, block, x, w)
-        if image:
-            image = _upsample(graph, image, block.img_channels, block.resample_filter)
-        if block.num_torgb:
-            rgb = _to_image(graph, block.torgb, x, w)
-            image = graph.node('Add', image, rgb) if image else rgb
-    return image
+def dense(graph: Graph, layer: Any, x: str) -> str:
+    """A fully connected layer with its activation: x [N, in_features] -> [N, out_features]."""
+    bias = '' if layer.bias is None else graph.constant(layer.bias * layer.bias_gain)
+    return activate_dense(graph, layer, matrix_product(graph, x, layer.weight * layer.weight_gain, bias))
 
 
-def _block(graph: Graph, block: Any, x: str, w: str) -> str:
-    if block.in_channels == 0:
-        return _layer(graph, block.conv1, graph.constant(block.const[None]), w)
-    if block.architecture != 'resnet':
-        return _layer(graph, block.conv1, _layer(graph, block.conv0, x, w), w)
-    gain = np.sqrt(0.5)
-    skip = block.skip
-    shortcut = graph.node('Conv', x, graph.constant(skip.weight * (skip.weight_gain * gain)))
-    shortcut = _upsample(graph, shortcut, len(skip.weight), skip.resample_filter)
-    return graph.node('Add', shortcut, _layer(graph, block.conv1, _layer(graph, block.conv0, x, w), w, gain))
+def activate_dense(graph: Graph, layer: Any, x: str) -> str:
+    """The activation of a fully connected layer."""
+    return activate(graph, x, layer.activation, bias_act.activation_funcs[layer.activation].def_gain, None)
 
 
-def _layer(graph: Graph, layer: Any, x: str, w: str, gain: float = 1) -> str:
-    """A synthesis layer: modulated convolution, noise, bias, activation."""
-    styles = _dense(graph, layer.affine, w)  # [N, I]
-    x = graph.node('Mul', x, _as_planes(graph, styles))
-    if layer.up == 1:
-        x = graph.node('Conv', x, graph.constant(layer.weight), pads=[layer.padding] * 4)
-    else:
-        x = _convolve_up(graph, layer, x)
-    power = layer.weight.double().square().sum(dim=(2, 3)).T.float()  # [I, O]
-    energy = graph.with_constant('MatMul', graph.node('Mul', styles, styles), power)
-    norm = graph.node('Sqrt', graph.with_constant('Add', energy, EPSILON))
-    x = graph.node('Div', x, _as_planes(graph, norm))
-    if layer.use_noise:
-        x = graph.with_constant('Add', x, layer.noise_const * layer.noise_strength)
-    return _activate(graph, graph.with_constant('Add', x, layer.bias[:, None, None]), layer.activation, layer.act_gain * gain,
-                     None if layer.conv_clamp is None else layer.conv_clamp * gain)
+def matrix_product(graph: Graph, x: str, matrix: Any, added: str = '', alpha: float = 1) -> str:
+    """alpha x M^T + added. x: [N, A]; matrix: [B, A], a constant; added: what has or broadcasts to the shape [N, B], or none."""
+    return graph.node('Gemm', x, graph.constant(matrix), *([added] if added else []), transB=1, alpha=float(alpha))
 
 
-def _convolve_up(graph: Graph, layer: Any, x: str) -> str:
-    """Zeros between the samples and convolution in one step, then the filter."""
-    up = layer.up
-    x = graph.node('ConvTranspose', x, graph.constant(layer.weight.transpose(0, 1)), strides=[up, up])
-    taps = _two_dimensional(layer.resample_filter) * up ** 2
-    left, right, top, bottom = padding_for_filter(taps, layer.padding, up=up)
-    kh, kw = layer.weight.shape[2:]
-    # The transposed convolution has added kernel - 1 samples before and kernel - up after.
-    pads = [top - (kh - 1), left - (kw - 1), bottom - (kh - up), right - (kw - up)]
-    kernel = taps.flip([0, 1]).expand(len(layer.weight), 1, -1, -1)  # flipped: operators correlate
-    return graph.node('Conv', x, graph.constant(kernel), pads=_not_negative(pads), group=len(layer.weight))
+def normalise(graph: Graph, x: str) -> str:
+    """x [N, C], each row scaled to a mean square of 1."""
+    mean_square = graph.node('ReduceMean', graph.node('Mul', x, x), axes=[1], keepdims=1)
+    return graph.node('Div', x, graph.node('Sqrt', graph.with_constant('Add', mean_square, EPSILON)))
 
 
-def _upsample(graph: Graph, x: str, num_channels: int, resample_filter: torch.Tensor) -> str:
-    """Enlarge twice: zeros between the samples, then the filter, which is one transposed convolution."""
-    taps = _two_dimensional(resample_filter) * 4
-    left, right, top, bottom = padding_for_filter(taps, 0, up=2)
-    kh, kw = taps.shape
-    crop = [kh - 1 - top, kw - 1 - left, kh - 2 - bottom, kw - 2 - right]
-    return graph.node('ConvTranspose', x, graph.constant(taps.expand(num_channels, 1, -1, -1)), strides=[2, 2],
-                      pads=_not_negative(crop), group=num_channels)
-
-
-def _to_image(graph: Graph, layer: Any, x: str, w: str) -> str:
-    """An image layer: 1x1 modulated convolution without demodulation."""
-    styles = graph.with_constant('Mul', _dense(graph, layer.affine, w), layer.weight_gain)
-    x = graph.node('Mul', x, _as_planes(graph, styles))
-    x = graph.node('Conv', x, graph.constant(layer.weight), graph.constant(layer.bias), pads=[layer.weight.shape[2] // 2] * 4)
-    return _clip(graph, x, layer.conv_clamp)
-
-
-def _dense(graph: Graph, layer: Any, x: str) -> str:
-    """A fully connected layer with its activation."""
-    weight = graph.constant(layer.weight * layer.weight_gain)
-    bias = [] if layer.bias is None else [graph.constant(layer.bias * layer.bias_gain)]
-    y = graph.node('Gemm', x, weight, *bias, transB=1)
-    return _activate(graph, y, layer.activation, bias_act.activation_funcs[layer.activation].def_gain, None)
-
-
-def _activate(graph: Graph, x: str, name: str, gain: float, clamp: float | None) -> str:
+def activate(graph: Graph, x: str, name: str, gain: float, clamp: float | None) -> str:
+    """Activation function, gain and clamp, as bias_act has them."""
     if name == 'lrelu':
         x = graph.node('LeakyRelu', x, alpha=bias_act.activation_funcs[name].def_alpha)
     elif name == 'swish':
         x = graph.node('Mul', x, graph.node('Sigmoid', x))
     elif name != 'linear':
         x = graph.node(_NODES[name], x)
-    return _clip(graph, x if gain == 1 else graph.with_constant('Mul', x, float(gain)), clamp)
+    return clip(graph, x if gain == 1 else graph.with_constant('Mul', x, float(gain)), clamp)
 
 
-def _clip(graph: Graph, x: str, clamp: float | None) -> str:
+def clip(graph: Graph, x: str, clamp: float | None) -> str:
+    """x between -clamp and clamp; None: as it is."""
     return x if clamp is None else graph.node('Clip', x, graph.constant(-float(clamp)), graph.constant(float(clamp)))
 
 
-def _as_planes(graph: Graph, x: str) -> str:
-    """[N, C] -> [N, C, 1, 1]."""
+def as_planes(graph: Graph, x: str) -> str:
+    """[A, B] -> [A, B, 1, 1]."""
     return graph.with_constant('Unsqueeze', x, [2, 3])
-
-
-def _two_dimensional(taps: torch.Tensor) -> torch.Tensor:
-    return torch.outer(taps, taps) if taps.ndim == 1 else taps
-
-
-def _not_negative(pads: list[int]) -> list[int]:
-    if min(pads) < 0:
-        raise ValueError('ONNX export supports no resampling filters of a single tap; export to another format')
-    return pads

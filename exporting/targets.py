@@ -1,5 +1,6 @@
 """The files that export.py writes, their formats, and what is baked in."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,39 @@ import numpy as np
 from tqdm import tqdm
 
 from torch_utils.pickles import weights_file
-from training.data.class_labels import NetworkLabels, list_names
+from training.data.class_labels import NetworkLabels
 from training.data.file_names import file_names
 from training.snapshot.writing import save_network_pkl
 
 from . import onnx_file
 from .baked import bake_snapshot, baked_in
-from .hub_folder import FILES, write_hub_folder
+from .hub_folder import FILES as HUB_FILES
+from .hub_folder import write_hub_folder
 from .model_card import card_path, last_part, write_card
+from .web_folder import FILES as WEB_FILES
+from .web_folder import MODEL, RUNTIME, find_runtime, write_web_folder
 
 SUFFIXES = {'pkl': '.pkl', 'safetensors': weights_file.SUFFIX, 'onnx': onnx_file.SUFFIX}
-FOLDERS = ('hub',)  # formats of several files
+FOLDERS = ('hub', 'web')  # formats of several files
+
+
+@dataclass
+class Form:
+    """How to write. card: with a model card beside it. half: weights of ONNX files as float16. runtime: folder of
+    onnxruntime-web to copy into a web page's."""
+
+    name: str
+    card: bool = True
+    half: bool = False
+    runtime: Path | None = None
+
+    def __post_init__(self) -> None:
+        """ValueError for options that the format does not take."""
+        if self.half and self.name not in ('onnx', 'web'):
+            raise ValueError(f'--half is for --format=onnx and --format=web: found {self.name}')
+        if self.runtime is not None and self.name != 'web':
+            raise ValueError(f'--runtime is for --format=web: found {self.name}')
+        find_runtime(self.runtime)
 
 
 @dataclass
@@ -68,33 +91,49 @@ def find_targets(labels: NetworkLabels, class_text: str | None, vector: str | No
         return [Target(out, label, *(('mix', class_text) if is_mix else ('class', names[int(label.argmax())])))]
     if vector is not None:
         return [Target(out, labels.of_vector(vector), 'label', vector)]
-    if file_format == 'onnx' and names:
-        raise ValueError(f'an ONNX file holds one class: add --class=NAME ({list_names(names)}), or --all')
-    if file_format == 'onnx' and labels.num_dims:
-        raise ValueError(f'an ONNX file holds one label: add --label, {labels.num_dims} numbers separated by commas')
     return [Target(out)]
 
 
-def files_of(target: Target, file_format: str, card: bool) -> list[Path]:
+def files_of(target: Target, form: Form) -> list[Path]:
     """All files that write_target() writes."""
-    if file_format == 'hub':
-        return [target.path / name for name in FILES]
-    return [target.path, *([card_path(target.path)] if card else [])]
+    if form.name == 'hub':
+        return [target.path / name for name in HUB_FILES]
+    if form.name == 'web':
+        model, *more = WEB_FILES if form.runtime is None else (*WEB_FILES, *RUNTIME.values())
+        return [*_with_card(target.path / model, form), *(target.path / name for name in more)]
+    return _with_card(target.path, form)
 
 
-def write_target(target: Target, file_format: str, snapshot: dict[str, Any], network: str, card: bool) -> None:
+def write_target(target: Target, form: Form, snapshot: dict[str, Any], network: str) -> None:
     """Bake, write, describe."""
     if target.label is not None:
         snapshot = bake_snapshot(snapshot, target.label, target.kind, target.text)
-    if file_format == 'hub':
+    if form.name == 'hub':
         return write_hub_folder(target.path, snapshot, network)
-    if file_format == 'onnx':
-        difference = onnx_file.write_onnx(target.path, snapshot['G_ema'], baked_in(snapshot) | dict(made_from=last_part(network)))
+    path = target.path
+    if form.name == 'web':
+        path /= MODEL
+        tqdm.write(write_web_folder(target.path, snapshot, _metadata(snapshot, network), form.half, find_runtime(form.runtime)))
+    elif form.name == 'onnx':
+        difference = onnx_file.write_onnx(path, snapshot['G_ema'], _metadata(snapshot, network), form.half)
         if difference is None:
-            tqdm.write(f'{target.path} was not compared with PyTorch: pip install onnxruntime')
-    elif file_format == 'safetensors':
-        weights_file.write_fields(target.path, snapshot)
+            tqdm.write(f'{path} was not compared with PyTorch: pip install onnxruntime')
+        elif form.half:
+            tqdm.write(f'{path}: images differ from PyTorch by {difference:.1g} at most')
+    elif form.name == 'safetensors':
+        weights_file.write_fields(path, snapshot)
     else:
-        save_network_pkl(target.path, snapshot)
-    if card:
-        write_card(target.path, snapshot, network)
+        save_network_pkl(path, snapshot)
+    if form.card:
+        write_card(path, snapshot, network)
+    return None
+
+
+def _with_card(path: Path, form: Form) -> list[Path]:
+    return [path, *([card_path(path)] if form.card else [])]
+
+
+def _metadata(snapshot: dict[str, Any], network: str) -> dict[str, str]:
+    """Texts to keep in an ONNX file. class_names: a JSON list, in the order of the label."""
+    names = NetworkLabels.of(snapshot).class_names
+    return baked_in(snapshot) | dict(made_from=last_part(network)) | (dict(class_names=json.dumps(names)) if names else {})

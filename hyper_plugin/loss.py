@@ -1,10 +1,11 @@
-"""Loss of the transfer (Laria et al. 2022, section 3.3): adversarial, R1 and, in the discriminator, contrastive.
+"""Loss of the transfer (Laria et al. 2022, section 3.3): adversarial, R1 and, in the discriminator, contrastive. Ours: spread.
 
-    generator      mean softplus(-D(G(z, c), c))
+    generator      mean softplus(-D(G(z, c), c)) + spread_weight max(0, log(real spread / spread))
     discriminator  mean softplus(D(G(z, c), c)) + softplus(-D(x, c)) + weight (L_views(x) + L_views(G(z, c)))
     R1             gamma / 2 |grad_x D(x, c)|^2, a phase of its own (lazy regularisation)
 
-L_views is Barlow Twins on the discriminator's features of two views of each image, for real and generated images apart.
+L_views is Barlow Twins on the discriminator's features of two views of each image, for real and generated images apart. Spread is
+the mean distance of images of one class (spread.py).
 """
 import torch
 from torch import nn
@@ -13,23 +14,27 @@ from torch.nn.functional import softplus
 from torch_utils import misc, training_stats
 from torch_utils.ops import conv2d_gradfix
 
-from . import contrastive
+from . import contrastive, spread
+
+SPREAD_DECAY = 0.02  # of the running mean, per pass
 
 
 class HyperTransferLoss:
     """The training loop's loss. Images [N, C, H, W] in [-1, 1], one-hot labels [N, K], latents [N, z_dim].
 
     D must have features(img, c) and logits(h, c). contrastive: 'barlow' or 'none'. share_fakes: the discriminator's step uses
-    the images of the preceding generator's step instead of new ones, which saves a pass through the generator.
+    the images of the preceding generator's step instead of new ones, which saves a pass through the generator. spread_weight: 0
+    turns the spread loss off.
 
     Several processes with averaged gradients equal one process with all their images: the contrastive loss computes its
-    statistics over all processes. Two things are computed within one process and one call: the groups by class of the minibatch
-    deviation in HyperDiscriminator, and, for a batch in parts, the correlation of each part.
+    statistics over all processes. Three things are computed within one process and one call: the groups by class of the minibatch
+    deviation in HyperDiscriminator, the distances of the spread loss, and, for a batch in parts, the correlation of each part.
     """
 
     def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,
                  augment_pipe: nn.Module | None = None, style_mixing_prob: float = 0.9, r1_gamma: float = 10,
-                 contrastive_loss: str = 'barlow', contrastive_weight: float = 0.01, share_fakes: bool = False):
+                 contrastive_loss: str = 'barlow', contrastive_weight: float = 0.01, share_fakes: bool = False,
+                 spread_weight: float = 0):
         if contrastive_loss not in ('barlow', 'none'):
             raise ValueError(f"contrastive_loss is {contrastive_loss!r}; expected 'barlow' or 'none'")
         self.G_mapping = G_mapping
@@ -39,6 +44,9 @@ class HyperTransferLoss:
         self.style_mixing_prob = style_mixing_prob
         self.r1_gamma = r1_gamma
         self.contrastive_weight = contrastive_weight
+        self.spread_weight = spread_weight
+        if spread_weight > 0:
+            self.real_spread = torch.zeros([], device=device)  # running mean; 0 before the first pair
         use_views = contrastive_loss == 'barlow' and contrastive_weight > 0
         self.views = contrastive.make_views(device) if use_views else None
         self.shared: list[tuple[torch.Tensor, torch.Tensor]] | None = [] if share_fakes else None  # images and labels, by part
@@ -65,6 +73,20 @@ class HyperTransferLoss:
         training_stats.report(f'Loss/contrastive/{kind}', loss)
         return loss * self.contrastive_weight
 
+    def compare_spread(self, fake_img: torch.Tensor, gen_c: torch.Tensor, real_img: torch.Tensor, real_c: torch.Tensor,
+                       ) -> torch.Tensor:
+        """Weighted shortfall of the generated images' spread, a scalar; 0 if no two of them are of one class."""
+        real = spread.distances(real_img, real_c)
+        total, count = contrastive.sum_over_processes(torch.stack([real.sum(), real.new_tensor(len(real))]))
+        if count > 0:
+            seen = self.real_spread > 0
+            self.real_spread.copy_(torch.where(seen, self.real_spread.lerp(total / count, SPREAD_DECAY), total / count))
+        distances = spread.distances(fake_img, gen_c)
+        if len(distances) == 0 or self.real_spread == 0:
+            return self.real_spread * 0
+        training_stats.report('Loss/spread', distances.detach().mean() / self.real_spread)
+        return spread.shortfall(distances.mean(), self.real_spread) * self.spread_weight
+
     def accumulate_gradients(self, phase: str, real_img: torch.Tensor, real_c: torch.Tensor, gen_z: torch.Tensor,
                              gen_c: torch.Tensor, sync: bool, gain: float) -> None:
         """Phases as in StyleGAN2-ADA; there is no generator regularisation. The loop decides which network learns."""
@@ -75,6 +97,8 @@ class HyperTransferLoss:
                     self.shared.append((fake_img.detach(), gen_c))
                 loss = softplus(-self.judge(fake_img, gen_c, 'fake')).mean()
             training_stats.report('Loss/G/loss', loss)
+            if self.spread_weight > 0:
+                loss = loss + self.compare_spread(fake_img, gen_c, real_img, real_c)
             (loss * gain).backward()
         with misc.ddp_sync(self.D, sync):
             if phase in ('Dmain', 'Dboth'):

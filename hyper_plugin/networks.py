@@ -107,14 +107,19 @@ class BatchCodes:
     """The class codes of a batch, sorted into runs of images with equal codes, so that each kernel is computed once per run.
 
     The code of a run is that of its first image in the batch, bit for bit. Only this image gets gradients, which changes nothing
-    before the code: equal codes come from equal labels.
+    before the code where equal codes come from equal labels. With `apart`, every image is a run, and the code of each image and
+    copy gets its own gradient.
     """
 
-    def __init__(self, v: torch.Tensor):
+    def __init__(self, v: torch.Tensor, apart: bool = False):
         """v: [N, L, S], a code per image and copy of w; L is 1 if all copies have the same."""
-        if v.shape[1] > 1 and bool((v == v[:, :1]).all()):
-            v = v[:, :1]
-        _values, index, counts = torch.unique(v.detach().flatten(1), dim=0, return_inverse=True, return_counts=True)
+        if apart:
+            index = torch.arange(len(v), device=v.device)
+            counts = torch.ones_like(index)
+        else:
+            if v.shape[1] > 1 and bool((v == v[:, :1]).all()):
+                v = v[:, :1]
+            _values, index, counts = torch.unique(v.detach().flatten(1), dim=0, return_inverse=True, return_counts=True)
         is_sorted = bool((index[1:] >= index[:-1]).all())
         self.order = None if is_sorted else stable_order(index)
         self.inverse = None if is_sorted else self.order.argsort()
@@ -444,13 +449,15 @@ class HyperSynthesis(host.SynthesisNetwork):
 
     def forward(self, ws: torch.Tensor, code: torch.Tensor | None = None, update_emas: bool = False,
                 **block_kwargs: Any) -> torch.Tensor:
-        """code: [N, S], for all copies, if ws has the source's size. update_emas: part of one host's interface, ignored."""
+        """code: [N, S], for all copies, if ws has the source's size; the first image of each class gets its gradients. Gradients
+        of ws are each image's own. update_emas: part of one host's interface, ignored."""
+        apart = code is None and ws.requires_grad and torch.is_grad_enabled()
         if code is None:
             misc.assert_shape(ws, [None, self.num_ws, self.w_dim + self.code_size])
             ws, v = ws.to(torch.float32).split([self.w_dim, self.code_size], dim=2)
         else:
             v = code[:, None]
-        batch = BatchCodes(v)
+        batch = BatchCodes(v, apart)
         # The host's blocks pass keywords on to every convolution layer, but not to the image layers.
         # Contiguous, so that the size of the code does not change the order of sums.
         return batch.restore(super().forward(batch.sort(ws).contiguous(), code=batch, **block_kwargs))

@@ -34,8 +34,9 @@ class SelfInitResult:
     curve: list[tuple[int, float]]
 
 
-def block_features(synthesis: nn.Module, ws: torch.Tensor) -> list[torch.Tensor]:
-    """The output of every block of a synthesis network, [N, C, H, W], and finally the image; with constant noise."""
+def block_features(synthesis: nn.Module, ws: torch.Tensor, **code: torch.Tensor) -> list[torch.Tensor]:
+    """The output of every block of a synthesis network, [N, C, H, W], and finally the image; with constant noise. code: as in
+    HyperSynthesis."""
     features: list[torch.Tensor] = []
 
     def keep(_block: nn.Module, _inputs: Any, keywords: dict[str, Any], outputs: Any) -> None:
@@ -45,7 +46,7 @@ def block_features(synthesis: nn.Module, ws: torch.Tensor) -> list[torch.Tensor]
     blocks = [getattr(synthesis, f'b{resolution}') for resolution in synthesis.block_resolutions]
     handles = [block.register_forward_hook(keep, with_kwargs=True) for block in blocks]
     try:
-        image = synthesis(ws, noise_mode='const')
+        image = synthesis(ws, noise_mode='const', **code)
     finally:
         for handle in handles:
             handle.remove()
@@ -56,7 +57,8 @@ def feature_errors(source: nn.Module, hyper: nn.Module, z: torch.Tensor, c: torc
     """Relative L1 distance of every block's features and of the image: [blocks + 1], with gradients of `hyper`."""
     with torch.no_grad():
         wanted = block_features(source.synthesis, source.mapping(z, None))
-    found = block_features(hyper.synthesis, hyper.mapping(z, c))
+    ws, code = hyper.mapping(z, c, code_apart=True)
+    found = block_features(hyper.synthesis, ws, code=code)
     return torch.stack([(f - w).abs().mean() / w.abs().mean() for f, w in zip(found, wanted, strict=True)])
 
 

@@ -17,7 +17,8 @@ else:
     import tomli as tomllib
 
 PYTHONS = ['3.10', '3.11', '3.12', '3.13']
-IMPORT_NAMES = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'mpl_toolkits': 'matplotlib', 'huggingface_hub': 'huggingface-hub'}
+IMPORT_NAMES = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'mpl_toolkits': 'matplotlib', 'huggingface_hub': 'huggingface-hub',
+                'imageio_ffmpeg': 'imageio-ffmpeg'}
 OWN = {path.stem for path in [*REPO.iterdir(), *REPO.glob('benchmarks/*')] if path.suffix == '.py' or path.is_dir()}
 
 
@@ -26,7 +27,7 @@ def project():
     return tomllib.loads((REPO / 'pyproject.toml').read_text())['project']
 
 
-def ranges(project, extras=('demo', 'docs', 'export', 'hub', 'test')):
+def ranges(project, extras=('demo', 'docs', 'export', 'hub', 'test', 'video')):
     lines = [*project['dependencies'], *(line for extra in extras for line in project['optional-dependencies'][extra])]
     return [Requirement(line) for line in lines]
 
@@ -87,10 +88,11 @@ def sources(*folders):
 
 def test_imports_of_the_commands_are_the_declared_ones(project):
     """Nothing is imported that is not declared, nor declared without being imported."""
-    folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks', 'exporting', 'patches']
+    folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks', 'exporting', 'generating', 'patches']
     code = imported_packages([*REPO.glob('*.py'), *sources(*folders)])
     needed = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=())}
-    optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=('demo', 'export', 'hub', 'mnist'))}
+    extras = ('demo', 'export', 'hub', 'mnist', 'video')
+    optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras)}
     optional.add('triton')      # torch's CUDA builds bring it
     assert needed <= code <= optional, f'undeclared: {sorted(code - optional)}, unused: {sorted(needed - code)}'
 

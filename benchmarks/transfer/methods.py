@@ -27,10 +27,12 @@ def _splice(*options: str) -> Method:
     return Method('train.py', options)
 
 
+PLAIN = ('--contrastive=none', '--spread-weight=0')  # the adversarial loss and R1 alone
+PAPER = ('--contrastive=barlow', '--spread-weight=0')
+
 METHODS = {
-    # Ours
+    # Ours: the defaults
     'hyper': _hyper('--selfinit'),
-    'no-contrastive': _hyper('--selfinit', '--contrastive=none'),
     # What people do today
     'splice': _splice(),
     'splice-low': _splice(HYPER_RATE),
@@ -40,9 +42,9 @@ METHODS = {
     'splice-freezed-low': _splice('--freezed=2', HYPER_RATE),
     'splice-ramp-low': _splice('--cond-ramp=4,8', HYPER_RATE),
     'scratch-low': Method('train.py', (HYPER_RATE,), from_source=False),
-    # Parts of ours
-    'full-rate': _hyper('--selfinit', FULL_RATE),
-    'full-rate-no-contrastive': _hyper('--selfinit', FULL_RATE, '--contrastive=none'),
+    # Parts of ours, and the paper's
+    'paper': _hyper('--selfinit', *PAPER),
+    'plain': _hyper('--selfinit', *PLAIN),
     'random': _hyper('--hyper-scale=0.1'),
     'random-unit': _hyper('--hyper-scale=1'),
     'distill': _hyper('--selfinit=distill', '--selfinit-kimg=20'),
@@ -51,10 +53,14 @@ METHODS = {
     'rank16': _hyper('--selfinit', '--hyper-rank=16'),
     'finetune': _hyper('--selfinit', '--finetune'),
     # Ours with other settings
-    'half-rate': _hyper('--selfinit', '--glr=0.00125'),
-    'full-rate-rank16': _hyper('--selfinit', FULL_RATE, '--hyper-rank=16'),
-    'full-rate-finetune': _hyper('--selfinit', FULL_RATE, '--finetune'),
-    'full-rate-gamma3': _hyper('--selfinit', FULL_RATE, '--gamma=3'),
-    'full-rate-contrastive-tenth': _hyper('--selfinit', FULL_RATE, '--contrastive-weight=0.001'),
+    'spread-0.1': _hyper('--selfinit', '--spread-weight=0.1'),
+    'spread-1': _hyper('--selfinit', '--spread-weight=1'),
+    'spread-contrastive': _hyper('--selfinit', '--contrastive=barlow'),
+    'low-rate': _hyper('--selfinit', '--glr=0.0002'),
+    'full-rate': _hyper('--selfinit', FULL_RATE),
+    'full-rate-paper': _hyper('--selfinit', FULL_RATE, *PAPER),
+    'full-rate-plain': _hyper('--selfinit', FULL_RATE, *PLAIN),
+    'low-rate-plain': _hyper('--selfinit', '--glr=0.0002', *PLAIN),
+    'gamma0.1-plain': _hyper('--selfinit', '--gamma=0.1', *PLAIN),
 }
-FIRST = ('hyper', 'no-contrastive', 'splice', 'full-rate', 'full-rate-no-contrastive', 'splice-low', 'splice-freezed', 'scratch')
+FIRST = ('hyper', 'paper', 'plain', 'splice', 'splice-low', 'splice-freezed', 'scratch')

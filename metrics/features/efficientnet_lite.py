@@ -9,6 +9,7 @@ parameters have the names of its file.
 Shapes: N images, C channels, H x W pixels.
 """
 import importlib.util
+import itertools
 import os
 from pathlib import Path
 
@@ -71,6 +72,16 @@ class EfficientNetLite0(torch.nn.Module):
         """float [N, 3, H, W] in [-1, 1] -> [N, 1280]."""
         x = self._blocks(F.relu6(self._bn0(self._conv_stem(x))))
         return F.relu6(self._bn1(self._conv_head(x))).mean(dim=[2, 3])
+
+    def maps(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """float [N, 3, H, W] in [-1, 1] -> features of the first convolution and of every stage, [N, C, H', W'] each."""
+        x = F.relu6(self._bn0(self._conv_stem(x)))
+        found, blocks = [x], iter(self._blocks)
+        for *_sizes, count in STAGES:
+            for block in itertools.islice(blocks, count):
+                x = block(x)
+            found.append(x)
+        return found
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self._fc(self.embed(x))

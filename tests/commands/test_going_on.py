@@ -230,7 +230,7 @@ def test_going_on_needs_no_source(tmp_path, rgb_zip, source_pkl, main, options):
 
 def test_the_contrastive_loss_keeps_its_views(tmp_path, rgb_zip, source_pkl):
     args = ['--outdir', tmp_path / 'runs', '--data', rgb_zip, '--resume', source_pkl, '--selfinit', '--code-dim=4', '--batch=4',
-            '--kimg=0.008', '--tick=0.004', '--device=cpu']
+            '--kimg=0.008', '--tick=0.004', '--contrastive=barlow', '--device=cpu']
     assert call(*args, main=train_hyper.main).exit_code == 0
     result = call('--resume=latest', '--outdir', tmp_path / 'runs', '--kimg=0.016', '--batch-gpu=1', main=train_hyper.main)
     assert result.exit_code == 2 and '--contrastive=barlow compares the images of a pass' in result.stderr

@@ -181,6 +181,28 @@ def test_truncation_by_hand_as_other_tools_do_it():
     assert G.synthesis(by_hand, noise_mode='const').isfinite().all()
 
 
+def test_gradients_of_ws_are_each_image_s_and_each_copy_s_own():
+    """Against central differences along random directions in each image's and each copy's part, w's and the code's."""
+    G = make_hyper(make_source()).requires_grad_(False)
+    ws = G.mapping(torch.randn(3, G.z_dim), labels(1, 0, 1)).requires_grad_()
+    target = torch.randn(3, 3, 16, 16)
+
+    def loss(points):
+        return (G.synthesis(points, noise_mode='const') * target).double().sum()
+
+    gradient, = torch.autograd.grad(loss(ws), ws)
+    step, w_dim = 3e-4, G.synthesis.w_dim  # a large step meets the kinks of the activations, a small one rounding
+    for image in range(3):
+        for copy in range(G.num_ws - 1):  # the last copy's code belongs to an image layer, which has none
+            for part in (slice(0, w_dim), slice(w_dim, None)):
+                direction = torch.zeros_like(ws)
+                direction[image, copy, part].normal_()
+                with torch.no_grad():
+                    slope = (loss(ws + step * direction) - loss(ws - step * direction)) / (2 * step)
+                allowed = 0.05 * float(gradient[image, copy, part].norm() * direction.norm())
+                torch.testing.assert_close(slope, (gradient * direction).double().sum(), rtol=0, atol=allowed)
+
+
 @pytest.mark.parametrize('shape', [(2, 6, 5), (2, 5, 9), (2, 6, 10), (2, 9)])
 def test_ws_of_another_shape_are_refused(shape):
     with pytest.raises(AssertionError, match=r'expected \[None, 6, 9\]'):

@@ -65,6 +65,16 @@ def test_images_that_agree_in_all_codes_make_a_run():
     assert v.grad.sum() == 4 * 3 * CODE and not v.grad[3:5].any()  # each run's come from its first image
 
 
+def test_apart_every_image_is_a_run_of_its_own():
+    v = torch.randn(2, 3, CODE)[[1, 0, 1]].requires_grad_(True)
+    v[:, 1:].data.copy_(v[:, :1].expand(-1, 2, -1))
+    batch = BatchCodes(v, apart=True)
+    assert batch.counts == [1, 1, 1] and torch.equal(batch.codes, v) and torch.equal(batch.restore(batch.sort(v)), v)
+    weights = torch.randn(v.shape)
+    sum((batch.layer(place) * weights[:, place]).sum() for place in range(3)).backward()
+    assert torch.equal(v.grad, weights)  # each image's, each copy's
+
+
 # --- hypernetwork ---
 
 @pytest.mark.parametrize('rank', [0, 1, 2, 4])
@@ -209,6 +219,21 @@ def test_noise_modes():
     x, w, code = x[:1].repeat(2, 1, 1, 1), w[:1].repeat(2, 1), BatchCodes(torch.randn(1, 1, CODE).repeat(2, 1, 1))
     first, second = layer(x, w, code=code, noise_mode='random')
     assert not torch.equal(first, second)  # fresh for each image
+
+
+@pytest.mark.parametrize('up', [1, 2])
+def test_layer_gradients_of_equal_codes_apart(up):
+    """Two images and both copies have one code: gradcheck moves each number of it alone."""
+    layer = HyperSynthesisLayer(2, 2, w_dim=2, resolution=4, up=up, ws_index=1, code_dim=2).double()
+    layer.requires_grad_(False)
+
+    def call(x, w, v):
+        code = BatchCodes(v, apart=True)
+        return code.restore(layer(code.sort(x), code.sort(w), code, 'const'))
+
+    x, w = torch.randn(3, 2, 4 // up, 4 // up).double(), torch.randn(3, 2).double().requires_grad_()
+    v = torch.randn(2, 1, 2).double().repeat(1, 2, 1)[[0, 1, 0]].requires_grad_()
+    assert torch.autograd.gradcheck(call, (x, w, v))
 
 
 @pytest.mark.parametrize('up', [1, 2])

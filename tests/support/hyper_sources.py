@@ -36,6 +36,16 @@ def make_hyper(source, c_dim=NUM_CLASSES, **kwargs):
     return G.eval()
 
 
+def make_varied_hyper():
+    """As if trained: the classes of make_hyper() differ, and images lie between -1 and 1."""
+    G = make_hyper(make_source()).requires_grad_(False)
+    G.mapping.class_code.table.mul_(6)
+    for name, buffer in G.synthesis.named_buffers():
+        if name.endswith('torgb.weight'):
+            buffer.mul_(0.1)
+    return G
+
+
 def make_source_D(resolution=16, img_channels=3, **kwargs):
     """An unconditional discriminator in evaluation mode."""
     D = Discriminator(0, resolution, img_channels, channel_base=64, channel_max=6, **kwargs)

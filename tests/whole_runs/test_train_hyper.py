@@ -36,8 +36,8 @@ def tensors(module):
 
 @pytest.fixture(scope='session')
 def hyper_run(tmp_path_factory, rgb_zip, source_pkl):
-    """A run of 100 images from the exact self-initialisation."""
-    return run(tmp_path_factory.mktemp('hyper'), '--data', rgb_zip, '--resume', source_pkl, '--selfinit')
+    """A run of 100 images from the exact self-initialisation, with every loss."""
+    return run(tmp_path_factory.mktemp('hyper'), '--data', rgb_zip, '--resume', source_pkl, '--selfinit', '--contrastive=barlow')
 
 
 @pytest.fixture(scope='session')
@@ -75,7 +75,8 @@ def test_a_run_leaves_everything(hyper_run):
     assert report['options']['selfinit'] == 'exact' and report['options']['resume'].endswith('.pkl')
     assert 'synthesis.b4.conv1.weight' in report['G']['frozen'] and 'heads' in report['D']['new']
     statistics = json.loads((run_dir / 'stats.jsonl').read_text().splitlines()[-1])
-    for name in ('Loss/G/loss', 'Loss/D/loss', 'Loss/D/reg', 'Loss/r1_penalty', 'Loss/contrastive/real', 'Loss/contrastive/fake'):
+    for name in ('Loss/G/loss', 'Loss/D/loss', 'Loss/D/reg', 'Loss/r1_penalty', 'Loss/spread', 'Loss/contrastive/real',
+                 'Loss/contrastive/fake'):
         assert np.isfinite(statistics[name]['mean'])
     assert 'frozen' in result.output
 

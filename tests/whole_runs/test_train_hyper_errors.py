@@ -161,7 +161,7 @@ def test_data_that_is_refused(name, texts, data, gray_zip, source_pkl, tmp_path)
     (['--resume={source}', '--data={rgb}', '--selfinit=distill', '--selfinit-kimg=0'], ['--selfinit-kimg']),
     (['--resume={source}', '--data={rgb}', '--hyper-rank=-1'], ['--hyper-rank']),
     (['--resume={source}', '--data={rgb}', '--hyper-rank=4000'], ['--hyper-rank']),
-    (['--resume={source}', '--data={rgb}', '--batch-gpu=1', '--mbstd-group=1'],
+    (['--resume={source}', '--data={rgb}', '--batch-gpu=1', '--mbstd-group=1', '--contrastive=barlow'],
      ['which has only 1', '--batch-gpu', '--contrastive=none']),
     (['--resume=http://no.such.host.invalid/source.pkl', '--data=no-such.zip'], ['no-such.zip']),  # before the download
     (['--resume={source}', '--data={rgb}', '--hyper-scale=nan'], ['--hyper-scale=nan', 'finite']),

@@ -121,7 +121,9 @@ class _AtMost(TorchFunctionMode):
         kwargs = kwargs or {}
         if func in self.FACTORIES:
             size = {key: value for key, value in kwargs.items() if key not in ('device', 'generator')}
-            self.left -= 1 + func(*args, device='meta', **size).numel()
+            # Random numbers without values would import torch's symbolic shapes and SymPy: a second.
+            unfilled = torch.empty if func in (torch.rand, torch.randn) else func
+            self.left -= 1 + unfilled(*args, device='meta', **size).numel()
             if self.left < 0:
                 raise ValueError('its constructor arguments ask for a much larger network than the file has')
         return func(*args, **kwargs)

@@ -40,6 +40,8 @@ CURVES = (
     Curve('Path length penalty', '', '', {'path length': 'Loss/pl_penalty'}, idle=0),
     Curve('Contrastive loss', '', 'Barlow Twins loss of two views of each image, before its weight.',
           {'real': 'Loss/contrastive/real', 'generated': 'Loss/contrastive/fake'}),
+    Curve('Spread', 'ratio', 'Mean distance of generated images of one class in a batch, over that of real ones.',
+          {'spread': 'Loss/spread'}),
     Curve('Augmentation', 'probability p', '', {'p': 'Progress/augment'}, idle=0),
     Curve('Rate', 'images per second', '', {'rate': 'Timing/images_per_sec'}),
     Curve('Memory', 'GiB', 'In the first process.', {'CPU': 'Resources/cpu_mem_gb', 'GPU': 'Resources/peak_gpu_mem_gb'}, idle=0),

@@ -103,6 +103,7 @@ def main_options(run: RunHistory) -> dict[str, str]:
         'Learning rate of D': get('D_opt_kwargs.lr'),
         'Augmentation': 'none' if pipe is None else ada,
         'Contrastive loss': f'{get("loss_kwargs.contrastive_loss")}, weight {text(weight)}' if weight is not None else None,
+        'Spread loss': f'weight {text(get("loss_kwargs.spread_weight"))}' if get('loss_kwargs.spread_weight') else None,
         'Self-initialisation': _given(run).get('selfinit'),
         'Seed': get('random_seed'),
     }
