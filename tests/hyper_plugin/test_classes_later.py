@@ -327,7 +327,7 @@ def test_freeze_old_classes_end_to_end_and_exactly_resumed(tmp_path, hyper_pkl):
         assert want.keys() == got.keys() and all(torch.equal(got[key], tensor) for key, tensor in want.items())
     path = max(whole.glob('network-snapshot-*.pkl'))
     last, result = run(tmp_path / 'on', '--resume', path, '--data', data, '--kimg=0.008')  # the same classes: still frozen
-    assert 'older classes are frozen in the snapshot' in result.output
+    assert 'old classes are frozen in the snapshot' in result.output
     assert torch.equal(draw(snapshot(last)['G_ema'], [1, 2, 3], z), draw(before, [0, 1, 2], z))
 
 
