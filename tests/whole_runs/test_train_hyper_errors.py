@@ -222,7 +222,8 @@ def test_a_failed_write_leaves_no_part_of_a_file(tmp_path, rgb_zip, source_pkl, 
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr('training.snapshot.writing.pickle.dump', fail)
-    result = invoke(train_hyper.main, '--resume', source_pkl, '--data', rgb_zip, '--outdir', tmp_path / 'runs', *TINY, '--selfinit')
+    args = ['--resume', source_pkl, '--data', rgb_zip, *TINY, '--selfinit']
+    result = invoke(train_hyper.main, '--outdir', tmp_path / 'runs', *args)
     assert result.exit_code == 1 and 'No space left' in result.stderr
     left = {path.name for path in next((tmp_path / 'runs').iterdir()).iterdir()}
     assert not any(name.startswith(('selfinit.pkl', 'network-snapshot')) for name in left)
