@@ -7,9 +7,9 @@ Two terms are ours: the spread of generated images, and real images with wrong l
                    + mismatch_weight mean softplus(D(x, c')), c' the label of another image of the batch, where it differs
     R1             gamma / 2 |grad_x D(x, c)|^2, a phase of its own (lazy regularisation)
 
-L_views is Barlow Twins on the discriminator's features of two views of each image, for real and generated images apart. Spread is
-the mean distance of images of one class (spread.py). A real image with a wrong label counts as generated: the discriminator has to
-look at the label (matching-aware discriminator, Reed et al. 2016, arXiv:1605.05396, section 4.2).
+L_views is Barlow Twins on the discriminator's features of two views of each image, for real and generated images apart. Spread
+is the mean distance of images of one class (spread.py). A real image with a wrong label counts as generated, so that the
+discriminator has to use the label (matching-aware discriminator, Reed et al. 2016, arXiv:1605.05396, section 4.2).
 """
 import torch
 from torch import nn
