@@ -3,6 +3,7 @@ import hashlib
 
 import numpy as np
 import pytest
+import requests
 import torch
 
 from metrics.features import detectors, efficientnet_lite
@@ -91,9 +92,9 @@ def test_files_of_another_kind_are_one_line(spec, content, tmp_path):
 
 def test_offline_says_where_to_put_the_file_and_then_finds_it_there(tmp_path, cache_dir, monkeypatch):
     def unreachable(*args, **kwargs):
-        raise detectors.dnnlib.urls.requests.ConnectionError('no network')
+        raise requests.ConnectionError('no network')
 
-    monkeypatch.setattr(detectors.dnnlib.urls.requests, 'get', unreachable)
+    monkeypatch.setattr(requests, 'get', unreachable)
     with pytest.raises(OSError, match='put it at') as error:
         get_detector('inception', 'cpu')
     place = str(error.value).partition('put it at ')[2].partition(';')[0]
