@@ -110,7 +110,7 @@ class OpenNetwork:
         if not scene.has_command:
             words.append(f'--projected-w={SAVED_W}')
         elif scene.projected is not None:
-            words.append(f'--projected-w={scene.projected}')
+            words.append(f'--projected-w={Path(scene.projected).name}')
         else:
             words += [f'--seeds={scene.seed}', f'--trunc={scene.psi:g}']
         if scene.has_command and scene.label:
