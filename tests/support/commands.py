@@ -25,9 +25,9 @@ def start_torchrun(script, *args, nodes=1, node=0, port=0, processes=2):
     return start(['-m', 'torch.distributed.run', f'--nproc-per-node={processes}', *where, script, *args])
 
 
-def start(words, cwd=REPO, **environment):
+def start(words, **environment):
     """A Python process in a group of its own."""
-    process = subprocess.Popen([sys.executable, *map(str, words)], cwd=cwd, text=True, stdout=subprocess.PIPE,
+    process = subprocess.Popen([sys.executable, *map(str, words)], cwd=REPO, text=True, stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, start_new_session=True,
                                env=os.environ | dict(OMP_NUM_THREADS='1') | environment)
     _started.append(process)

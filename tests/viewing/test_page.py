@@ -5,6 +5,8 @@ import io
 import os
 import re
 import shlex
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -17,7 +19,7 @@ from PIL import Image
 import legacy
 from generate import main as generate_main
 from tests.support.browser import open_chromium
-from tests.support.commands import REPO, end_started, start, wait_for_line
+from tests.support.commands import REPO, wait_for_line
 from tests.support.hyper_sources import make_hyper, make_source, make_varied_hyper
 from view import main as view_main
 
@@ -45,10 +47,13 @@ def runs(tmp_path_factory):
 @pytest.fixture(scope='module')
 def server(runs):
     """The process, and its address."""
-    process = start([REPO / 'view.py', '--no-browser', '--device=cpu'], cwd=runs)
-    address = re.search(r'http://127\.0\.0\.1:\d+', wait_for_line('Page:', process)[-1])[0]
-    yield process, address
-    end_started()
+    words = [sys.executable, str(REPO / 'view.py'), '--no-browser', '--device=cpu']
+    process = subprocess.Popen(words, cwd=runs, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        yield process, re.search(r'http://127\.0\.0\.1:\d+', wait_for_line('Page:', process)[-1])[0]
+    finally:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope='module')
@@ -61,6 +66,7 @@ def tab(server):
         tab.route('**', lambda route: route.continue_() if route.request.url.startswith(address) else (
             met.append(route.request.url), route.abort()))
         tab.on('pageerror', lambda error: met.append(str(error)))
+        tab.set_default_timeout(10000)
         tab.goto(address)
         tab.wait_for_selector('#picture img')
         yield tab
@@ -77,21 +83,23 @@ def command(tab):
     return tab.input_value('#command textarea')
 
 
+def wait_until(condition, explain):
+    end = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < end, explain()
+        time.sleep(0.05)
+
+
 def wait_for_picture(tab, words, runs, tmp_path, monkeypatch):
     """Until the page shows these words in the command, and the picture that the command draws. Returns it."""
-    end = time.monotonic() + 20
-    while not all(word in shlex.split(command(tab)) for word in words):
-        assert time.monotonic() < end, (words, command(tab))
-        time.sleep(0.05)
+    wait_until(lambda: set(words) <= set(shlex.split(command(tab))), lambda: (words, command(tab)))
     monkeypatch.chdir(runs)
     out = tmp_path / str(len(list(tmp_path.iterdir())))
     result = CliRunner().invoke(generate_main, ['--device=cpu', *shlex.split(command(tab))[2:], f'--outdir={out}'])
     assert result.exit_code == 0, result.output
     path, = out.iterdir()
     wanted = np.asarray(Image.open(path))
-    while not np.array_equal(pixels(tab, '#picture'), wanted):
-        assert time.monotonic() < end, 'another picture than that of the command'
-        time.sleep(0.05)
+    wait_until(lambda: np.array_equal(pixels(tab, '#picture'), wanted), lambda: 'another picture than that of the command')
     assert np.ptp(wanted) > 30
     return wanted
 
@@ -130,8 +138,7 @@ def test_source_and_every_class(tab):
 def test_second_seed_and_saved_w(tab, runs, tmp_path, monkeypatch):
     tab.get_by_text('Second seed: walk').click()
     tab.get_by_label('8x8').check()
-    while '--projected-w=w.npz' not in command(tab):
-        time.sleep(0.05)
+    wait_until(lambda: '--projected-w=w.npz' in command(tab), lambda: command(tab))
     tab.get_by_role('button', name='Save w').click()
     with tab.expect_download() as download:
         tab.get_by_role('link', name=re.compile('KB|B')).first.click()
