@@ -165,7 +165,7 @@ def hyper_config(config: TrainingConfig, source: dict[str, Any], data: DataFacts
             class_name='hyper_plugin.loss.HyperTransferLoss', r1_gamma=config.loss_kwargs['r1_gamma'],
             style_mixing_prob=config.loss_kwargs['style_mixing_prob'], contrastive_loss=options.contrastive,
             contrastive_weight=options.contrastive_weight, share_fakes=options.share_fakes,
-            spread_weight=options.spread_weight),
+            spread_weight=options.spread_weight, mismatch_weight=options.mismatch_weight),
         G_opt_kwargs=dataclasses.replace(config.G_opt_kwargs, lr=rate),
         G_reg_interval=None,
         ema_rampup=EMA_RAMPUP if starts_fresh else None,

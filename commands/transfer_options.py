@@ -48,6 +48,8 @@ class TransferOptions(TrainingOptions):
     contrastive_weight: float = option(WEIGHT, 'Weight of the contrastive loss; 0 turns it off.', 0.01)
     spread_weight: float = option(WEIGHT, 'Weight of the spread loss, which keeps generated images of one class as far apart as '
                                           'real ones; 0 turns it off.', 0.3)
+    mismatch_weight: float = option(WEIGHT, 'Weight of real images with wrong labels, which the discriminator has to refuse; 0 '
+                                            'turns it off.', 0.3)
     share_fakes: bool = option(None, "Train the discriminator on the images of the generator's step instead of new ones: "
                                      'faster by one pass.',
                                False, is_flag=True)

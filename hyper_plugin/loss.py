@@ -1,11 +1,15 @@
-"""Loss of the transfer (Laria et al. 2022, section 3.3): adversarial, R1 and, in the discriminator, contrastive. Ours: spread.
+"""Loss of the transfer (Laria et al. 2022, section 3.3): adversarial, R1, and contrastive in the discriminator.
+
+Two terms are ours: the spread of generated images, and real images with wrong labels.
 
     generator      mean softplus(-D(G(z, c), c)) + spread_weight max(0, log(real spread / spread))
     discriminator  mean softplus(D(G(z, c), c)) + softplus(-D(x, c)) + weight (L_views(x) + L_views(G(z, c)))
+                   + mismatch_weight mean softplus(D(x, c')), c' the label of another image of the batch, where it differs
     R1             gamma / 2 |grad_x D(x, c)|^2, a phase of its own (lazy regularisation)
 
-L_views is Barlow Twins on the discriminator's features of two views of each image, for real and generated images apart. Spread is
-the mean distance of images of one class (spread.py).
+L_views is Barlow Twins on the discriminator's features of two views of each image, for real and generated images apart. Spread
+is the mean distance of images of one class (spread.py). A real image with a wrong label counts as generated, so that the
+discriminator has to use the label (matching-aware discriminator, Reed et al. 2016, arXiv:1605.05396, section 4.2).
 """
 import torch
 from torch import nn
@@ -23,8 +27,8 @@ class HyperTransferLoss:
     """The training loop's loss. Images [N, C, H, W] in [-1, 1], one-hot labels [N, K], latents [N, z_dim].
 
     D must have features(img, c) and logits(h, c). contrastive: 'barlow' or 'none'. share_fakes: the discriminator's step uses
-    the images of the preceding generator's step instead of new ones, which saves a pass through the generator. spread_weight: 0
-    turns the spread loss off.
+    the images of the preceding generator's step instead of new ones, which saves a pass through the generator. spread_weight
+    and mismatch_weight: 0 turns the term off.
 
     Several processes with averaged gradients equal one process with all their images: the contrastive loss computes its
     statistics over all processes. Three things are computed within one process and one call: the groups by class of the minibatch
@@ -34,7 +38,7 @@ class HyperTransferLoss:
     def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,
                  augment_pipe: nn.Module | None = None, style_mixing_prob: float = 0.9, r1_gamma: float = 10,
                  contrastive_loss: str = 'barlow', contrastive_weight: float = 0.01, share_fakes: bool = False,
-                 spread_weight: float = 0):
+                 spread_weight: float = 0, mismatch_weight: float = 0):
         if contrastive_loss not in ('barlow', 'none'):
             raise ValueError(f"contrastive_loss is {contrastive_loss!r}; expected 'barlow' or 'none'")
         self.G_mapping = G_mapping
@@ -45,6 +49,7 @@ class HyperTransferLoss:
         self.r1_gamma = r1_gamma
         self.contrastive_weight = contrastive_weight
         self.spread_weight = spread_weight
+        self.mismatch_weight = mismatch_weight
         if spread_weight > 0:
             self.real_spread = torch.zeros([], device=device)  # running mean; 0 before the first pair
         use_views = contrastive_loss == 'barlow' and contrastive_weight > 0
@@ -62,10 +67,24 @@ class HyperTransferLoss:
 
     def judge(self, img: torch.Tensor, c: torch.Tensor, kind: str) -> torch.Tensor:
         """Logits [N, 1] of the augmented images; kind 'real' or 'fake' names the statistics."""
-        logits = self.D(img if self.augment_pipe is None else self.augment_pipe(img), c)
+        return self.logits(self.features(img, c), c, kind)
+
+    def features(self, img: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """The discriminator's features [N, dim] of the augmented images."""
+        return self.D.features(img if self.augment_pipe is None else self.augment_pipe(img), c)
+
+    def logits(self, h: torch.Tensor, c: torch.Tensor, kind: str) -> torch.Tensor:
+        """Logits [N, 1] of features."""
+        logits = self.D.logits(h, c)
         training_stats.report(f'Loss/scores/{kind}', logits)
         training_stats.report(f'Loss/signs/{kind}', logits.sign())
         return logits
+
+    def compare_labels(self, h: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+        """Weighted loss of real images, by their features, with the labels of other images of the batch; a scalar."""
+        other = c.roll(1, dims=0)
+        differs = (other != c).any(dim=1, keepdim=True)
+        return (softplus(self.logits(h, other, 'mismatched')) * differs).mean() * self.mismatch_weight
 
     def compare_views(self, img: torch.Tensor, c: torch.Tensor, kind: str) -> torch.Tensor:
         """Weighted Barlow Twins loss of two views of img, a scalar."""
@@ -115,8 +134,11 @@ class HyperTransferLoss:
                 fake_img = self.generate(gen_z, gen_c)
         losses = []
         for kind, sign, img, c in (('fake', 1, fake_img, gen_c), ('real', -1, real_img, real_c)):
-            loss = softplus(sign * self.judge(img, c, kind)).mean()
+            h = self.features(img, c)
+            loss = softplus(sign * self.logits(h, c, kind)).mean()
             losses.append(loss.detach())
+            if kind == 'real' and self.mismatch_weight > 0:
+                loss = loss + self.compare_labels(h, c)
             if self.views is not None:
                 loss = loss + self.compare_views(img, c, kind)
             (loss * gain).backward()  # one kind at a time halves the memory

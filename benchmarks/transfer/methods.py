@@ -27,8 +27,8 @@ def _splice(*options: str) -> Method:
     return Method('train.py', options)
 
 
-PLAIN = ('--contrastive=none', '--spread-weight=0')  # the adversarial loss and R1 alone
-PAPER = ('--contrastive=barlow', '--spread-weight=0')
+PLAIN = ('--contrastive=none', '--spread-weight=0', '--mismatch-weight=0')  # the adversarial loss and R1 alone
+PAPER = ('--contrastive=barlow', '--spread-weight=0', '--mismatch-weight=0')
 
 METHODS = {
     # Ours: the defaults
@@ -53,9 +53,11 @@ METHODS = {
     'rank16': _hyper('--selfinit', '--hyper-rank=16'),
     'finetune': _hyper('--selfinit', '--finetune'),
     # Ours with other settings
-    'spread-0.1': _hyper('--selfinit', '--spread-weight=0.1'),
-    'spread-1': _hyper('--selfinit', '--spread-weight=1'),
-    'spread-contrastive': _hyper('--selfinit', '--contrastive=barlow'),
+    'spread-alone': _hyper('--selfinit', '--mismatch-weight=0'),
+    'spread-0.1-alone': _hyper('--selfinit', '--spread-weight=0.1', '--mismatch-weight=0'),
+    'mismatch-alone': _hyper('--selfinit', '--spread-weight=0'),
+    'mismatch-1': _hyper('--selfinit', '--mismatch-weight=1'),
+    'all-losses': _hyper('--selfinit', '--contrastive=barlow'),
     'low-rate': _hyper('--selfinit', '--glr=0.0002'),
     'full-rate': _hyper('--selfinit', FULL_RATE),
     'full-rate-paper': _hyper('--selfinit', FULL_RATE, *PAPER),

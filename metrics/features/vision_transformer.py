@@ -15,10 +15,13 @@ import warnings
 import torch
 import torch.nn.functional as F
 
+from dnnlib.archives import check_archive
+
 HEAD_SIZE = 64
 NORM_EPSILON = 1e-6
 IMAGE_SIZE = 224  # 16 x 16 patches of 14; what Stein et al. 2023 (arXiv:2306.04675) measure distances with
 OFFSET = 0.1  # patches that the published model adds to the size to which it resamples positions
+MAX_BYTES = 2 * 2**30  # of weights in float32; those of ViT-L have 1.2e9
 PIXEL_MEAN, PIXEL_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in [0, 1]
 
 
@@ -128,19 +131,26 @@ class VisionTransformer(torch.nn.Module):
 
 
 def load_vision_transformer(path: str | os.PathLike[str]) -> VisionTransformer:
-    """The network of a file of published weights (ViT-S, B or L, without registers), frozen. ValueError if it is another."""
+    """The network of a file of published weights (ViT-S, B or L, without registers), frozen. ValueError if it is another.
+
+    The file is mapped, so that weights take memory only once their names and shapes fit.
+    """
     try:
+        check_archive(path)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', UserWarning)  # of a file of TorchScript: the error says enough
-            weights = torch.load(path, map_location='cpu', weights_only=True)
+            weights = torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        declared = sum(value.numel() for value in weights.values()) * torch.float32.itemsize
+        if declared > MAX_BYTES:
+            raise ValueError(f'its tensors have {declared} bytes in float32, expected at most {MAX_BYTES}')
         weights = {name: value for name, value in weights.items() if name != 'mask_token'}  # which only training uses
         width, _, patch, _ = weights['patch_embed.proj.weight'].shape
-        depth = 1 + max(int(match[1]) for name in weights if (match := re.match(r'blocks\.(\d+)\.', name)))
+        depth = len({match[1] for name in weights if (match := re.match(r'blocks\.(\d+)\.', name))})
         grid = round((weights['pos_embed'].shape[1] - 1) ** 0.5)
         with torch.device('meta'):  # neither memory nor random numbers
             network = VisionTransformer(width, depth, weights['blocks.0.mlp.fc1.weight'].shape[0], patch, grid)
         network.load_state_dict(weights, assign=True)
-    except (pickle.UnpicklingError, RuntimeError, KeyError, ValueError, AttributeError, EOFError) as error:
+    except (pickle.UnpicklingError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, EOFError) as error:
         reason = ' '.join(str(error).split()).partition('. ')[0][:200]
         raise ValueError(f'{path} does not hold the weights of a DINOv2 ViT-S, B or L without registers ({reason})') from error
     return network.float().eval().requires_grad_(False)

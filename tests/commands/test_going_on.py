@@ -1,10 +1,9 @@
-"""What may change when a run goes on, what may not, and what a full disk does to it."""
+"""What may change when a run goes on, and what may not."""
 
 import json
-import os
+import shutil
 
 import pytest
-from click.testing import CliRunner
 
 import legacy
 import train
@@ -13,28 +12,34 @@ from commands import launch
 from commands.going_on import absolute_paths
 from commands.options import TrainingOptions
 from tests.conftest import REPO
-from tests.support.commands import COMMAND, finish, only_run, start_command, wait_for, wait_for_line
-from tests.support.small_disk import fill_disk, small_disk
-from tests.whole_runs.test_exact_resume import assert_same_end
+from tests.support.commands import COMMAND, invoke, only_run
 from training.config import TrainingConfig
 from training.loop.training_state import find_state, read_state
 from training.run.run_dir import read_json, save_json
 from training.run.run_lock import lock_run
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 TINY = ['--kimg=0.016', '--tick=0.008', '--snap=1', *COMMAND]
 
 
 def call(*args, main=train.main):
-    return CliRunner().invoke(main, [str(arg) for arg in args])
+    return invoke(main, *args)
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, rgb_zip):
+    """(directory, arguments) of a run of 16 images, for tests to copy."""
+    outdir, args = tmp_path_factory.mktemp('runs'), ['--data', rgb_zip, '--cond=1', *TINY]
+    result = call('--outdir', outdir, *args)
+    assert result.exit_code == 0, result.output
+    return only_run(outdir), args
 
 
 @pytest.fixture
-def run(tmp_path, rgb_zip):
-    """(directory, arguments) of a run of 16 images."""
-    args = ['--data', rgb_zip, '--cond=1', *TINY]
-    result = call('--outdir', tmp_path / 'runs', *args)
-    assert result.exit_code == 0, result.output
-    return only_run(tmp_path / 'runs'), args
+def run(tmp_path, trained):
+    """The same, in a place of the test's own."""
+    run_dir, args = trained
+    return shutil.copytree(run_dir, tmp_path / 'runs' / run_dir.name), args
 
 
 def images_done(run_dir):
@@ -276,51 +281,6 @@ def test_a_run_that_only_self_initialised_is_done(tmp_path, source_pkl):
     assert call(*args, main=train_hyper.main).exit_code == 0
     result = call('--resume', only_run(tmp_path / 'runs'), main=train_hyper.main)
     assert result.exit_code == 0 and 'is already self-initialised' in result.output
-
-
-def test_a_full_disk_stops_nothing(tmp_path, rgb_zip):
-    """Snapshots fail, the last good state stays, training goes on, and everything is written once there is space."""
-    args = ['--data', rgb_zip, '--cond=1', '--kimg=2', '--tick=0.02', '--snap=2', '--keep-snapshots=1', *COMMAND]
-    finish(start_command('train.py', '--outdir', tmp_path / 'whole', *args))
-    with small_disk(tmp_path / 'disk', 4096) as disk:
-        process = start_command('train.py', '--outdir', disk, *args)
-        wait_for(lambda: list(disk.glob('*/training-state-*.pt')), process)
-        run_dir = only_run(disk)
-        filler = fill_disk(disk)
-        wait_for_line('MiB free', process)
-        assert not list(run_dir.glob('.*part*'))
-        good = images_done(run_dir)
-        for path in run_dir.glob('network-snapshot-*.pkl'):
-            assert legacy.load_network_pkl(path)['G_ema'] is not None
-        for _ in range(4):
-            wait_for_line('tick ', process)  # they go on
-        assert images_done(run_dir) == good
-        filler.unlink()
-        rest = finish(process)
-        assert 'Done' in rest and images_done(run_dir) == 2000
-        assert_same_end(only_run(tmp_path / 'whole'), run_dir)
-        log = (run_dir / 'log.txt').read_text()
-        assert 'MiB free' in log and log.count('tick ') >= 100  # every line came through, if late
-
-
-def test_a_last_state_that_finds_no_space(tmp_path, rgb_zip):
-    """Told to stop with a full disk: exit code 1, the way out in one line, and the last good state is there."""
-    args = ['--data', rgb_zip, '--cond=1', '--kimg=100', '--tick=0.02', '--snap=2', *COMMAND]
-    with small_disk(tmp_path / 'disk', 4096) as disk:
-        process = start_command('train.py', '--outdir', disk, *args)
-        wait_for(lambda: list(disk.glob('*/training-state-*.pt')), process)
-        run_dir = only_run(disk)
-        filler = fill_disk(disk)
-        wait_for_line('MiB free', process)
-        good = images_done(run_dir)
-        os.kill(process.pid, 15)
-        output, _ = process.communicate(timeout=300)
-        assert process.returncode == 1 and f'--resume={run_dir}' in output.splitlines()[-1], output
-        assert 'no space left to save the state' in output.splitlines()[-1]
-        assert images_done(run_dir) == good
-        filler.unlink()
-        result = call('--resume', run_dir, '--kimg', good / 1000 + 0.02)
-        assert result.exit_code == 0, result.output
 
 
 def test_help_names_the_ways_to_go_on():

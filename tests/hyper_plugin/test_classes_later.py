@@ -8,7 +8,6 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 import generate
@@ -19,6 +18,7 @@ from hyper_plugin.class_growth import ClassGrowth, match_classes
 from hyper_plugin.grown_networks import grown_discriminator, grown_generator, starting_mix
 from hyper_plugin.nearest_class import nearest_classes
 from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
+from tests.support.commands import invoke, invoke_run
 from tests.support.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D, randomise_, tensors
 from torch_utils.misc import copy_params_and_buffers
 
@@ -282,14 +282,8 @@ def hyper_pkl(tmp_path_factory, source_pkl):
     return path
 
 
-def call(*args):
-    return CliRunner().invoke(train_hyper.main, [str(arg) for arg in args])
-
-
 def run(outdir, *args):
-    result = call('--outdir', outdir, *TINY, *args)
-    assert result.exit_code == 0, result.output
-    return max(outdir.iterdir()), result
+    return invoke_run(train_hyper.main, outdir, *TINY, *args)
 
 
 def snapshot(run_dir):
@@ -311,8 +305,7 @@ def test_more_and_other_classes(init, text, tmp_path, hyper_pkl):
         assert torch.equal(start['D'].heads[place], heads[rows[place]])
     assert not torch.equal(after['G'].mapping.class_code.table, start['G'].mapping.class_code.table)
     network = max(run_dir.glob('network-snapshot-*.pkl'))
-    args = [f'--network={network}', '--class=fox', '--seeds=1', f'--outdir={tmp_path / "out"}']
-    result = CliRunner().invoke(generate.main, args)
+    result = invoke(generate.main, f'--network={network}', '--class=fox', '--seeds=1', f'--outdir={tmp_path / "out"}')
     assert result.exit_code == 0 and (tmp_path / 'out' / 'fox-seed0001.png').is_file()
 
 
@@ -327,14 +320,14 @@ def test_freeze_old_classes_end_to_end_and_exactly_resumed(tmp_path, hyper_pkl):
         assert torch.equal(draw(after[name], [1, 2, 3], z), draw(before, [0, 1, 2], z))
         assert not torch.allclose(draw(after[name], [0], z[:1]), draw(before, [2], z[:1]), atol=1e-3)
     part, _result = run(tmp_path / 'part', *args, '--kimg=0.016')
-    result = call('--resume', part, '--kimg=0.032')
+    result = invoke(train_hyper.main, '--resume', part, '--kimg=0.032')
     assert result.exit_code == 0 and 'Continuing' in result.output, result.output
     for name in ('G', 'D', 'G_ema'):
         want, got = tensors(after[name]), tensors(snapshot(part)[name])
         assert want.keys() == got.keys() and all(torch.equal(got[key], tensor) for key, tensor in want.items())
     path = max(whole.glob('network-snapshot-*.pkl'))
     last, result = run(tmp_path / 'on', '--resume', path, '--data', data, '--kimg=0.008')  # the same classes: still frozen
-    assert 'older classes are frozen in the snapshot' in result.output
+    assert 'old classes are frozen in the snapshot' in result.output
     assert torch.equal(draw(snapshot(last)['G_ema'], [1, 2, 3], z), draw(before, [0, 1, 2], z))
 
 
@@ -345,11 +338,12 @@ def test_freeze_old_classes_end_to_end_and_exactly_resumed(tmp_path, hyper_pkl):
 ])
 def test_requests_that_are_refused(names, args, texts, tmp_path, hyper_pkl):
     data = write_data(tmp_path / 'data.zip', *names)
-    result = call('--outdir', tmp_path / 'runs', *TINY, '--resume', hyper_pkl, '--data', data, *args)
+    result = invoke(train_hyper.main, '--outdir', tmp_path / 'runs', *TINY, '--resume', hyper_pkl, '--data', data, *args)
     assert result.exit_code == 2 and all(text in result.stderr for text in texts) and not (tmp_path / 'runs').exists()
 
 
 def test_an_unconditional_source_has_no_classes_to_freeze(tmp_path, rgb_zip, source_pkl):
-    result = call('--outdir', tmp_path / 'runs', *TINY, '--resume', source_pkl, '--data', rgb_zip, '--freeze-old-classes')
+    args = [*TINY, '--resume', source_pkl, '--data', rgb_zip, '--freeze-old-classes']
+    result = invoke(train_hyper.main, '--outdir', tmp_path / 'runs', *args)
     assert result.exit_code == 2 and '--freeze-old-classes' in result.stderr and 'unconditional' in result.stderr
     assert not (tmp_path / 'runs').exists()

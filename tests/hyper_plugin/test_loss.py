@@ -42,8 +42,11 @@ class LinearD(nn.Module):
     def features(self, img, c):
         return img.flatten(1) * self.phi
 
+    def logits(self, h, c):
+        return (h @ self.a + c @ self.b)[:, None]
+
     def forward(self, img, c):
-        return (self.features(img, c) @ self.a + c @ self.b)[:, None]
+        return self.logits(self.features(img, c), c)
 
 
 class MixingD(LinearD):
@@ -120,6 +123,20 @@ def test_discriminator_loss(gain):
     np.testing.assert_allclose(found['phi'], gain * (fake[0] + real[0]), rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(found['b'], gain * (fake[1] + real[1]), rtol=1e-4, atol=1e-6)
     assert G.theta.grad is None
+
+
+def test_real_images_with_the_labels_of_others_count_as_generated():
+    """Image i gets the label of image i - 1; the first one's is equal, so it has no part."""
+    G, D, loss = make(mismatch_weight=0.7)
+    data = batch()
+    x, c, phi, a, b = arrays(data['real_img'].reshape(5, -1), labels(0, 0, 1, 2, 1), D.phi, D.a, D.b)
+    slope = sigmoid(x * phi @ a + c @ b)[:, None] * np.array([[0], [1], [1], [1], [1]])
+    found, without = gradients(loss, D, 'Dmain'), gradients(make(G, D)[2], D, 'Dmain')
+    np.testing.assert_allclose(found['phi'] - without['phi'], 0.7 * (slope * x * a).sum(axis=0) / 5, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(found['b'] - without['b'], 0.7 * (slope * c).sum(axis=0) / 5, rtol=1e-4, atol=1e-6)
+    same = dict(data, real_c=labels(1, 1, 1, 1, 1))
+    plain = make(G, D)[2]
+    np.testing.assert_array_equal(gradients(loss, D, 'Dmain', data=same)['b'], gradients(plain, D, 'Dmain', data=same)['b'])
 
 
 @pytest.mark.parametrize('gain', [1.0, 16.0])

@@ -136,6 +136,12 @@ def test_wrong_input(args, match):
     assert result.exit_code == 2 and match in result.output
 
 
+def test_a_script_that_is_not_there(host):
+    path, _layout = host
+    result = CliRunner().invoke(main, ['run', str(path), 'projector.py'])
+    assert result.exit_code == 2 and 'projector.py' in result.output.splitlines()[-1]
+
+
 def test_every_patch_says_what_and_until_when(same_afterwards):
     assert len(set(map(known.name_of, known.PATCHES))) == len(known.PATCHES) == 12
     for patch in known.PATCHES:

@@ -4,15 +4,14 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
 
 import pytest
 import torch
 
 import legacy
-from tests.conftest import REPO
-from tests.support.commands import COMMAND, finish, only_run, start_command, start_torchrun, ticks_told, wait_for
+import train
+import train_hyper
+from tests.support.commands import COMMAND, finish, invoke, only_run, start_command, start_torchrun, ticks_told, wait_for
 from tests.whole_runs.test_exact_resume import assert_same_end
 from training.loop.training_state import find_state, read_state
 
@@ -41,42 +40,46 @@ def check_run(run_dir, images):
 
 
 def test_two_processes_stop_and_go_on_exactly(tmp_path, rgb_zip):
-    args = ['--data', rgb_zip, '--gpus=2', '--kimg=0.24', *ARGS]
-    finish(start_command('train.py', '--outdir', tmp_path / 'whole', *args))
-    check_run(only_run(tmp_path / 'whole'), 240)
-    process = start_command('train.py', '--outdir', tmp_path / 'parts', *args)
+    """Those of --gpus, as those of torchrun that never stopped."""
+    args = ['--data', rgb_zip, *ARGS]
+    process = start_command('train.py', '--outdir', tmp_path / 'parts', *args, '--gpus=2', '--kimg=100')
     wait_for(lambda: ticks_told(tmp_path / 'parts') >= 3, process)
     os.kill(process.pid, signal.SIGTERM)
     output = finish(process)
     run_dir = only_run(tmp_path / 'parts')
     assert f'To continue: python train.py --resume={run_dir}' in output
-    first, second = read_state(find_state(run_dir))['random']
+    state = read_state(find_state(run_dir))
+    first, second = state['random']
     assert not torch.equal(first['torch'], second['torch'])
-    finish(start_command('train.py', '--resume', run_dir))
-    check_run(run_dir, 240)
+    images = state['images_done'] + 24
+    finish(start_command('train.py', '--resume', run_dir, f'--kimg={images / 1000}'))
+    finish(start_torchrun('train.py', '--outdir', tmp_path / 'whole', *args, f'--kimg={images / 1000}'))
+    for outdir in ('whole', 'parts'):
+        check_run(only_run(tmp_path / outdir), images)
     assert_same_end(only_run(tmp_path / 'whole'), run_dir)
 
 
 def test_another_number_of_processes_goes_on(tmp_path, rgb_zip, source_pkl):
+    """Two of --gpus, then one, then two of torchrun, which are told to stop."""
     args = ['--data', rgb_zip, '--resume', source_pkl, '--selfinit', '--code-dim=4', '--batch=4', '--kimg=0.024', '--tick=0.012',
             '--gamma=0.1', '--device=cpu', '--threads=1', '--gpus=2']
     finish(start_command('train_hyper.py', '--outdir', tmp_path, *args))
     run_dir = only_run(tmp_path)
     check_run(run_dir, 24)
-    finish(start_command('train_hyper.py', '--resume', run_dir, '--gpus=1', '--kimg=0.048'))
+    result = invoke(train_hyper.main, '--resume', run_dir, '--gpus=1', '--kimg=0.048')
+    assert result.exit_code == 0, result.output
     check_run(run_dir, 48)
     assert len(read_state(find_state(run_dir))['random']) == 1
-    finish(start_torchrun('train_hyper.py', '--resume', run_dir, '--kimg=0.072'))
-    check_run(run_dir, 72)
-    assert len(read_state(find_state(run_dir))['random']) == 2
-
-
-def test_torchrun_is_the_same_as_gpus(tmp_path, rgb_zip):
-    args = ['--data', rgb_zip, '--kimg=0.048', *ARGS]
-    finish(start_torchrun('train.py', '--outdir', tmp_path / 'launched', *args))
-    finish(start_command('train.py', '--outdir', tmp_path / 'spawned', '--gpus=2', *args))
-    check_run(only_run(tmp_path / 'launched'), 48)
-    assert_same_end(only_run(tmp_path / 'launched'), only_run(tmp_path / 'spawned'))
+    ticks = ticks_told(tmp_path)
+    process = start_torchrun('train_hyper.py', '--resume', run_dir, '--kimg=100')
+    wait_for(lambda: ticks_told(tmp_path) >= ticks + 2, process)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=300)
+    last_line = (run_dir / 'log.txt').read_text().rstrip().splitlines()[-1]
+    assert 'To continue' in output and last_line.startswith('Stopped; everything is saved')
+    state = read_state(find_state(run_dir))
+    check_run(run_dir, state['images_done'])
+    assert len(state['random']) == 2
 
 
 def test_two_machines(tmp_path, rgb_zip):
@@ -90,32 +93,22 @@ def test_two_machines(tmp_path, rgb_zip):
     assert not (tmp_path / '1').exists()  # only the first process writes
 
 
-def test_torchrun_that_is_told_to_stop(tmp_path, rgb_zip):
-    process = start_torchrun('train.py', '--outdir', tmp_path, '--data', rgb_zip, '--kimg=100', *ARGS)
-    wait_for(lambda: ticks_told(tmp_path) >= 3, process)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=300)
-    run_dir = only_run(tmp_path)
-    last_line = (run_dir / 'log.txt').read_text().rstrip().splitlines()[-1]
-    assert 'To continue' in output and last_line.startswith('Stopped; everything is saved')
-    check_run(run_dir, read_state(find_state(run_dir))['images_done'])
-
-
 def test_wrong_input_ends_every_process_with_one_line(tmp_path):
     process = start_torchrun('train.py', '--outdir', tmp_path / 'runs', '--data', tmp_path / 'missing.zip', *ARGS)
     output, _ = process.communicate(timeout=300)
     assert process.returncode != 0 and 'missing.zip' in output and not (tmp_path / 'runs').exists()
 
 
-def test_gpus_and_the_launcher_must_agree(tmp_path, rgb_zip):
-    process = start_torchrun('train.py', '--outdir', tmp_path / 'runs', '--data', rgb_zip, '--gpus=4', *ARGS)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode != 0 and 'the launcher started 2 processes' in output
+def test_gpus_and_the_launcher_must_agree(tmp_path, rgb_zip, monkeypatch):
+    place = dict(WORLD_SIZE=1, RANK=0, LOCAL_RANK=0, MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
+    for name, value in place.items():
+        monkeypatch.setenv(name, str(value))
+    result = invoke(train.main, '--outdir', tmp_path / 'runs', '--data', rgb_zip, '--gpus=4', *ARGS)
+    assert result.exit_code == 2 and 'the launcher started 1 processes' in result.stderr and not (tmp_path / 'runs').exists()
 
 
-@pytest.mark.parametrize('script', ['train.py', 'train_hyper.py'])
-def test_half_an_environment(script, tmp_path):
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'WORLD_SIZE': '2'}
-    command = [sys.executable, script, '--outdir', str(tmp_path)]
-    result = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True)
-    assert result.returncode == 2 and 'RANK' in result.stderr and 'Traceback' not in result.stderr
+@pytest.mark.parametrize('main', [train.main, train_hyper.main])
+def test_half_an_environment(main, tmp_path, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    result = invoke(main, '--outdir', tmp_path)
+    assert result.exit_code == 2 and 'RANK' in result.stderr and result.stderr.count('\n') == 1

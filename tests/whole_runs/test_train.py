@@ -7,12 +7,12 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner
 from PIL import Image
 
 import legacy
 import train
 from tests.conftest import write_dataset
+from tests.support.commands import invoke
 from tests.support.hyper_sources import make_hyper
 from training.training_loop import run_phase
 
@@ -20,7 +20,7 @@ TINY = ['--device=cpu', '--z-dim=8', '--w-dim=8', '--cbase=64', '--cmax=8', '--b
 
 
 def call(*args):
-    return CliRunner().invoke(train.main, [str(arg) for arg in args])
+    return invoke(train.main, *args)
 
 
 def write_zip(path, labels, class_names=None, resolution=16):

@@ -14,21 +14,16 @@ import generate
 import legacy
 import train_hyper
 from tests.conftest import CLASS_NAMES, REPO
+from tests.support.commands import invoke, invoke_run
 from torch_utils import misc
 from training.networks import Generator
 
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 TINY = ['--device=cpu', '--batch=4', '--kimg=0.1', '--tick=0.05', '--code-dim=4', '--gamma=0.1']
 
 
-def call(*args):
-    return CliRunner().invoke(train_hyper.main, [str(arg) for arg in args])
-
-
 def run(outdir, *args):
-    """Run the command; its run directory."""
-    result = call('--outdir', outdir, *TINY, *args)
-    assert result.exit_code == 0, result.output
-    return max(outdir.iterdir()), result
+    return invoke_run(train_hyper.main, outdir, *TINY, *args)
 
 
 def load(path):
@@ -187,7 +182,8 @@ def test_selfinit_needs_no_data(tmp_path, source_pkl, classes, names):
 
 def test_dry_run_prints_json_and_leaves_nothing(tmp_path, rgb_zip, source_pkl):
     for args in (['--data', rgb_zip], ['--no-cond-transfer', '--classes=5']):
-        result = call(*args, '--resume', source_pkl, '--outdir', tmp_path / 'runs', *TINY, '--hyper-rank=3', '-n')
+        args += ['--resume', source_pkl, '--outdir', tmp_path / 'runs', *TINY, '--hyper-rank=3', '-n']
+        result = invoke(train_hyper.main, *args)
         assert result.exit_code == 0, result.output
         config = json.loads(result.stdout)
         assert (config['batch_size'], config['G_kwargs']['rank'], config['G_kwargs']['z_dim']) == (4, 3, 8)

@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 import legacy
+import train_hyper
 from tests.conftest import CLASS_NAMES, write_dataset
+from tests.support.commands import invoke
 from tests.support.hyper_sources import make_hyper, make_hyper_D, make_source_D
-from tests.whole_runs.test_train_hyper import TINY, call
+from tests.whole_runs.test_train_hyper import TINY
 from torch_utils import persistence
 
 SIX = [0, 1, 2, 0, 1, 2]
@@ -98,7 +100,7 @@ def networks(canary, tmp_path, source_pkl, conditional_pkl):
 
 
 def check_refused(outdir, args, texts):
-    result = call('--outdir', outdir, *TINY, *args)
+    result = invoke(train_hyper.main, '--outdir', outdir, *TINY, *args)
     assert result.exit_code == 2, result.output
     assert 'Traceback' not in result.output
     error, = (line for line in result.stderr.splitlines() if line.startswith('Error: '))
@@ -208,7 +210,8 @@ def test_a_run_that_fails_ends_with_1(tmp_path, rgb_zip, source_pkl, monkeypatch
         raise FloatingPointError('self-initialisation diverged')
 
     monkeypatch.setattr('hyper_plugin.selfinit.distill', fail)
-    result = call('--resume', source_pkl, '--data', rgb_zip, '--outdir', tmp_path / 'runs', *TINY, '--selfinit=distill')
+    args = ['--resume', source_pkl, '--data', rgb_zip, *TINY, '--selfinit=distill']
+    result = invoke(train_hyper.main, '--outdir', tmp_path / 'runs', *args)
     assert result.exit_code == 1 and 'self-initialisation diverged' in result.stderr and 'Traceback' not in result.output
     left = {path.name for path in next((tmp_path / 'runs').iterdir()).iterdir()}
     assert left == {'.lock', 'run.json', 'transfer.json', 'log.txt'}
@@ -219,7 +222,8 @@ def test_a_failed_write_leaves_no_part_of_a_file(tmp_path, rgb_zip, source_pkl, 
         raise OSError(28, 'No space left on device')
 
     monkeypatch.setattr('training.snapshot.writing.pickle.dump', fail)
-    result = call('--resume', source_pkl, '--data', rgb_zip, '--outdir', tmp_path / 'runs', *TINY, '--selfinit')
+    args = ['--resume', source_pkl, '--data', rgb_zip, *TINY, '--selfinit']
+    result = invoke(train_hyper.main, '--outdir', tmp_path / 'runs', *args)
     assert result.exit_code == 1 and 'No space left' in result.stderr
     left = {path.name for path in next((tmp_path / 'runs').iterdir()).iterdir()}
     assert not any(name.startswith(('selfinit.pkl', 'network-snapshot')) for name in left)

@@ -16,8 +16,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import connection
+from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
@@ -43,10 +44,12 @@ def start_processes(function: Callable[..., None], args: tuple[Any, ...], num_gp
     """
     store = torch.distributed.TCPStore(HOST, 0, is_master=True, wait_for_workers=False)
     context = multiprocessing.get_context('spawn')
-    members = [Member(rank, num_gpus, rank, HOST, store.port) for rank in range(num_gpus)]
-    processes = [context.Process(target=_run_process, args=(function, args, member)) for member in members]
+    receivers, senders = zip(*(context.Pipe(duplex=False) for _rank in range(num_gpus)), strict=True)
+    processes = [context.Process(target=_run_process, args=(receiver, Member(rank, num_gpus, rank, HOST, store.port)))
+                 for rank, receiver in enumerate(receivers)]
     try:
         with _Signals(processes) as signals:
+            _send((function, args), receivers, senders)
             _wait(processes)
             failed = {rank: process.exitcode for rank, process in enumerate(processes) if process.exitcode}
             _interrupt(processes)
@@ -114,7 +117,19 @@ def _release_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)
 
 
-def _run_process(function: Callable[..., None], args: tuple[Any, ...], member: Member) -> None:
+def _send(work: tuple[Any, ...], receivers: Sequence[Connection], senders: Sequence[Connection]) -> None:
+    """Send its work to every process. Only the process has the other end of its pipe open, so that its death ends the writing.
+
+    Process.start() writes arguments to a pipe that it keeps open itself: more than the pipe holds would block for ever.
+    """
+    for receiver in receivers:
+        receiver.close()
+    for sender in senders:
+        with sender, contextlib.suppress(BrokenPipeError):  # the exit code says why
+            sender.send(work)
+
+
+def _run_process(receiver: Connection, member: Member) -> None:
     """Run a child process from start to end."""
     os.environ.update(to_environment(member), TORCHELASTIC_USE_AGENT_STORE='True', TORCHELASTIC_RESTART_COUNT='0')
     if hasattr(os, 'setpgrp'):
@@ -123,6 +138,8 @@ def _run_process(function: Callable[..., None], args: tuple[Any, ...], member: M
     try:
         signal.signal(END_SIGNAL, _end_with_another)
         _release_signals()
+        with receiver:
+            function, args = receiver.recv()
         function(member.rank, *args)
     except Exception as error:
         watch.report(watch.connect(member.address, member.port), member.rank, error)

@@ -32,7 +32,7 @@ CURVES = (
           {'G': 'Loss/G/loss', 'D': 'Loss/D/loss'}),
     Curve('Discriminator scores', 'logits', 'Mean output of the discriminator. Far apart: it easily tells real from generated '
                                             'images.',
-          {'real': 'Loss/scores/real', 'generated': 'Loss/scores/fake'}),
+          {'real': 'Loss/scores/real', 'generated': 'Loss/scores/fake', 'real, wrong label': 'Loss/scores/mismatched'}),
     Curve('Signs of the scores', '-1 to 1', 'Mean sign of the output; adaptive augmentation steers that of real images to a '
                                             'target.',
           {'real': 'Loss/signs/real', 'generated': 'Loss/signs/fake'}),

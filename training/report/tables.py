@@ -104,6 +104,7 @@ def main_options(run: RunHistory) -> dict[str, str]:
         'Augmentation': 'none' if pipe is None else ada,
         'Contrastive loss': f'{get("loss_kwargs.contrastive_loss")}, weight {text(weight)}' if weight is not None else None,
         'Spread loss': f'weight {text(get("loss_kwargs.spread_weight"))}' if get('loss_kwargs.spread_weight') else None,
+        'Mismatched labels': f'weight {text(get("loss_kwargs.mismatch_weight"))}' if get('loss_kwargs.mismatch_weight') else None,
         'Self-initialisation': _given(run).get('selfinit'),
         'Seed': get('random_seed'),
     }

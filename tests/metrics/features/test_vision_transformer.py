@@ -1,10 +1,22 @@
 """metrics/features/vision_transformer.py against torch's own transformer layers and a resize by scipy."""
+import re
+import sys
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from metrics.features.vision_transformer import IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD, VisionTransformer, load_vision_transformer
+from metrics.features.vision_transformer import (
+    IMAGE_SIZE,
+    MAX_BYTES,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    VisionTransformer,
+    load_vision_transformer,
+)
 
 
 def random_weights(width=64, depth=2, patch=14, grid=5, hidden=None):
@@ -127,6 +139,8 @@ def test_loading_draws_no_random_numbers(tmp_path):
     lambda w: w.update({'blocks.0.ls1.gamma': torch.zeros(3)}),
     lambda w: [w.pop(name) for name in list(w) if name.startswith('blocks.')],
     lambda w: w.update({'blocks.0.mlp.w12.weight': w.pop('blocks.0.mlp.fc1.weight')}),     # ViT-g
+    lambda w: w.update({'blocks.999999999.ls1.gamma': torch.zeros(64)}),    # not a network of a thousand million layers
+    lambda w: w.update(pos_embed=torch.zeros(26)), lambda w: w.update({5: torch.zeros(1)}),
 ])
 def test_other_weights_are_one_line(spoil, tmp_path):
     weights = random_weights()
@@ -135,6 +149,48 @@ def test_other_weights_are_one_line(spoil, tmp_path):
     with pytest.raises(ValueError, match=r'other.pth does not hold the weights') as error:
         load_vision_transformer(tmp_path / 'other.pth')
     assert '\n' not in str(error.value)
+
+
+def repack(path, compression):
+    """Write the same records again as another zip."""
+    with zipfile.ZipFile(path) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, 'w', compression) as archive:
+        for name, content in records.items():
+            archive.writestr(name, content)
+
+
+def test_compressed_weights_are_not_unpacked(tmp_path):
+    torch.save(random_weights(), tmp_path / 'small.pth')
+    repack(tmp_path / 'small.pth', zipfile.ZIP_DEFLATED)
+    with pytest.raises(ValueError, match=r'small\.pth .*compressed records'):
+        load_vision_transformer(tmp_path / 'small.pth')
+
+
+def test_weights_that_are_larger_than_their_file(tmp_path):
+    """Shapes fit each other, and strides of 0 repeat one number: in float32 they would take 4 GiB."""
+    one, hidden = torch.zeros(1, dtype=torch.float16), 2**23
+    weights = random_weights() | {'blocks.0.mlp.fc1.weight': one.expand(hidden, 64), 'blocks.0.mlp.fc1.bias': one.expand(hidden),
+                                  'blocks.0.mlp.fc2.weight': one.expand(64, hidden)}
+    torch.save({name: value for name, value in weights.items() if not name.startswith('blocks.1.')}, tmp_path / 'large.pth')
+    assert (tmp_path / 'large.pth').stat().st_size < 2**20
+    with pytest.raises(ValueError, match=f'bytes in float32, expected at most {MAX_BYTES}'):
+        load_vision_transformer(tmp_path / 'large.pth')
+
+
+@pytest.mark.skipif(not sys.platform.startswith('linux'), reason='asks /proc for the peak of memory')
+def test_other_weights_are_not_read(tmp_path):
+    """Wrong ones of 256 MiB take no such memory before they are refused."""
+    torch.save(random_weights() | {'head.weight': torch.zeros(2**26)}, tmp_path / 'other.pth')
+    Path('/proc/self/clear_refs').write_text('5')   # the peak begins anew
+    before = memory_kib('VmRSS')
+    with pytest.raises(ValueError, match=r'head\.weight'):
+        load_vision_transformer(tmp_path / 'other.pth')
+    assert memory_kib('VmHWM') - before < 2**15
+
+
+def memory_kib(kind):
+    return int(re.search(rf'{kind}:\s+(\d+) kB', Path('/proc/self/status').read_text())[1])
 
 
 def test_code_in_the_file_is_not_run(tmp_path, canary):

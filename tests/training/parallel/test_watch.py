@@ -57,6 +57,7 @@ with watch.watching(member, beat_sec=0.25, silence_sec=6 if what == 'hang' else 
         time.sleep(1)
 print('done', member.rank)
 """
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 CASES = ('well', 'input', 'plan', 'error', 'hang', 'lost', 'exchange')
 
 
