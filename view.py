@@ -46,8 +46,8 @@ def main(network: str | None, host: str, port: int | None, browser: bool, trust_
 
             page = make_page(networks, folder)
             _app, address, _shared = page.launch(
-                server_name=host, server_port=port, inbrowser=browser, share=False, quiet=True, ssr_mode=False, theme=THEME, css=CSS,
-                footer_links=[], prevent_thread_lock=True)
+                server_name=host, server_port=port, inbrowser=browser, share=False, quiet=True, ssr_mode=False, theme=THEME,
+                css=CSS, footer_links=[], prevent_thread_lock=True)
             click.echo(f'Page: {address} (Ctrl-C ends it)')
             page.block_thread()
 

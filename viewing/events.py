@@ -2,6 +2,7 @@
 
 import contextlib
 import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,18 @@ def step(seed: int, second: int, position: float) -> tuple[int, int, float]:
 
 
 class Events:
-    """scene: names of the controls of a Scene. folder: for files. Values come in the order network, chosen names, scene, sliders."""
+    """scene: names of the controls of a Scene. folder: for files.
+
+    Values come in the order network, chosen names, scene, sliders. Calls come from several threads, and wait for each other.
+    """
 
     def __init__(self, networks: Networks, scene: list[str], folder: str):
         self.networks, self.scene, self.folder = networks, scene, folder
+        self.lock = threading.Lock()
 
     def draw(self, *values: Any) -> tuple[Any, Any, str]:
         """values: as above, and whether to show the source -> picture, the source's picture, command."""
-        with _errors():
+        with self._turn():
             opened, scene = self._read(*values[:-1])
             beside = values[-1] and opened.source is not None
             source = gr.update(value=opened.draw_source(scene) if beside else None, visible=beside)
@@ -59,13 +64,13 @@ class Events:
 
     def draw_classes(self, *values: Any) -> Any:
         """-> the gallery."""
-        with _errors():
+        with self._turn():
             opened, scene = self._read(*values)
             return gr.update(value=opened.draw_classes(scene), visible=True)
 
     def save_w(self, *values: Any) -> Any:
         """-> the file."""
-        with _errors():
+        with self._turn():
             opened, scene = self._read(*values)
             path = Path(tempfile.mkdtemp(dir=self.folder), SAVED_W)
             opened.save_w(path, scene)
@@ -73,7 +78,7 @@ class Events:
 
     def change_network(self, name: str) -> list[Any]:
         """-> list of classes, layers, whether a source can be shown, whether classes can be drawn."""
-        with _errors():
+        with self._turn():
             opened = self.networks.open(name)
         has_classes = bool(opened.sampler.labels.class_names)
         return [gr.update(**choice(opened)), gr.update(choices=resolutions(opened), value=[]),
@@ -81,7 +86,7 @@ class Events:
 
     def relabel(self, name: str, chosen: list[str], labelled: list[str], *values: float) -> list[Any]:
         """labelled: the names on the sliders before -> chosen, and the sliders. A name keeps its value."""
-        with _errors():
+        with self._turn():
             opened = self.networks.open(name)
         before = dict(zip(labelled, values, strict=False))
         after = [before.get(name, 0) for name in chosen]
@@ -89,6 +94,15 @@ class Events:
             after[0] = 1
         hidden = [gr.update(visible=False)] * (NUM_SLIDERS - len(chosen))
         return [chosen, *(gr.update(**slider(opened, name, value)) for name, value in zip(chosen, after, strict=True)), *hidden]
+
+    @contextlib.contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One call at a time. Wrong input becomes a note on the page."""
+        try:
+            with self.lock:
+                yield
+        except (ValueError, OSError) as error:
+            raise gr.Error(str(error), print_exception=False) from error
 
     def _read(self, name: str, chosen: list[str], *values: Any) -> tuple[OpenNetwork, Scene]:
         opened = self.networks.open(name)
@@ -101,12 +115,3 @@ class Events:
             label = vector_text([*shares.values(), *[0] * labels.num_dims][:labels.num_dims])
         seeds = {name: int(fields[name] or 0) for name in ('seed', 'second_seed')}  # None while the field is empty
         return opened, Scene(**{**fields, **seeds, 'resolutions': tuple(fields['resolutions'])}, label=label)
-
-
-@contextlib.contextmanager
-def _errors() -> Iterator[None]:
-    """Wrong input becomes a note on the page."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        raise gr.Error(str(error), print_exception=False) from error

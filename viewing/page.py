@@ -9,19 +9,24 @@ from .networks import Networks
 from .scene import OpenNetwork
 
 WALK_SECONDS = 0.2  # between two steps of a walk
-CSS = '.picture img { image-rendering: pixelated; } #picture img, #source img { width: 100%; height: 100%; object-fit: contain; }'
+CSS = """
+.picture img { image-rendering: pixelated; }
+#picture img, #source img { width: 100%; height: 100%; object-fit: contain; }
+.grid-container { grid-template-columns: repeat(auto-fill, minmax(72px, 1fr)) !important; }
+@media (max-width: 640px) { .shown { order: -1; } }
+"""
 THEME = gr.themes.Base(primary_hue='indigo', font=['system-ui', 'sans-serif'], font_mono=['ui-monospace', 'monospace'])
 
 
 def make_page(networks: Networks, folder: str) -> gr.Blocks:
-    """folder: for the files of the page. Nothing is drawn before a browser asks. ValueError or OSError if the first network cannot be opened."""
+    """folder: for the files of the page. ValueError or OSError if the first network cannot be opened."""
     first = networks.open(networks.names()[0])
     with gr.Blocks(title='hyper-stylegan2', analytics_enabled=False, delete_cache=(600, 600)) as page:
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
                 network, chosen, sliders = _network_controls(networks, first)
                 scene = _scene_controls(first)
-            with gr.Column(scale=3, min_width=300):
+            with gr.Column(scale=3, min_width=300, elem_classes='shown'):
                 shown = _shown(first)
         _connect(page, Events(networks, list(scene), folder), network, chosen, sliders, scene, shown)
     return page
@@ -71,23 +76,23 @@ def _shown(first: OpenNetwork) -> dict[str, Any]:
         shown['picture'] = gr.Image(label='Picture', buttons=['download', 'fullscreen'], elem_id='picture', **options)
         shown['source'] = gr.Image(label='Source', buttons=['download'], elem_id='source', visible=False, **options)
     shown['beside'] = gr.Checkbox(False, label='Show what the source draws for the same latent', visible=first.source is not None)
-    shown['command'] = gr.Textbox(label='Command for this picture', buttons=['copy'], lines=2, elem_id='command')
+    shown['command'] = gr.Textbox(label='Command for this picture', buttons=['copy'], lines=3, elem_id='command')
     with gr.Row():
         shown['draw_classes'] = gr.Button('Draw every class', visible=bool(first.sampler.labels.class_names))
         shown['save_w'] = gr.Button('Save w')
     shown['file'] = gr.File(label='w of this picture', visible=False)
-    shown['classes'] = gr.Gallery(label='Every class of this latent', columns=5, format='png', height='auto', visible=False,
+    shown['classes'] = gr.Gallery(label='Every class of this latent', format='png', height='auto', visible=False,
                                   object_fit='contain', elem_classes='picture')
     return shown
 
 
 def _connect(page: gr.Blocks, events: Events, network: Any, chosen: Any, sliders: list[Any], scene: dict[str, Any],
              shown: dict[str, Any]) -> None:
-    """Every control draws: one picture at a time, and of all positions meanwhile only the last."""
+    """Every control draws; of its positions during a picture only the last. Without the queue of gradio, which takes longer."""
     inputs = [network, chosen, *scene.values(), *sliders]
     drawn = [shown['picture'], shown['source'], shown['command']]
     quiet: dict[str, Any] = dict(show_progress='hidden')
-    draw: dict[str, Any] = dict(fn=events.draw, inputs=[*inputs, shown['beside']], outputs=drawn, concurrency_id='draw', **quiet)
+    draw: dict[str, Any] = dict(fn=events.draw, inputs=[*inputs, shown['beside']], outputs=drawn, queue=False, **quiet)
     moved = [control.change for control in (*scene.values(), *sliders, shown['beside'])]
     gr.on([page.load, *moved], trigger_mode='always_last', **draw)
 
@@ -95,5 +100,5 @@ def _connect(page: gr.Blocks, events: Events, network: Any, chosen: Any, sliders
     network.change(events.change_network, network, [chosen, scene['resolutions'], shown['beside'], shown['draw_classes']],
                    **quiet).then(**draw)
     chosen.change(events.relabel, [network, chosen, labelled, *sliders], [labelled, *sliders], **quiet).then(**draw)
-    shown['draw_classes'].click(events.draw_classes, inputs, shown['classes'], concurrency_id='draw')
-    shown['save_w'].click(events.save_w, inputs, shown['file'], concurrency_id='draw')
+    shown['draw_classes'].click(events.draw_classes, inputs, shown['classes'])
+    shown['save_w'].click(events.save_w, inputs, shown['file'])

@@ -122,12 +122,12 @@ class OpenNetwork:
     @torch.inference_mode()
     def _prepare(self, scene: Scene) -> tuple[Sampler, torch.Tensor]:
         """The sampler with the scene's settings, and ws [1, num_ws, w_dim]."""
-        settings = dict(psi=scene.psi, noise_mode=scene.noise_mode)
-        sampler = first = dataclasses.replace(self.sampler, **settings)
+        sampler = first = dataclasses.replace(self.sampler, psi=scene.psi, noise_mode=scene.noise_mode)
         c = _label(sampler, scene)
         if scene.projected is not None:
             has_class = bool(scene.label) and has_code(sampler.G)
-            first = dataclasses.replace(self._load(scene.projected, has_class), **settings)
+            projected = self._load(scene.projected, has_class)
+            first = dataclasses.replace(projected, noise_mode=scene.noise_mode)
             ws = first.ws([0], c if has_class else first.default_label()[None])
         else:
             z = sampler.latents([scene.seed, scene.second_seed])

@@ -53,7 +53,8 @@ def by_command(tmp_path, monkeypatch):
 @pytest.mark.parametrize('scene', [
     Scene(label='owl'), Scene(seed=2**32 - 1, label=class_text({'cat': 0.3, 'dog: a, b': 0.55, 'owl': 0}), psi=1),
     Scene(seed=3, label=NAMES[1], psi=0.45, noise_mode='none'), Scene(label='owl', second_seed=5, position=0.3),
-    Scene(label='cat', second_seed=5, resolutions=(8,)), Scene(label='cat', psi=0.5, second_seed=5, position=1, resolutions=(4, 16)),
+    Scene(label='cat', second_seed=5, resolutions=(8,)),
+    Scene(label='cat', psi=0.5, second_seed=5, position=1, resolutions=(4, 16)),
 ], ids=['class', 'mix', 'settings', 'walk', 'styles', 'walk and styles'])
 def test_command_gives_the_same_bytes(scene, opened, by_command):
     picture = np.asarray(opened.draw(scene))
@@ -103,7 +104,8 @@ def test_every_class_of_one_latent(opened):
 def test_projected_w(opened, by_command, tmp_path):
     """With noise of its own, which must not stay in the network."""
     before = np.asarray(opened.draw(Scene(label='cat')))
-    w, noise = opened.sampler.ws([8], np.eye(3, dtype=np.float32)[:1]), torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
+    w = opened.sampler.ws([8], np.eye(3, dtype=np.float32)[:1])
+    noise = torch.randn(16, 16, generator=torch.Generator().manual_seed(0))
     path = str(tmp_path / 'projected_w.npz')
     np.savez(path, w=w.numpy(), **{'maps/b16.conv1.noise_const': noise.numpy()})
     own = Scene(projected=path)
