@@ -113,7 +113,7 @@ class OpenNetwork:
             words.append(f'--projected-w={Path(scene.projected).name}')
         else:
             words += [f'--seeds={scene.seed}', f'--trunc={scene.psi:g}']
-        if scene.has_command and scene.label:
+        if scene.label and scene.has_command and (scene.projected is None or has_code(self.sampler.G)):
             words.append(f'--{"class" if self.sampler.labels.class_names else "label"}={scene.label}')
         if scene.noise_mode != 'const':
             words.append(f'--noise-mode={scene.noise_mode}')

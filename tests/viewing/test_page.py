@@ -5,6 +5,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -145,6 +146,34 @@ def test_second_seed_and_saved_w(tab, runs, tmp_path, monkeypatch):
     download.value.save_as(runs / 'w.npz')
     wait_for_picture(tab, ['--projected-w=w.npz'], runs, tmp_path, monkeypatch)
     tab.get_by_label('8x8').uncheck()
+
+
+def test_projected_w(tab, shown, runs):
+    """The file of the test before."""
+    tab.get_by_text('Projected w', exact=True).click()
+    tab.locator('input[type=file]').first.set_input_files(runs / 'w.npz')
+    shown('--projected-w=w.npz', '--class=cat:1,dog\\, or <b>wolf</b>:1')
+    tab.get_by_label('Clear').click()
+    shown('--seeds=12')
+
+
+def test_walk(tab, shown):
+    tab.get_by_role('button', name='Walk', exact=True).click()
+    wait_until(lambda: '--projected-w=w.npz' in command(tab), lambda: command(tab))
+    tab.get_by_role('button', name='Stop').click()
+    wait_until(lambda: tab.get_by_role('button', name='Walk', exact=True).is_visible(), lambda: 'Stop does nothing')
+    tab.get_by_label('range slider for On the way').press('Home')
+    wait_until(lambda: '--projected-w=w.npz' not in command(tab), lambda: command(tab))
+    shown()
+
+
+def test_snapshots_that_come_later(tab, shown, runs):
+    folder = runs / 'training-runs' / '00000-animals'
+    shutil.copy(folder / NETWORKS[0], folder / 'network-snapshot-000004.pkl')
+    tab.get_by_role('button', name='Refresh').click()
+    tab.get_by_label('Snapshot').click()
+    tab.get_by_role('option', name='000004').click()
+    shown('--network=training-runs/00000-animals/network-snapshot-000004.pkl', '--class=cat:1,dog\\, or <b>wolf</b>:1')
 
 
 def test_many_classes_and_label_vectors(tab, shown):

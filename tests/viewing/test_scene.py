@@ -79,8 +79,14 @@ def test_networks_without_labels_and_plain_ones_with_classes(folder, by_command)
     torch.manual_seed(0)
     G = Generator(6, 3, 5, 16, 3, mapping_kwargs=dict(num_layers=2), synthesis_kwargs=dict(channel_base=64, channel_max=6))
     classes = save(G, folder / 'classes.pkl', ['cat', 'dog', 'owl'])
-    pictures = [np.asarray(picture) for picture, _name in classes.draw_classes(Scene(resolutions=(8,)))]
-    assert not np.array_equal(pictures[0], pictures[1])
+    assert not np.array_equal(*pictures_of(classes)[:2])
+    classes.save_w(folder / 'own.npz', Scene(label='dog'))
+    assert '--class' not in classes.command(Scene(projected=str(folder / 'own.npz'), label='owl'))  # it is a part of this w
+    assert np.array_equal(np.asarray(classes.draw(Scene(projected=str(folder / 'own.npz'), label='owl'))), pictures_of(classes)[1])
+
+
+def pictures_of(opened):
+    return [np.asarray(picture) for picture, _name in opened.draw_classes(Scene())]
 
 
 def test_the_source_is_the_network_that_was_transferred(folder):
