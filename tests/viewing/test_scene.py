@@ -81,8 +81,9 @@ def test_networks_without_labels_and_plain_ones_with_classes(folder, by_command)
     classes = save(G, folder / 'classes.pkl', ['cat', 'dog', 'owl'])
     assert not np.array_equal(*pictures_of(classes)[:2])
     classes.save_w(folder / 'own.npz', Scene(label='dog'))
-    assert '--class' not in classes.command(Scene(projected=str(folder / 'own.npz'), label='owl'))  # it is a part of this w
-    assert np.array_equal(np.asarray(classes.draw(Scene(projected=str(folder / 'own.npz'), label='owl'))), pictures_of(classes)[1])
+    projected = Scene(projected=str(folder / 'own.npz'), label='owl')
+    assert '--class' not in classes.command(projected)  # it is a part of this w
+    assert np.array_equal(np.asarray(classes.draw(projected)), pictures_of(classes)[1])
 
 
 def pictures_of(opened):
