@@ -103,7 +103,7 @@ def test_gpus_and_the_launcher_must_agree(tmp_path, rgb_zip, monkeypatch):
     place = dict(WORLD_SIZE=1, RANK=0, LOCAL_RANK=0, MASTER_ADDR='127.0.0.1', MASTER_PORT=free_port())
     for name, value in place.items():
         monkeypatch.setenv(name, str(value))
-    result = invoke(train.main, '--outdir', tmp_path / 'runs', '--data', rgb_zip, '--gpus=4', *ARGS)
+    result = invoke(train.main, '--outdir', tmp_path / 'runs', '--data', rgb_zip, '--gpus=4', '--kimg=0.008', *ARGS)
     assert result.exit_code == 2 and 'the launcher started 1 processes' in result.stderr and not (tmp_path / 'runs').exists()
 
 
