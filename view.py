@@ -45,9 +45,12 @@ def main(network: str | None, host: str, port: int | None, browser: bool, trust_
             from viewing.page import CSS, THEME, make_page
 
             page = make_page(networks, folder)
-            _app, address, _shared = page.launch(
-                server_name=host, server_port=port, inbrowser=browser, share=False, quiet=True, ssr_mode=False, theme=THEME,
-                css=CSS, footer_links=[], prevent_thread_lock=True)
+            try:
+                _app, address, _shared = page.launch(
+                    server_name=host, server_port=port, inbrowser=browser, share=False, quiet=True, ssr_mode=False, theme=THEME,
+                    css=CSS, footer_links=[], prevent_thread_lock=True)
+            except OSError as error:
+                raise ValueError(f'cannot listen on {host}, port {port or "7860 to 7959"}: give a free --port') from error
             click.echo(f'Page: {address} (Ctrl-C ends it)')
             page.block_thread()
 

@@ -81,8 +81,8 @@ def _shown(first: OpenNetwork) -> dict[str, Any]:
         shown['draw_classes'] = gr.Button('Draw every class', visible=bool(first.sampler.labels.class_names))
         shown['save_w'] = gr.Button('Save w')
     shown['file'] = gr.File(label='w of this picture', visible=False)
-    shown['classes'] = gr.Gallery(label='Every class of this latent', format='png', height='auto', visible=False,
-                                  object_fit='contain', elem_classes='picture')
+    shown['classes'] = gr.Gallery(show_label=False, format='png', height='auto', visible=False, object_fit='contain',
+                                  elem_classes='picture')
     return shown
 
 

@@ -6,6 +6,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -49,7 +50,9 @@ def runs(tmp_path_factory):
 def server(runs):
     """The process, and its address."""
     words = [sys.executable, str(REPO / 'view.py'), '--no-browser', '--device=cpu']
-    process = subprocess.Popen(words, cwd=runs, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    (runs / 'tmp').mkdir()
+    process = subprocess.Popen(words, cwd=runs, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               env=os.environ | dict(TMPDIR=str(runs / 'tmp')))
     try:
         yield process, re.search(r'http://127\.0\.0\.1:\d+', wait_for_line('Page:', process)[-1])[0]
     finally:
@@ -197,6 +200,12 @@ def test_listens_on_this_machine_alone(server):
     process, _address = server
     listening = [place.laddr.ip for place in psutil.Process(process.pid).net_connections() if place.status == 'LISTEN']
     assert listening and set(listening) == {'127.0.0.1'}
+
+
+def test_ctrl_c_leaves_nothing_behind(server, runs):
+    process, _address = server
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0 and not list((runs / 'tmp').glob('hyper-stylegan2-*'))
 
 
 def test_without_gradio(monkeypatch, tmp_path):
