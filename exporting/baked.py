@@ -56,6 +56,12 @@ def bake_network(network: Any, label: torch.Tensor) -> torch.nn.Module:
     raise ValueError(f'cannot bake a class into a {type(network).__name__}: expected a generator or discriminator of StyleGAN2')
 
 
+def frozen_source(G: HyperGenerator) -> Generator:
+    """The unconditional source inside a hyper-modulated generator: the same weights without any modulation; on the CPU, in
+    evaluation mode, without gradients. What --finetune trained is as it is now."""
+    return _without_classes(G, Generator).eval().requires_grad_(False)
+
+
 @torch.no_grad()
 def _bake_generator(G: HyperGenerator, label: torch.Tensor) -> Any:
     plain = _without_classes(G, Generator)

@@ -17,17 +17,18 @@ import torch
 
 from dnnlib.files import whole_file
 
-from .projection import Projection, has_code, with_code
+from .projection import has_code, with_code
 from .sampler import Sampler
 
 MAPS = 'maps/'
 
 
-def save_projection(path: str | os.PathLike[str], found: Projection) -> None:
-    """The file appears when it is whole."""
-    arrays: dict[str, Any] = {f'{MAPS}{name}': noise.cpu().numpy() for name, noise in found.maps.items()}
+def save_projection(path: str | os.PathLike[str], ws: torch.Tensor, maps: dict[str, torch.Tensor], **more: torch.Tensor) -> None:
+    """ws: [N, num_ws, w_dim]; maps: noise by the layer's name; more: other arrays. The file appears when it is whole."""
+    tensors = dict(w=ws, **more, **{f'{MAPS}{name}': noise for name, noise in maps.items()})
+    arrays: dict[str, Any] = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
     with whole_file(path) as part, open(part, 'wb') as file:
-        np.savez(file, w=found.ws.cpu().numpy(), label=found.label.cpu().numpy(), **arrays)
+        np.savez(file, **arrays)
 
 
 @dataclass

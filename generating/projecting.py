@@ -48,7 +48,7 @@ def save_found(folder: Path, pixels: np.ndarray, found: Projection, class_names:
     folder.mkdir(parents=True, exist_ok=True)
     save_image(to_picture(pixels.transpose(1, 2, 0)), folder / 'target.png')
     save_image(to_picture(found.image.permute(1, 2, 0).cpu().numpy()), folder / 'projected.png')
-    save_projection(folder / 'projected_w.npz', found)
+    save_projection(folder / 'projected_w.npz', found.ws, found.maps, label=found.label)
     classes = f'class {describe_mix(found.label.tolist(), class_names)}, ' if class_names else ''
     return f'{folder}: {classes}distance {found.distance:.3g}, at the mean w {found.start_distance:.3g}'
 

@@ -88,10 +88,11 @@ def sources(*folders):
 
 def test_imports_of_the_commands_are_the_declared_ones(project):
     """Nothing is imported that is not declared, nor declared without being imported."""
-    folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks', 'exporting', 'generating', 'patches']
+    folders = ['dnnlib', 'torch_utils', 'training', 'metrics', 'hyper_plugin', 'benchmarks', 'exporting', 'generating', 'patches',
+               'viewing']
     code = imported_packages([*REPO.glob('*.py'), *sources(*folders)])
     needed = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=())}
-    extras = ('demo', 'export', 'hub', 'mnist', 'video')
+    extras = ('demo', 'export', 'hub', 'mnist', 'video', 'viewer')
     optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras)}
     optional.add('triton')      # torch's CUDA builds bring it
     assert needed <= code <= optional, f'undeclared: {sorted(code - optional)}, unused: {sorted(needed - code)}'

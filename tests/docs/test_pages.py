@@ -29,7 +29,8 @@ EVERYTHING = '\n'.join(PAGES.values())
 MAX_WORDS = 1500
 GENERATED = re.compile(r'<!-- speed: .*?<!-- end of speed -->', re.DOTALL)
 FENCED = re.compile(r'^ *```.*?^ *```$', re.MULTILINE | re.DOTALL)
-SCRIPTS = ('train_hyper.py', 'train.py', 'generate.py', 'project.py', 'dataset_tool.py', 'calc_metrics.py', 'export.py')
+SCRIPTS = ('train_hyper.py', 'train.py', 'generate.py', 'project.py', 'dataset_tool.py', 'calc_metrics.py', 'export.py',
+           'view.py')
 # `python -m NAME` -> the module of its click command
 MODULES = {
     'legacy': 'commands.inspect_snapshot', 'patches': 'patches.__main__', 'training.report': 'training.report.__main__',

@@ -123,16 +123,21 @@ def _last_write(run_dir: Path) -> int:
     return max(times, default=0)
 
 
-def newest_snapshot(outdir: str | Path = DEFAULT_RUNS_DIR) -> Path:
-    """The most recently written network-snapshot-*.pkl in outdir, at any depth.
+def all_snapshots(outdir: str | Path = DEFAULT_RUNS_DIR) -> list[Path]:
+    """Every network-snapshot-*.pkl in outdir, at any depth, the most recently written first."""
+    times = {}
+    for path in Path(outdir).rglob(SNAPSHOT_PATTERN):
+        with contextlib.suppress(FileNotFoundError):  # a living run removes old ones
+            times[path] = path.stat().st_mtime_ns
+    return sorted(times, key=lambda path: (times[path], path.name), reverse=True)
 
-    FileNotFoundError if there is none.
-    """
-    root = Path(outdir)
-    found = list(root.rglob(SNAPSHOT_PATTERN))
+
+def newest_snapshot(outdir: str | Path = DEFAULT_RUNS_DIR) -> Path:
+    """The first of all_snapshots(). FileNotFoundError if there is none."""
+    found = all_snapshots(outdir)
     if not found:
-        raise FileNotFoundError(f'no {SNAPSHOT_PATTERN} under {root}: train first, or name a snapshot with --network=PATH')
-    return max(found, key=lambda path: (path.stat().st_mtime_ns, path.name))
+        raise FileNotFoundError(f'no {SNAPSHOT_PATTERN} under {outdir}: train first, or name a snapshot with --network=PATH')
+    return found[0]
 
 
 def prune_snapshots(run_dir: Path, keep: int | None) -> None:
