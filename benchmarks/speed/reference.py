@@ -226,7 +226,7 @@ def hyper_synthesis(net: Any, ws: torch.Tensor, code: torch.Tensor | None = None
                     **given: Any) -> torch.Tensor:
     """ws [N, num_ws, w_dim + S], or w_dim with the code [N, S] beside it -> images. update_emas: part of the interface."""
     w, v = ws.split([net.w_dim, net.code_size], dim=2) if code is None else (ws, code[:, None])
-    return synthesis(net, w, code=hyper.BatchCodes(v), **given)
+    return synthesis(net, w, code=hyper.BatchCodes(v, apart=code is None), **given)
 
 
 def discriminator_block(block: Any, x: torch.Tensor | None, img: Any,

@@ -242,7 +242,7 @@ def test_data_that_are_gone(described):
     (['--detector=nonsense'], "'nonsense' is neither a file"),
     (['--metrics=gan_test,pr50k3_full', '--max-real=3'], 'pr50k3_full needs 4 real images or more, found 3'),
     (['--metrics=gan_test,is50k', '--num-gen=9'], 'is50k needs 10 generated images or more, found 9'),
-    (['--metrics=fid50k_full,kid_per_class', '--num-gen=5'], '6 generated images or more (2 of each of 3 classes), 5 are'),
+    (['--metrics=fid50k_full,kid_per_class', '--num-gen=5'], '6 generated images or more (2 of each of 3 classes), found 5'),
     (['--metrics=fid50k_full,ppl2_wend', '--detector=dinov2'], 'ppl2_wend: detector dinov2 has features alone'),
     (['--outdir={tmp_path}/run/network-snapshot-000000.pkl/x'], 'is not a directory'),
 ])
