@@ -194,7 +194,7 @@ def test_the_table_of_metrics_has_all_of_them():
 
 def test_metrics_in_commands_and_results_exist():
     asked = re.findall(r'--metrics=([\w,]+)', EVERYTHING)
-    rows = re.findall(r'^\| `(\w+)`', section('evidence.md', 'Two models'), re.MULTILINE)
+    rows = re.findall(r'^\| `(\w+)`', PAGES['metrics-example.md'], re.MULTILINE)
     assert len(asked) > 5 and len(rows) > 5
     for name in {*','.join(asked).split(','), *(row.removesuffix('_copies') for row in rows)} - {NO_METRICS}:
         find_metric(name)
