@@ -52,7 +52,9 @@ def server(runs):
     words = [sys.executable, str(REPO / 'view.py'), '--no-browser', '--device=cpu']
     (runs / 'tmp').mkdir()
     process = subprocess.Popen(words, cwd=runs, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               env=os.environ | dict(TMPDIR=str(runs / 'tmp')))
+                               env=os.environ | dict(TMPDIR=str(runs / 'tmp')),
+                               # A shell that starts the tests in the background has children ignore Ctrl-C.
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         yield process, re.search(r'http://127\.0\.0\.1:\d+', wait_for_line('Page:', process)[-1])[0]
     finally:
