@@ -14,7 +14,7 @@ from commands.cli import (
     resolve_device,
     verbose_option,
 )
-from generating.projecting import label_to_project, project_target, save_found
+from generating.projection_run import label_to_project, project_target, save_found
 from generating.target_pictures import is_picture, load_targets
 from metrics.features.perceptual import default_embedding, get_embedding
 from training.data.class_labels import NetworkLabels

@@ -31,8 +31,9 @@ class HyperTransferLoss:
     and mismatch_weight: 0 turns the term off.
 
     Several processes with averaged gradients equal one process with all their images: the contrastive loss computes its
-    statistics over all processes. Three things are computed within one process and one call: the groups by class of the minibatch
-    deviation in HyperDiscriminator, the distances of the spread loss, and, for a batch in parts, the correlation of each part.
+    statistics over all processes. Four things are computed within one process and one call: the groups by class of the minibatch
+    deviation in HyperDiscriminator, the distances of the spread loss, the wrong labels, and, for a batch in parts, the
+    correlation of each part.
     """
 
     def __init__(self, device: torch.device, G_mapping: nn.Module, G_synthesis: nn.Module, D: nn.Module,

@@ -12,6 +12,7 @@ from .scene import OpenNetwork
 
 MAX_OPEN = 2  # the one on the page and the one before
 
+
 class Networks:
     """Opens networks by name, safely unless `trust`. named: a path or URL that is offered beside those under outdir."""
 

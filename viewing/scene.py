@@ -6,7 +6,6 @@ Everything is drawn from ws as generate.py draws it, so that its commands give t
 import copy
 import dataclasses
 import functools
-import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from generating.projection import NOISE_BUFFER, has_code
 from generating.sampler import Sampler
 from generating.walks import spherical_weights
 from hyper_plugin.networks import HyperGenerator
+from training.data.class_labels import escape
 from training.data.image_grid import to_picture, to_pixels
 
 MAX_GRID = 100  # classes in one grid
@@ -56,7 +56,7 @@ def class_text(shares: dict[str, float]) -> str:
     present = {name: share for name, share in shares.items() if share > 0}
     if len(present) == 1:
         return next(iter(present))
-    return ','.join(f'{_escaped(name)}:{share:g}' for name, share in present.items())
+    return ','.join(f'{escape(name)}:{share:g}' for name, share in present.items())
 
 
 def vector_text(numbers: list[float]) -> str:
@@ -163,7 +163,3 @@ def _arc(position: float, z: np.ndarray) -> np.ndarray:
 
 def _picture(sampler: Sampler, ws: torch.Tensor) -> Image.Image:
     return to_picture(to_pixels(sampler.draw_ws(ws))[0])
-
-
-def _escaped(name: str) -> str:
-    return re.sub(r'([,:\\])', r'\\\1', name)

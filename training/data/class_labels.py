@@ -112,6 +112,11 @@ def split_names(text: str) -> list[str]:
     return parts
 
 
+def escape(name: str) -> str:
+    """A class name as it is written in a mix."""
+    return re.sub(r'([,:\\])', r'\\\1', name)
+
+
 def unescape(text: str) -> str:
     """Without the backslashes before commas, colons and backslashes."""
     return re.sub(r'\\([,:\\])', r'\1', text)
