@@ -10,6 +10,7 @@ import torch
 
 from hyper_plugin.class_growth import ClassGrowth, match_classes
 from hyper_plugin.grown_networks import grow_source
+from hyper_plugin.networks import host
 from torch_utils.persistence import constructor_arguments
 from training.config import TrainingConfig
 from training.data.class_labels import split_names, unescape
@@ -33,6 +34,8 @@ SHAPING = dict(hyper_rank=('G_ema', 'rank'), code_dim=('G_ema', 'code_dim'), fin
 # An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. At the full
 # rate of the preset classes are recognised sooner, but have less variety on the way (benchmarks/results/selfinit, full-rate).
 HYPER_RATE = 0.2
+# Rank 16 is nearly as good as full at 32x32 (docs/evidence.md), and a sixteenth or so of the weights.
+FULL_WEIGHTS, LOW_RANK = 30_000_000, 16
 EMA_RAMPUP = 0.05  # at first the average must follow: classes start far from their end
 
 
@@ -128,7 +131,7 @@ def check_goes_on(resume: str, source: dict[str, Any], data: DataFacts, options:
     for option, (network, name) in SHAPING.items():
         if network in source and option in given:
             has, asked = constructor_arguments(source[network], defaults=True)[name], getattr(options, option)
-            if has != asked:
+            if asked is not None and has != asked:
                 raise ValueError(f'{option_name(option)}={asked} differs from the value {has} of {resume}: leave the option '
                                  'out, or start from the unconditional source')
     return growth
@@ -143,13 +146,23 @@ def check_views(config: TrainingConfig) -> None:
                          'or give --contrastive=none')
 
 
+def choose_rank(options: TransferOptions, source_G: Any) -> int:
+    """The rank that the options ask for; without one, 0 (full) where full hypernetworks have at most FULL_WEIGHTS weights."""
+    if options.hyper_rank is not None:
+        return options.hyper_rank
+    pairs = sum(layer.weight.shape[0] * layer.weight.shape[1] for layer in source_G.synthesis.modules()
+                if isinstance(layer, host.SynthesisLayer))
+    return 0 if 2 * options.code_dim * pairs <= FULL_WEIGHTS else LOW_RANK
+
+
 def hyper_config(config: TrainingConfig, source: dict[str, Any], data: DataFacts, starts_fresh: bool,
                  options: TransferOptions) -> TrainingConfig:
     """The training config with the source's networks, hyper-modulated, and the transfer loss. Pure."""
     own: dict[str, Any] = {}
     own_D: dict[str, Any] = {}
     if starts_fresh:  # else the networks are hyper-modulated already, and keep their own arguments
-        own = dict(code_dim=options.code_dim, rank=options.hyper_rank, init_scale=options.hyper_scale, finetune=options.finetune)
+        own = dict(code_dim=options.code_dim, rank=choose_rank(options, source['G_ema']), init_scale=options.hyper_scale,
+                   finetune=options.finetune)
         own_D = dict(d_cond='projection' if data.has_label_vectors else options.d_cond, finetune=options.finetune)
     G_kwargs = own | network_kwargs(source['G_ema'])
     G_kwargs['synthesis_kwargs'] = set_precision(G_kwargs.get('synthesis_kwargs', {}), config.G_kwargs['synthesis_kwargs'])

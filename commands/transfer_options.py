@@ -1,11 +1,20 @@
 """The options of train_hyper.py: its own, and those of all training commands, some with other defaults."""
 
 import dataclasses
+from typing import Any
 
 import click
 
 from .cli import UserPath
 from .options import COUNT, POSITIVE, WEIGHT, TrainingOptions, option
+
+
+class Rank(click.IntRange):
+    """A number, or auto: None."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """'auto' -> None; '16' -> 16."""
+        return None if value == 'auto' else super().convert(value, param, ctx)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -38,8 +47,9 @@ class TransferOptions(TrainingOptions):
                                             'when the error no longer falls.', 50)
     hyper_scale: float = option(WEIGHT, 'Scale of the random modulations at the start, without --selfinit or with '
                                         '--selfinit=distill.', 0.1)
-    hyper_rank: int = option(click.IntRange(0, 512), 'Rank of the hypernetworks. 0 is full: code-dim weights for each pair of '
-                                                     'channels (272 million at 256x256).', 0)
+    hyper_rank: int | None = option(
+        Rank(0, 512), 'Rank of the hypernetworks; 0 is full: 2 * code-dim weights for each pair of channels, 272 million at '
+        '256x256. auto is full up to 30 million weights, else 16.  [default: auto]', metavar='auto|INTEGER')
     code_dim: int = option(COUNT, 'Dimension of the class code.', 64)
     d_cond: str = option(click.Choice(['heads', 'projection']), 'How the discriminator sees the class: an output head per '
                          'class, or a projection of the mapped label. Label vectors always use projection.', 'heads')

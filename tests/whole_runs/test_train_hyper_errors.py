@@ -199,6 +199,7 @@ def hyper_pkl(tmp_path_factory, source_pkl):
     (['--no-cond-transfer', '--classes=3'], ['already hyper-modulated']),
     (['--data={large}'], ['16x16 pixels', '32x32']),
     (['--data={rgb}', '--hyper-rank=3'], ['--hyper-rank=3', 'the value 0']),
+    (['--data={rgb}', '--hyper-rank=0x'], ['--hyper-rank']),
     (['--data={rgb}', '--code-dim=5'], ['--code-dim=5', 'the value 4']),
 ])
 def test_hyper_snapshots_that_cannot_go_on_so(args, texts, hyper_pkl, rgb_zip, data, tmp_path):
