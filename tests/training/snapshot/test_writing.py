@@ -2,8 +2,9 @@
 import copy
 import pickle
 
-import legacy
 import torch
+
+import legacy
 from tests.support.hyper_sources import make_hyper, make_source, randomise_, tensors
 
 
