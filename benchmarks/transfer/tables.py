@@ -12,7 +12,7 @@ from benchmarks.markdown import head, row
 from benchmarks.transfer.judging import read_lines
 from benchmarks.transfer.methods import COMMON, METHODS
 from benchmarks.transfer.pictures import curves, side_by_side
-from benchmarks.transfer.results import COLUMNS, Line, at_the_end, at_time, of_transfer
+from benchmarks.transfer.results import COLUMNS, Line, at_the_end, at_time, minutes_until, of_transfer
 from benchmarks.transfer.transfers import TRANSFERS
 from commands.cli import UserPath
 from dnnlib.files import write_whole
@@ -23,7 +23,7 @@ precision (k = 3) of each class by `{detector}`, mean over classes; spread, the 
 images of a class reduced to 8x8, over that of the test images. GAN-test: share of {num_gen} images a class that a classifier of
 real images puts into the class asked for. GAN-train: share of test images that a classifier recognises after learning from
 generated ones. Copies: share nearer to a training image than 99% of the test images. Minutes: CPU time of one thread, the
-start of the program included. *Real images* are the training images in place of generated ones.
+start of the program included; *until* is when every run was as good as weight copying at its end. *Real images* are the training images in place of generated ones.
 """
 
 
@@ -58,8 +58,23 @@ def time_table(methods: dict[str, list[Line]]) -> str:
     text = head(f'method, after {minutes:.1f} minutes', *(column.title for column in curves))
     for name, lines in methods.items():
         found = at_time(lines, minutes)
-        text += row(name, *(cell(found.get(column.name, []), column.spec) for column in curves))
+        if found:
+            text += row(name, *(cell(found.get(column.name, []), column.spec) for column in curves))
     return text
+
+
+def goal_table(methods: dict[str, list[Line]]) -> str:
+    """The minutes that each method takes until it is as good as weight copying is at its end; nothing without weight copying."""
+    ends = at_the_end(methods.get('splice', []))
+    if not ends:
+        return ''
+    goals = {column: statistics.fmean(line['values'][column.name] for line in ends) for column in COLUMNS if column.curve}
+    text = head('method, minutes until', *(f'{column.title} {goal:{column.spec}}' for column, goal in goals.items()))
+    for name, lines in methods.items():
+        cells = [cell(minutes_until(lines, column, goal), '.1f') for column, goal in goals.items()]
+        if set(cells) != {'-'}:
+            text += row(name, *cells)
+    return f'\n{text}'
 
 
 def markdown(lines: list[Line]) -> str:
@@ -69,7 +84,7 @@ def markdown(lines: list[Line]) -> str:
         methods = of_transfer(lines, transfer)
         if any(at_the_end(part) for part in methods.values()):
             kimg = max(line['kimg'] for part in methods.values() for line in part)
-            text += (f'\n## {transfer}\n\nAfter {kimg},000 images:\n\n{end_table(methods)}\n{time_table(methods)}'
+            text += (f'\n## {transfer}\n\nAfter {kimg},000 images:\n\n{end_table(methods)}\n{time_table(methods)}{goal_table(methods)}'
                      f'\n![curves](curves-{transfer}.png)\n![pictures](grid-{transfer}.png)\n')
     asked = ''.join(f'- {name}: `{" ".join([method.command, *method.options])}`\n' for name, method in METHODS.items())
     return text + NOTE.format(**lines[-1]['judge']) + f'\nAll methods: `{" ".join(COMMON)}`, and:\n\n{asked}'

@@ -14,7 +14,7 @@ from benchmarks.transfer import tables, trained_run
 from benchmarks.transfer.judging import Judge, add_line, read_lines, unjudged
 from benchmarks.transfer.methods import FIRST, METHODS
 from benchmarks.transfer.pictures import side_by_side
-from benchmarks.transfer.results import at_time
+from benchmarks.transfer.results import Column, at_time, minutes_until
 from benchmarks.transfer.trained_run import Cell, finished_run, settings_of, train
 from benchmarks.transfer.transfers import TRANSFERS, Files, Transfer, find_files
 
@@ -164,6 +164,18 @@ def test_numbers_at_a_time_lie_between_those_of_snapshots():
     assert at_time(hyper, 3.5)['spread'] == [pytest.approx(0.55)] and at_time(hyper, 0.5) == {}
 
 
+def test_minutes_until_a_goal_lie_between_those_of_snapshots():
+    rising, falling = Column('', 'spread', ''), Column('', 'spread', '', falls=True)
+    run = [line('hyper', 0, 4, 2.0, 0.1), line('hyper', 0, 8, 4.0, 0.7)]
+    assert minutes_until(run, rising, 0.4) == [pytest.approx(3.0)]
+    assert minutes_until([line('hyper', 0, 4, 2.0, 0.7), line('hyper', 0, 8, 4.0, 0.1)], falling, 0.25) == [pytest.approx(3.5)]
+    assert minutes_until(run, rising, 0.05) == []  # before the first snapshot
+    assert minutes_until(run, rising, 0.8) == []  # not reached
+    slow = [line('hyper', 1, 4, 4.0, 0.0), line('hyper', 1, 8, 8.0, 0.4)]
+    assert minutes_until([*run, *slow], rising, 0.4) == [pytest.approx(3.0), pytest.approx(8.0)]
+    assert minutes_until([*run, *slow], rising, 0.5) == []  # one of two
+
+
 def test_tables_show_mean_and_range(tmp_path):
     for found in [dict(LINES[0], judge=dict(detector='other', num_gen=1), values={}), *LINES]:
         add_line(tmp_path / 'results.jsonl', found)
@@ -171,10 +183,12 @@ def test_tables_show_mean_and_range(tmp_path):
     text = (tmp_path / 'results.md').read_text()
     assert text in done.output and '`net 128px`' in text
     rows = [[cell.strip() for cell in row.strip('|').split('|')] for row in text.splitlines() if row.startswith('| ')]
-    end, _splice, real, head, at_two, _ = rows[1:]
+    end, _splice, real, head, at_two, _, goals, until, _ = rows[1:]
     assert end[:2] == ['hyper', '0.600 (0.500 to 0.700)'] and end[-1] == '2' and end[-3] == '3.5 (3.0 to 4.0)'
     assert real[:2] == ['*real images*', '0.900']
     assert head[0] == 'method, after 2.0 minutes' and at_two[1] == '0.250 (0.100 to 0.400)'
+    assert goals[:2] == ['method, minutes until', 'KID 0.400'] and until[:2] == ['hyper', '-']
+    assert goals[3] == 'spread 0.40' and until[3] == '2.5 (2.0 to 3.0)'
     with Image.open(tmp_path / 'curves-letters-digits.png') as picture:
         assert len(picture.convert('RGB').getcolors(2**20)) > 10
     assert not (tmp_path / 'grid-letters-digits.png').exists()
