@@ -19,11 +19,12 @@ from dnnlib.files import write_whole
 
 NOTE = """
 Mean over seeds, and the range where there are several. Compared with the test images, which no method has seen: KID, recall and
-precision (k = 3) of each class by `{detector}`, mean over classes; spread, the mean distance between two
-images of a class reduced to 8x8, over that of the test images. GAN-test: share of {num_gen} images a class that a classifier of
-real images puts into the class asked for. GAN-train: share of test images that a classifier recognises after learning from
-generated ones. Copies: share nearer to a training image than 99% of the test images. Minutes: CPU time of one thread, the
-start of the program included; *until* is when every run was as good as weight copying at its end. *Real images* are the training images in place of generated ones.
+precision (k = 3) of each class by `{detector}`, mean over classes; spread, the mean distance between two images of a class
+reduced to 8x8, over that of the test images. GAN-test: share of {num_gen} images a class that a classifier of real images puts
+into the class asked for. GAN-train: share of test images that a classifier recognises after learning from generated ones.
+Copies: share nearer to a training image than 99% of the test images. Minutes: CPU time of one thread, the start of the program
+included; *until* is when every run was as good as weight copying at its end. *Real images* are the training images in place of
+generated ones.
 """
 
 
@@ -84,7 +85,8 @@ def markdown(lines: list[Line]) -> str:
         methods = of_transfer(lines, transfer)
         if any(at_the_end(part) for part in methods.values()):
             kimg = max(line['kimg'] for part in methods.values() for line in part)
-            text += (f'\n## {transfer}\n\nAfter {kimg},000 images:\n\n{end_table(methods)}\n{time_table(methods)}{goal_table(methods)}'
+            text += (f'\n## {transfer}\n\nAfter {kimg},000 images:\n\n{end_table(methods)}\n'
+                     f'{time_table(methods)}{goal_table(methods)}'
                      f'\n![curves](curves-{transfer}.png)\n![pictures](grid-{transfer}.png)\n')
     asked = ''.join(f'- {name}: `{" ".join([method.command, *method.options])}`\n' for name, method in METHODS.items())
     return text + NOTE.format(**lines[-1]['judge']) + f'\nAll methods: `{" ".join(COMMON)}`, and:\n\n{asked}'
