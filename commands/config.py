@@ -31,6 +31,7 @@ def build_config(options: TrainingOptions, data: DataFacts) -> TrainingConfig:
         D_kwargs=_discriminator_kwargs(preset, options, half_precision),
         G_opt_kwargs=_adam(_given(options.glr, preset.learning_rate)),
         D_opt_kwargs=_adam(_given(options.dlr, preset.learning_rate)),
+        lr_decay=_plain(options.lr_decay),
         loss_kwargs=dict(
             class_name='training.loss.StyleGAN2Loss',
             r1_gamma=preset.gamma,

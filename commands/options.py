@@ -70,6 +70,8 @@ class TrainingOptions:
     cmax: int = option(COUNT, 'Maximum number of channels of a layer.', 512)
     glr: float | None = option(WEIGHT, 'Learning rate of the generator.  [default: by --cfg]')
     dlr: float | None = option(WEIGHT, 'Learning rate of the discriminator.  [default: by --cfg]')
+    lr_decay: float = option(SHARE, 'Share of the training, at its end, in which both learning rates fall to a tenth, in a '
+                                    'straight line; 0 keeps them.', 0)
     ema_kimg: float | None = option(WEIGHT, 'Half-life of the averaged generator, in thousands of images.  [default: by --cfg]')
     mixing_prob: float | None = option(SHARE, 'Probability of style mixing.  [default: by --cfg, 0.9 or 0]')
     pl_weight: float | None = option(WEIGHT, 'Weight of path length regularisation; 0 turns it off.  [default: by --cfg, 2 or 0]')

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from .cli import UserPath
-from .options import COUNT, POSITIVE, WEIGHT, TrainingOptions, option
+from .options import COUNT, POSITIVE, SHARE, WEIGHT, TrainingOptions, option
 
 
 class Rank(click.IntRange):
@@ -37,7 +37,9 @@ class TransferOptions(TrainingOptions):
     kimg: float = option(POSITIVE, 'Training length in thousands of real images.', 200)
     snap: int = option(COUNT, 'Ticks between pictures and snapshots; a tick is --tick thousand images. The last state is '
                               'always saved.', 10)
-    glr: float | None = option(WEIGHT, "Learning rate of the hypernetwork and the class code.  [default: a fifth of --cfg's]")
+    glr: float | None = option(WEIGHT, "Learning rate of the hypernetwork and the class code.  [default: 0.4 times --cfg's]")
+    lr_decay: float = option(SHARE, 'Share of the training, at its end, in which both learning rates fall to a tenth, in a '
+                                    'straight line; 0 keeps them.', 0.5)
     selfinit: str | None = option(
         click.Choice(['exact', 'distill']), 'Make every class equal the source before training. exact (the bare option) sets '
         'the modulations to zero; distill trains a random hypernetwork to match the source.  [default: start from a random '
@@ -60,9 +62,8 @@ class TransferOptions(TrainingOptions):
                                           'real ones; 0 turns it off.', 0.3)
     mismatch_weight: float = option(WEIGHT, 'Weight of real images with wrong labels, which the discriminator has to refuse; 0 '
                                             'turns it off.', 0.3)
-    share_fakes: bool = option(None, "Train the discriminator on the images of the generator's step instead of new ones: "
-                                     'faster by one pass.',
-                               False, is_flag=True)
+    share_fakes: bool = option(None, "Train the discriminator on the images of the generator's step, or on new ones, which takes "
+                                     'one pass more.', True, declaration='--share-fakes/--no-share-fakes')
     finetune: bool = option(None, 'Also train the mapping, styles, noise strengths, constant and image layers of the source; '
                                   'its convolution kernels stay frozen.', False, is_flag=True)
     new_class_init: str = option(click.Choice(['nearest', 'mean']), 'With a snapshot of this command as --resume: how unknown '

@@ -82,6 +82,7 @@ class TrainingConfig:
     num_gpus: Count  # processes
     batch_size: Count  # images per batch, all processes together
     batch_gpu: Count  # images per pass of one process; a batch is gathered over several passes
+    lr_decay: Annotated[float, Range(0, 1)] = 0  # share of the training, at its end, in which learning rates fall to a tenth
     ema_kimg: Weight  # half-life of the averaged generator
     ema_rampup: Weight | None  # limit of the half-life, as a share of the images so far
     G_reg_interval: Count | None  # batches between regularisation steps; None: in every main step

@@ -15,7 +15,7 @@ import torch
 
 from torch_utils import collectives, training_stats
 from training.config import TrainingConfig
-from training.loop.averaging import ema_beta, next_augment_p, update_ema
+from training.loop.averaging import ema_beta, next_augment_p, rate_factor, set_rates, update_ema
 from training.loop.cond_ramp import fade_labels, mean_label, ramp_strength
 from training.loop.diversity import DiversityAlarm
 from training.loop.optimizer_phases import Phase, begin_phase, finish_phase, make_phases
@@ -96,6 +96,7 @@ def training_loop(
         while not done and not stopping:
             real_img, real_c = next(batches)
             real_c = faded(real_c)
+            set_rates((phase.opt for phase in phases), rate_factor(state.images_done / total_images, config.lr_decay))
             for phase in phases:
                 if state.batch_index % phase.interval == 0:
                     gen_z, gen_c = draw_latents(len(real_img), G.z_dim, dataset, device)

@@ -1,7 +1,7 @@
 """The methods that the transfer study compares: the command of each and what it is asked beyond the common options."""
 import dataclasses
 
-HYPER_RATE, FULL_RATE = '--glr=0.0005', '--glr=0.0025'  # what train_hyper.py and train.py take by themselves at 32x32
+LOW_RATE, FULL_RATE = '--glr=0.0005', '--glr=0.0025'  # FULL_RATE: what train.py takes by itself at 32x32
 
 # The settings of all methods are equal. By themselves train_hyper.py and train.py differ in the average of the weights, and in
 # path length regularisation, which the hyper-modulated generator lacks.
@@ -27,6 +27,11 @@ def _splice(*options: str) -> Method:
     return Method('train.py', options)
 
 
+def _steady(*options: str, rate: str = LOW_RATE) -> Method:
+    """Ours as it was before --lr-decay and --share-fakes: what the parts do was measured so."""
+    return _hyper('--selfinit', '--lr-decay=0', '--no-share-fakes', rate, *options)
+
+
 PLAIN = ('--contrastive=none', '--spread-weight=0', '--mismatch-weight=0')  # the adversarial loss and R1 alone
 PAPER = ('--contrastive=barlow', '--spread-weight=0', '--mismatch-weight=0')
 
@@ -35,16 +40,17 @@ METHODS = {
     'hyper': _hyper('--selfinit'),
     # What people do today
     'splice': _splice(),
-    'splice-low': _splice(HYPER_RATE),
+    'splice-decay': _splice('--lr-decay=0.5'),
+    'splice-low': _splice(LOW_RATE),
     'splice-freezed': _splice('--freezed=2'),
     'scratch': Method('train.py', from_source=False),
     'splice-ramp': _splice('--cond-ramp=4,8'),
-    'splice-freezed-low': _splice('--freezed=2', HYPER_RATE),
-    'splice-ramp-low': _splice('--cond-ramp=4,8', HYPER_RATE),
-    'scratch-low': Method('train.py', (HYPER_RATE,), from_source=False),
-    # Parts of ours, and the paper's
-    'paper': _hyper('--selfinit', *PAPER),
-    'plain': _hyper('--selfinit', *PLAIN),
+    'splice-freezed-low': _splice('--freezed=2', LOW_RATE),
+    'splice-ramp-low': _splice('--cond-ramp=4,8', LOW_RATE),
+    'scratch-low': Method('train.py', (LOW_RATE,), from_source=False),
+    # Ours with other settings
+    'paper-decay': _hyper('--selfinit', *PAPER),
+    'plain-decay': _hyper('--selfinit', *PLAIN),
     'random': _hyper('--hyper-scale=0.1'),
     'random-unit': _hyper('--hyper-scale=1'),
     'distill': _hyper('--selfinit=distill', '--selfinit-kimg=20'),
@@ -52,17 +58,23 @@ METHODS = {
     'rank4': _hyper('--selfinit', '--hyper-rank=4'),
     'rank16': _hyper('--selfinit', '--hyper-rank=16'),
     'finetune': _hyper('--selfinit', '--finetune'),
-    # Ours with other settings
-    'spread-alone': _hyper('--selfinit', '--mismatch-weight=0'),
-    'spread-0.1-alone': _hyper('--selfinit', '--spread-weight=0.1', '--mismatch-weight=0'),
-    'mismatch-alone': _hyper('--selfinit', '--spread-weight=0'),
-    'mismatch-1': _hyper('--selfinit', '--mismatch-weight=1'),
-    'all-losses': _hyper('--selfinit', '--contrastive=barlow'),
-    'low-rate': _hyper('--selfinit', '--glr=0.0002'),
-    'full-rate': _hyper('--selfinit', FULL_RATE),
-    'full-rate-paper': _hyper('--selfinit', FULL_RATE, *PAPER),
-    'full-rate-plain': _hyper('--selfinit', FULL_RATE, *PLAIN),
-    'low-rate-plain': _hyper('--selfinit', '--glr=0.0002', *PLAIN),
-    'gamma0.1-plain': _hyper('--selfinit', '--gamma=0.1', *PLAIN),
+    'low-rate-decay': _hyper('--selfinit', LOW_RATE),
+    'full-rate-decay': _hyper('--selfinit', FULL_RATE),
+    # Parts of ours at a steady learning rate, and the paper's
+    'steady-shared': _hyper('--selfinit', '--lr-decay=0', LOW_RATE),
+    'steady': _steady(),
+    'paper': _steady(*PAPER),
+    'plain': _steady(*PLAIN),
+    'spread-alone': _steady('--mismatch-weight=0'),
+    'spread-0.1-alone': _steady('--spread-weight=0.1', '--mismatch-weight=0'),
+    'mismatch-alone': _steady('--spread-weight=0'),
+    'mismatch-1': _steady('--mismatch-weight=1'),
+    'all-losses': _steady('--contrastive=barlow'),
+    'low-rate': _steady(rate='--glr=0.0002'),
+    'full-rate': _steady(rate=FULL_RATE),
+    'full-rate-paper': _steady(*PAPER, rate=FULL_RATE),
+    'full-rate-plain': _steady(*PLAIN, rate=FULL_RATE),
+    'low-rate-plain': _steady(*PLAIN, rate='--glr=0.0002'),
+    'gamma0.1-plain': _steady('--gamma=0.1', *PLAIN),
 }
-FIRST = ('hyper', 'paper', 'plain', 'splice', 'splice-low', 'splice-freezed', 'scratch')
+FIRST = ('hyper', 'splice', 'splice-decay', 'splice-low', 'splice-freezed', 'scratch')

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 import legacy
 from commands.config import build_config
@@ -18,7 +19,7 @@ from commands.launch import Plan, launch
 from commands.options import TrainingOptions
 from commands.source_sizes import use_source_sizes
 from training.data.image_dataset import ImageFolderDataset
-from training.loop.averaging import ema_beta, next_augment_p, update_ema
+from training.loop.averaging import ema_beta, next_augment_p, rate_factor, update_ema
 from training.loop.optimizer_phases import Phase
 from training.loop.preparation import networks_to_train
 from training.loop.run_output import is_due
@@ -84,6 +85,33 @@ def test_augmentation_moves_by_the_images_seen(mean, want):
 def test_augmentation_stays_above_zero_and_knows_no_upper_limit():
     assert next_augment_p(0.0001, -1, 0.6, 128, 500) == 0
     assert next_augment_p(1.0, 1, 0.6, 128, 1) == pytest.approx(1.128)
+
+
+@pytest.mark.parametrize('share', [0.3, 0.5, 1])
+def test_learning_rates_fall_in_a_straight_line_to_a_tenth(share):
+    for progress in np.linspace(0, 1, 21):
+        assert rate_factor(progress, share) == pytest.approx(np.interp(progress, [1 - share, 1], [1, 0.1]))
+    assert rate_factor(1, 0) == 1
+
+
+def rates_of(run_dir, path, **options):
+    """Learning rates of both optimisers, by step, of a tiny run of 5 batches; a run that is there continues."""
+    rates = {}
+    hook = register_optimizer_step_pre_hook(lambda opt, *_: rates.setdefault(id(opt), []).append(opt.param_groups[0]['lr']))
+    try:
+        training_loop(run_dir, tiny_config(path, glr=0.4, dlr=0.2, pl_weight=0, **options))
+    finally:
+        hook.remove()
+    return list(rates.values())
+
+
+def test_both_networks_learn_at_the_decayed_rates(tmp_path, gray_zip):
+    (tmp_path / 'run').mkdir()
+    G, D = rates_of(tmp_path / 'run', gray_zip, lr_decay=0.5)
+    # Batches begin at 0, 0.2, ... of the training. The rates are those that lazy regularisation asks for: k / (k + 1) of glr, dlr.
+    factors = [1, 1, 1, 0.82, 0.46]
+    assert G == pytest.approx([0.4 * 4 / 5 * factors[0]] * (len(G) - 4) + [0.4 * 4 / 5 * factor for factor in factors[1:]])
+    assert D == pytest.approx([0.2 * 16 / 17 * factors[0]] * (len(D) - 4) + [0.2 * 16 / 17 * factor for factor in factors[1:]])
 
 
 class SquareLoss:

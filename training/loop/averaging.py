@@ -1,8 +1,11 @@
-"""Two slow controllers of training: the averaged generator, and the strength of adaptive augmentation."""
+"""The slow controllers of training: averaged generator, strength of adaptive augmentation, decay of the learning rates."""
 
 import math
+from collections.abc import Iterable
 
 import torch
+
+FINAL_RATE = 0.1  # of a learning rate that decays, at the end
 
 
 def ema_beta(batch_size: int, ema_kimg: float, images_done: int, ema_rampup: float | None) -> float:
@@ -33,3 +36,21 @@ def next_augment_p(p: float, mean_sign: float, target: float, num_images: int, a
         return p
     direction = (mean_sign > target) - (mean_sign < target)
     return max(p + direction * num_images / (ada_kimg * 1000), 0.0)
+
+
+def rate_factor(progress: float, decay_share: float) -> float:
+    """What learning rates are multiplied by: 1 until the last decay_share of the training, then linear down to FINAL_RATE.
+
+    progress, decay_share: shares of the whole training, from 0 to 1.
+    """
+    if decay_share == 0:
+        return 1.0
+    decayed = (progress - (1 - decay_share)) / decay_share
+    return 1 - (1 - FINAL_RATE) * min(max(decayed, 0.0), 1.0)
+
+
+def set_rates(optimizers: Iterable[torch.optim.Optimizer], factor: float) -> None:
+    """Learning rates: factor times those that the optimisers were built with."""
+    for opt in optimizers:
+        for group in opt.param_groups:
+            group['lr'] = opt.defaults['lr'] * factor
