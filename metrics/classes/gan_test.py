@@ -32,7 +32,7 @@ Classifier = Callable[[torch.Tensor], torch.Tensor]  # uint8 [N, C, H, W] -> log
 def gan_test(opts: MetricOptions) -> dict[str, float]:
     """Share of generated images that a judge of real images assigns to the class asked for, over all and of each class.
 
-    gan_test_reference: its accuracy on real images held out from it, those of --test-data if given.
+    gan_test_reference: the same of real images held out from it, those of --test-data if given.
     """
     opts.ignore_training_subset()
     names = checked_class_names(opts)
@@ -43,7 +43,7 @@ def gan_test(opts: MetricOptions) -> dict[str, float]:
         return {}  # the first process has the values for all
     judge = judge_of_real_images(train, test, opts.seed, judge_cache_dir(opts), opts.device)
     results, confusion = class_accuracies('gan_test', judge.net, fake)
-    results['gan_test_reference'] = class_accuracies('reference', judge.net, judge.held_out)[0]['reference']
+    results.update(class_accuracies('gan_test_reference', judge.net, judge.held_out)[0])
     keep_confusion(opts, confusion, names)
     opts.facts.update(detector=judge.identity, num_gen=len(fake), num_real=judge.num_known, num_held_out=len(judge.held_out))
     return results

@@ -14,7 +14,7 @@ from metrics.registry import register_metric
 NVLABS = ['fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull',
           'ppl_wfull', 'ppl_zend', 'ppl_wend']
 OF_CLASSES = ['fid_per_class', 'kid_per_class', 'pr_per_class', 'dc5k5_full', 'dc_per_class', 'gan_test', 'gan_train',
-              'memorization']
+              'memorization', 'spread_per_class']
 
 
 @pytest.fixture(autouse=True)
