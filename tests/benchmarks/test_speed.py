@@ -42,7 +42,7 @@ def test_a_run_writes_numbers_tables_and_a_picture(report):
     found = json.loads((report / 'cpu-quick.json').read_text())
     names = {case['name'] for case in found['cases']}
     assert {'train/plain-10/16', 'train/hyper-10/16', 'sample/hyper-10/16/b4', 'part/selfinit/16', 'part/augment/16',
-            'part/views/16', 'part/features/16', 'part/loading-2-workers/16', 'transfer/hyper-10/16'} <= names
+            'part/views/16', 'transfer/hyper-10/16'} <= names
     for case in found['cases']:
         for way, parts in case['raw_seconds'].items():
             assert set(parts) == set(case['shares'])
