@@ -15,7 +15,7 @@ import torch
 import dnnlib
 from dnnlib.errors import printable
 from metrics.features.class_judge import MAX_RESOLUTION, JudgeNet, cached_judge, judge_identity
-from metrics.features.labelled_images import LabelledImages, check_labelled, load_labelled, split_held_out
+from metrics.features.labelled_images import LabelledImages, load_labelled, split_held_out
 from metrics.metric_options import MetricOptions
 from metrics.registry import register_metric
 
@@ -76,7 +76,6 @@ def recognised_share(
     images: uint8 [N, C, H, W]; labels: int64 [N], the classes that were asked for.
     Returns shares, float64 [K], and the confusion matrix, int64 [K, K]: rows asked, columns judged.
     """
-    check_labelled(images, labels, num_classes)
     judged = torch.cat([classifier(batch).argmax(dim=1).cpu() for batch in images.split(BATCH)])
     confusion = torch.bincount(labels * num_classes + judged, minlength=num_classes**2).reshape(num_classes, num_classes)
     return confusion.diagonal().double() / confusion.sum(dim=1), confusion

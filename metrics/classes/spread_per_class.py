@@ -7,7 +7,7 @@ Shapes: N images, C channels, K classes. Images are uint8 [0, 255].
 import torch
 
 from metrics.features.class_judge import MAX_RESOLUTION
-from metrics.features.labelled_images import check_labelled, load_labelled
+from metrics.features.labelled_images import load_labelled
 from metrics.features.spread import spread
 from metrics.metric_options import MetricOptions
 from metrics.registry import register_metric
@@ -41,7 +41,6 @@ def spread_per_class(opts: MetricOptions) -> dict[str, float]:
 
 def class_spreads(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> torch.Tensor:
     """spread() of the images of each class, of which each needs 2 or more: float64 [K]."""
-    check_labelled(images, labels, num_classes)
     counts = torch.bincount(labels, minlength=num_classes)
     if counts.min() < 2:
         raise ValueError(f'class {int(counts.argmin())} has a single image: the spread of a class needs at least 2')

@@ -96,11 +96,6 @@ def test_mirrored_copies_and_classes(data, detector):
     assert stats.get_labels().tolist() == [i % 4 for i in range(11)] * 2
 
 
-def test_classes_of_unlabelled_data(data, detector):
-    with pytest.raises(ValueError, match='data has no class labels'):
-        of_data(options(dataset_kwargs=data, detector=detector), capture_labels=True)
-
-
 def test_computed_once_and_kept(data, detector, monkeypatch):
     first = of_data(options(dataset_kwargs=data, detector=detector)).get_all()
     monkeypatch.setattr(metric_utils, 'real_images', lambda *args: pytest.fail('computed again'))
@@ -181,11 +176,6 @@ def test_classes_of_generated_images(balanced, data, detector):
     lo = (stats.get_labels() / 2 - 0.75) * 127.5 + 128
     assert ((lo - 1 <= level) & (level <= np.minimum(lo + 63.75, 255))).all()
     assert (stats.get_labels() == np.arange(30) % 4).all() == balanced
-
-
-def test_unconditional_networks_have_no_classes(data, detector):
-    with pytest.raises(ValueError, match='the network is unconditional'):
-        of_generator(options(G=Painter(), detector=detector), 4, capture_labels=True)
 
 
 def test_generated_once_for_metrics_that_share(detector, monkeypatch):

@@ -39,12 +39,6 @@ def test_renaming_the_classes_permutes_the_confusion():
     assert torch.equal(new_confusion[order][:, order], confusion)
 
 
-@pytest.mark.parametrize('asked', [[0, 0, 2], [0, 1, 3], [0, 1]])
-def test_share_refuses_unfit_labels(asked):
-    with pytest.raises(ValueError, match=r'class 1|0\.\.2|each of 3'):
-        recognised_share(first_pixel_classifier(3), images_judged_as([0, 1, 2]), torch.tensor(asked), 3)
-
-
 
 
 # the judge of real images
