@@ -110,16 +110,6 @@ def test_several_metrics_several_times(noisy50k, tmp_path, capsys):
     assert len(out.splitlines()) == 3 and 'other: 6.5 +- 3.5 over 2 runs' in err
 
 
-def test_metrics_find_the_directory_for_their_pictures(tmp_path):
-    @register_metric
-    def picture(opts):
-        (opts.run_dir / 'picture.png').write_bytes(b'')
-        return dict(picture=0)
-
-    compute_metrics(['picture'], None, {}, device=torch.device('cpu'), run_dir=tmp_path / 'new')
-    assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['metric-picture.jsonl', 'picture.png']
-
-
 def test_only_the_first_process_reports(noisy50k, tmp_path, capsys):
     compute_metrics(['noisy50k'], None, {}, device=torch.device('cpu'), run_dir=tmp_path, num_gpus=2, rank=1)
     assert capsys.readouterr() == ('', '') and not list(tmp_path.iterdir())
