@@ -93,7 +93,7 @@ def test_label_vectors_are_those_of_images():
     assert labels == {tuple(row) for row in vectors.tolist()}  # 5 images for 8 latents: each appears
 
 
-@pytest.mark.parametrize('batch', [1, 5, 8, 64])
+@pytest.mark.parametrize('batch', [5, 64])
 def test_no_pass_is_larger_than_the_batch(batch):
     generator = Stretch([0.1] * 3)
     ratios = alarm_for(classes_dataset(3)).measure(generator, 0, batch)
@@ -115,15 +115,6 @@ def test_latents_are_the_same_for_all_classes_and_ticks():
 def other_latents(seed):
     alarm_for(classes_dataset(2), seed).measure(generator := Stretch([0.1, 0.1]), 0, 16)
     return generator.calls[0][0]
-
-
-def test_at_most_64_real_images_are_read_once():
-    dataset = classes_dataset(2, num_per_class=80)
-    alarm = alarm_for(dataset)
-    assert dataset.num_read == 0
-    for tick in range(3):
-        alarm.measure(Stretch([0.1, 0.1]), tick, 16)
-    assert dataset.num_read == 128
 
 
 def test_many_classes_take_turns():
@@ -160,14 +151,6 @@ def test_a_collapsing_class_is_said_once_until_it_recovers():
     assert told([0.1, 0.05, 0.1]) == []  # both recover
     again, = told([0.1, 0.0, 0.0])
     assert 'class 1' in again and 'class 2' in again
-
-
-def test_the_warning_says_how_much():
-    alarm = alarm_for(ArrayDataset(noise_images(20)))
-    start = alarm.measure(Stretch(0.2), 0, 8)['all']
-    now = alarm.measure(Stretch(0.002), 1, 8)
-    warning, = alarm.warnings(now)
-    assert f'all images ({start / 100:.1%}, at the start {start:.0%})' in warning
 
 
 def test_a_class_keeps_its_warning_while_others_have_their_turn():
@@ -215,23 +198,16 @@ def tiny_generator():
                          synthesis_kwargs=dict(channel_base=128, channel_max=16)).eval()
 
 
-def test_a_real_generator_collapses(rgb_zip):
-    dataset, generator = ImageFolderDataset(rgb_zip, use_labels=True), tiny_generator()
-    alarm = alarm_for(dataset)
-    start = alarm.measure(generator, 0, 4)
-    assert list(start) == ['cat', 'dog', 'owl'] and min(start.values()) > 0.01
-    assert alarm.warnings(start) == []
-    w_avg = generator.mapping.w_avg.clone()
-    generator.mapping.fc1.weight.data.zero_()  # every z gives the same w
-    collapsed = alarm.measure(generator, 1, 4)
-    warning, = alarm.warnings(collapsed)
-    dataset.close()
-    assert max(collapsed.values()) < 1e-3 * min(start.values())
-    assert all(f'class {name}' in warning for name in ('cat', 'dog', 'owl'))
-    assert torch.equal(w_avg, generator.mapping.w_avg)  # measuring changes nothing
-
-
 def test_mirrored_images_belong_to_their_class(rgb_zip):
     dataset = ImageFolderDataset(rgb_zip, use_labels=True, xflip=True)
     assert list(alarm_for(dataset).measure(tiny_generator(), 0, 8)) == ['cat', 'dog', 'owl']
     dataset.close()
+
+
+def test_at_most_64_real_images_are_read_once():
+    dataset = classes_dataset(2, num_per_class=80)
+    alarm = alarm_for(dataset)
+    assert dataset.num_read == 0
+    for tick in range(3):
+        alarm.measure(Stretch([0.1, 0.1]), tick, 16)
+    assert dataset.num_read == 128

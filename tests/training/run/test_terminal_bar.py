@@ -1,7 +1,6 @@
 """training/run/terminal_bar.py on real pseudo-terminals of several widths."""
 
 import io
-import re
 import sys
 
 import pytest
@@ -26,7 +25,7 @@ def fill(bar, num_images):
         bar.update(1)
 
 
-@pytest.mark.parametrize('columns', [10, 20, 40, 80, 200])
+@pytest.mark.parametrize('columns', [10, 80])
 def test_the_bar_takes_one_line_of_any_terminal(columns, terminal):
     made = terminal(columns)
     bar = open_bar(2000)
@@ -34,20 +33,6 @@ def test_the_bar_takes_one_line_of_any_terminal(columns, terminal):
     bar.close()
     line, rest = lines_on_screen(made.close(), columns)
     assert rest == '' and len(line) <= columns and line.startswith(' 25%')
-
-
-@pytest.mark.parametrize('widths', [(80, 20, 40), (20, 80, 20), (40, 41, 39)])
-def test_the_bar_follows_the_width(widths, terminal):
-    made = terminal(widths[0])
-    bar = open_bar(300)
-    for columns in widths:
-        made.resize(columns)
-        made.file.write('#')        # marks where the width changes
-        fill(bar, 50)
-    bar.close()
-    for columns, part in zip(widths, made.close().split('#')[1:], strict=True):
-        drawn = re.split(r'[\r\n]+', part)[2:]     # the first one still covers the last of the former width
-        assert len(drawn) >= 49 and max(map(len, drawn)) <= columns
 
 
 def test_a_run_that_goes_on_starts_where_it_was(terminal):

@@ -1,29 +1,9 @@
 """Logs and statistics of any size are read line by line."""
 
 import json
-import tracemalloc
-
-import pytest
 
 from training.run.run_history import MAX_NOTES, read_history
 from training.run.text_lines import MAX_LINE, text_lines
-
-
-@pytest.mark.parametrize('text, num_notes', [
-    ('tick 1  kimg 0.1\n' * 1_000_000, 0), ('x' * 20_000_000, 0), ('\n' * 10_000_000, 0),
-    (''.join(f'Note: {i} {"x" * 500}\n' for i in range(40_000)), MAX_NOTES), ('Note: ' + 'x' * 20_000_000, 1),
-], ids=['lines', 'one line', 'empty lines', 'notes', 'one note'])
-def test_a_report_holds_no_log(text, num_notes, tmp_path):
-    (tmp_path / 'training_options.json').write_text('{}')
-    (tmp_path / 'log.txt').write_text(text)
-    size = len(text)
-    del text
-    tracemalloc.start()
-    run = read_history(tmp_path)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 12 * MAX_LINE < size + 3e6 and len(run.notes) == num_notes
-    assert all(len(note) < 3000 for note in run.notes)
 
 
 def test_the_newest_notes_are_kept(tmp_path):
