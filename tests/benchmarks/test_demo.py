@@ -75,7 +75,7 @@ def test_without_self_initialisation(repository):
     assert 'Self-initialisation: none' in (out / 'results.md').read_text()
 
 
-@pytest.mark.parametrize('script', ['dataset_tool.py', 'train_hyper.py', 'generate.py', 'calc_metrics.py'])
+@pytest.mark.parametrize('script', ['dataset_tool.py', 'calc_metrics.py'])
 def test_stops_at_a_command_that_fails(repository, script):
     (repository / script).write_text("import sys; sys.exit('Error: broken')")
     done = run_demo(repository)
