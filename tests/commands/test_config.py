@@ -100,14 +100,6 @@ def test_bfloat16_takes_the_place_of_float16():
         config_of(device='cuda', half='bf16', fp32=True)
 
 
-def test_augmentation_modes():
-    assert config_of(aug='noaug').augment_kwargs is None
-    assert config_of().ada_target == 0.6
-    assert config_of(target=0.4).ada_target == 0.4
-    fixed = config_of(aug='fixed', p=0.25)
-    assert (fixed.augment_p, fixed.ada_target) == (0.25, None)
-
-
 def test_resuming_moves_augmentation_faster_and_needs_no_ramp():
     assert (config_of().ada_kimg, config_of().ema_rampup) == (500, 0.05)
     resumed = config_of(resume='x.pkl')

@@ -182,24 +182,6 @@ def test_one_training_at_a_time(run):
     assert call('--resume', run_dir, '--kimg=0.02').exit_code == 0
 
 
-def test_a_run_without_a_state_starts_again_in_its_directory(run):
-    run_dir, _args = run
-    weights = read_state(find_state(run_dir))['networks']['G']['mapping.fc0.weight']
-    for path in (find_state(run_dir), *run_dir.glob('network-snapshot-*.pkl')):
-        path.unlink()
-    assert call('--resume', run_dir).exit_code == 0
-    assert (read_state(find_state(run_dir))['networks']['G']['mapping.fc0.weight'] == weights).all()
-    assert len(list(run_dir.glob('*'))) == len({path.name for path in run_dir.iterdir()})
-
-
-def test_a_dry_run_changes_nothing(run):
-    run_dir, _args = run
-    before = {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()}
-    result = call('--resume', run_dir, '--kimg=5', '-n')
-    assert result.exit_code == 0 and json.loads(result.stdout)['total_kimg'] == 5
-    assert {path.name: path.stat().st_mtime_ns for path in run_dir.iterdir()} == before
-
-
 @pytest.mark.parametrize('main, options', [(train_hyper.main, ['--selfinit', '--code-dim=4']), (train.main, ['--cond=1'])])
 def test_going_on_needs_no_source(tmp_path, rgb_zip, source_pkl, main, options):
     """The source of a transfer may be gone, or be a long download."""

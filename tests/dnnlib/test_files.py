@@ -35,16 +35,6 @@ def test_text_and_bytes_are_written_whole(tmp_path):
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {'a.txt': '\u00e9\n'.encode(), 'b': b'\xff'}
 
 
-@pytest.mark.parametrize('error', [OSError, KeyboardInterrupt])
-def test_after_an_error_the_old_file_stands(error, tmp_path):
-    path = tmp_path / 'net.pkl'
-    path.write_text('old')
-    with pytest.raises(error), whole_file(path) as part:
-        part.write_text('half')
-        raise error
-    assert path.read_text() == 'old' and names(tmp_path) == ['net.pkl']
-
-
 def test_a_block_that_writes_nothing_is_an_error(tmp_path):
     with pytest.raises(FileNotFoundError), whole_file(tmp_path / 'a'):
         pass

@@ -1,11 +1,8 @@
 """dnnlib.util: attribute dictionary, objects by name, logging, time."""
-import copy
 import fractions
 import inspect
 import io
-import json
 import math
-import pickle
 import sys
 
 import numpy as np
@@ -48,13 +45,6 @@ def test_easydict_says_what_is_missing_and_what_there_is():
         del EasyDict().x
     with pytest.raises(KeyError):
         EasyDict()['x']
-
-
-@pytest.mark.parametrize('again', [copy.copy, copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])
-def test_easydict_survives_copies(again):
-    d = EasyDict(a=EasyDict(b=[1]))
-    e = again(d)
-    assert type(e) is EasyDict and type(e.a) is EasyDict and e == d and json.dumps(e) == '{"a": {"b": [1]}}'
 
 
 # --- objects by name ---

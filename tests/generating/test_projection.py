@@ -1,6 +1,5 @@
 """The search behind project.py: its formulas by hand, and generated pictures that are found again."""
 
-
 import numpy as np
 import pytest
 import torch

@@ -45,7 +45,6 @@ def test_unknown_names_get_the_nearest(name, suggestion):
 FID = Metric('fid50k_full', print, 50_000)
 FID50K = Metric('fid50k', print, 50_000, max_real=50_000)
 PPL = Metric('ppl2_wend', print, 50_000, uses_reals=False)
-PR = Metric('pr50k3_full', print, 50_000, max_real=200_000)
 
 
 @pytest.mark.parametrize('metric, counts, name', [

@@ -39,8 +39,6 @@ def test_renaming_the_classes_permutes_the_confusion():
     assert torch.equal(new_confusion[order][:, order], confusion)
 
 
-
-
 # the judge of real images
 
 

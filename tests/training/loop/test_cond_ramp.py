@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hyper_plugin.loss import HyperTransferLoss
-from hyper_plugin.networks import BatchCodes, order_by_class
+from hyper_plugin.networks import order_by_class
 from tests.support.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D
 from training.data.image_dataset import ImageFolderDataset
 from training.loop.cond_ramp import fade_labels, mean_label, parse_ramp, ramp_strength
@@ -14,15 +14,6 @@ from training.networks import Discriminator, Generator
 
 CHANNELS = dict(channel_base=64, channel_max=6)
 CPU = torch.device('cpu')
-
-
-@pytest.mark.parametrize('ramp', [[200, 400], [0, 0.5]])
-def test_strength_rises_in_a_line(ramp):
-    images = np.unique(np.linspace(0, 1500 * ramp[1], 61).astype(int))
-    want = np.clip((images / 1000 - ramp[0]) / (ramp[1] - ramp[0]), 0, 1)
-    np.testing.assert_allclose([ramp_strength(int(count), ramp) for count in images], want, atol=1e-9)
-    assert ramp_strength(round(1000 * ramp[1]), ramp) == 1.0
-    assert all(isinstance(ramp_strength(int(count), ramp), float) for count in images)
 
 
 def test_a_ramp_without_length_is_a_step():
@@ -115,14 +106,6 @@ def test_networks_train_with_faded_labels(make, D_kwargs, strength):
     for name, parameters in learning.items():
         assert all(torch.isfinite(parameter.grad).all() for parameter in parameters if parameter.grad is not None)
         assert sum(float(parameter.grad.abs().sum()) for parameter in parameters if parameter.grad is not None) > 0, name
-
-
-@pytest.mark.parametrize('strength, num_codes', [(0, 1), (0.3, 3), (1, 3)])
-def test_hyper_modulation_makes_one_kernel_for_each_faded_label(strength, num_codes):
-    G = make_hyper(make_source(), init_scale=0.3)
-    c = fade_labels(labels(0, 1, 2, 2, 1, 0, 0), torch.tensor([0.5, 0.3, 0.2]), strength)
-    codes = BatchCodes(G.mapping.class_code(c)[:, None]).codes
-    assert len(codes) == num_codes
 
 
 def test_deviation_groups_follow_classes_as_soon_as_those_lead():

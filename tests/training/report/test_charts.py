@@ -8,7 +8,7 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from training.report.charts import Line, line_chart, linear_ticks, log_ticks, number, path_of, thin
+from training.report.charts import Line, line_chart, number, path_of, thin
 
 NAN = math.nan
 
@@ -43,26 +43,6 @@ def test_thin_keeps_ends_and_every_spike(num):
 def test_thin_keeps_gaps():
     points = [(i, NAN if 2000 <= i < 3000 else 1.0) for i in range(5000)]
     assert sum(math.isnan(y) for _, y in thin(points)) > 50
-
-
-@pytest.mark.parametrize('low, high', [
-    (-3.7, 12), (0.999, 1.001), (5e250, 9e299), (0, 1e-280),
-])
-def test_linear_ticks_are_round_even_and_inside(low, high):
-    ticks = linear_ticks(low, high)
-    assert 2 <= len(ticks) <= 7
-    steps = np.diff(ticks)
-    np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
-    mantissa = steps[0] / 10 ** math.floor(math.log10(steps[0]) + 1e-9)
-    assert min(abs(mantissa - round_one) for round_one in (1, 2, 5, 10)) < 1e-3
-    assert all(low - 1e-6 * (high - low) <= tick <= high + 1e-6 * (high - low) for tick in ticks)
-
-
-@pytest.mark.parametrize('low, high, expected', [
-    (0.5, 30, [0.5, 1, 2, 5, 10, 20]), (1e-6, 1, [1e-6, 1e-4, 1e-2, 1]), (0.03, 0.07, [0.05]),
-])
-def test_log_ticks(low, high, expected):
-    assert log_ticks(low, high) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize('value, expected', [

@@ -1,6 +1,5 @@
 """training/run/terminal_bar.py on real pseudo-terminals of several widths."""
 
-import io
 import sys
 
 import pytest
@@ -42,14 +41,3 @@ def test_a_run_that_goes_on_starts_where_it_was(terminal):
     bar.close()
     text = made.close()
     assert text.lstrip('\r').startswith(' 40%') and ' 50%' in lines_on_screen(text, 80)[0]
-
-
-@pytest.mark.parametrize('file', [None, io.StringIO()])
-def test_no_bar_without_a_terminal(file, monkeypatch):
-    monkeypatch.setattr(sys, '__stderr__', file)
-    bar = open_bar(100)
-    fill(bar, 50)
-    bar.clear()
-    bar.refresh()
-    bar.close()
-    assert file is None or file.getvalue() == ''

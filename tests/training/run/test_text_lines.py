@@ -1,9 +1,6 @@
 """Logs and statistics of any size are read line by line."""
 
-import json
-
 from training.run.run_history import MAX_NOTES, read_history
-from training.run.text_lines import MAX_LINE, text_lines
 
 
 def test_the_newest_notes_are_kept(tmp_path):
@@ -12,9 +9,3 @@ def test_the_newest_notes_are_kept(tmp_path):
     run = read_history(tmp_path)
     assert run.notes == [f'Note: {i}' for i in range(5, MAX_NOTES + 5)] and run.ended == 'Done: runs/1'
     assert run.problems == [f'log.txt has {MAX_NOTES + 5} notes and warnings; the last {MAX_NOTES} are shown']
-
-
-def test_long_lines_come_in_pieces(tmp_path):
-    path = tmp_path / 'stats.jsonl'
-    path.write_text(json.dumps(dict(a='\u00e9' * MAX_LINE)) + '\n{}\n', encoding='utf-8')
-    assert ''.join(text_lines(path)) == path.read_text() and max(map(len, text_lines(path))) == MAX_LINE
