@@ -28,6 +28,7 @@ def run(error, verbose=False):
 @pytest.mark.parametrize('error, code, line', [
     (ValueError('found 3,\n  expected 4'), 2, 'Error: found 3, expected 4'),
     (FileNotFoundError(errno.ENOENT, 'No such file or directory', 'x.zip'), 2, 'Error: x.zip: No such file or directory'),
+    (OSError('x.zip is no zip file'), 2, 'Error: x.zip is no zip file'),
     (OSError(errno.ENOSPC, 'No space left on device', 'out.png'), 1, 'Error: out.png: No space left on device'),
     (ValueError(), 2, 'Error: ValueError'),
     (RuntimeError('out of memory\nlong story'), 1, 'Error: RuntimeError: out of memory (--verbose shows where)'),

@@ -43,7 +43,7 @@ def test_a_damaged_state_is_made_anew_with_one_line(tmp_path, capsys, networks, 
 
 
 @pytest.mark.parametrize('keys, value', [
-    (['images'], -8), (['images'], 'x'), (['best_error'], math.nan), (['curve'], 3),
+    (['images'], None), (['images'], -8), (['best_error'], math.nan), (['best_error'], [1]), (['curve'], 3),
     (['learned'], {}), (['learned', NAME], math.nan * torch.zeros(2)), (['best'], None),
     (['best', NAME], torch.zeros(2, 2)), (['optimizer'], {}), (['optimizer', 'param_groups', 0, 'lr'], 'fast'),
     (['schedule'], []), (['generator'], torch.zeros(3)),

@@ -177,6 +177,12 @@ def test_order_without_shuffling():
     assert draw(7, 3, shuffle=False) == [0, 1, 2, 0, 1, 2, 0]
 
 
+def test_replicas_share_the_stream():
+    whole = draw(60, 11, seed=1)
+    parts = [draw(20, 11, seed=1, rank=rank, num_replicas=3) for rank in range(3)]
+    assert [item for items in zip(*parts, strict=True) for item in items] == whole
+
+
 @pytest.mark.parametrize('size, kwargs, message', [
     (0, {}, 'at least one item'), (3, dict(rank=2, num_replicas=2), 'rank'), (3, dict(window_size=1.5), 'window_size'),
 ])

@@ -34,7 +34,7 @@ def test_matches_definition(case, taps, channels):
 
 
 @pytest.mark.parametrize('case', CASES)
-@pytest.mark.parametrize('taps', [(4, 3)])
+@pytest.mark.parametrize('taps', [(4, 3), (5,)])
 def test_two_derivatives(case, taps):
     f = torch.tensor(random(*taps, seed=1))
     options = {('flip_filter' if key == 'flip' else key): value for key, value in case.items()}

@@ -49,8 +49,8 @@ def test_matches_definition(size, channels_last, up, down):
         assert_near(native(images, f, flip_filter=number % 3 > 0, **case), want)
 
 
-@pytest.mark.parametrize('channels', [3, 40])
-@pytest.mark.parametrize(('up', 'down'), [(2, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize('channels', [1, 40])
+@pytest.mark.parametrize(('up', 'down'), [(1, 1), (1, 2), (3, 2)])
 def test_separable_filter(channels, up, down):
     x, f = random(2, channels, 12, 15), random(12, seed=1)
     case = dict(up=(up, up), down=(down, down), padding=(7, 6, 5, 4), gain=2.5)
