@@ -32,9 +32,7 @@ class Picture:
 
 
 def choose_frames(frames: Sequence[Item], most: int = MAX_FRAMES) -> list[Item]:
-    """At most `most` of the frames, evenly spread: the first, every 2^k-th and the last."""
-    if most < 2:
-        return list(frames[-1:])
+    """At most `most` (2 or more) of the frames, evenly spread: the first, every 2^k-th and the last."""
     step = 1
     while (len(frames) + step - 1) // step > most - 1 and len(frames) > most:
         step *= 2
