@@ -30,8 +30,7 @@ def run_command(*command: str, capture: bool = False, log: Path | None = None, t
     env = dict(os.environ, PYTHONPATH=os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')])))
     if threads is not None:
         env['OMP_NUM_THREADS'] = str(threads)
-    script = [str(ROOT / command[0])] if command[0].endswith('.py') else [command[0]]
-    line, arguments = '$ python ' + ' '.join(command), [sys.executable, *script, *command[1:]]
+    line, arguments = '$ python ' + ' '.join(command), [sys.executable, str(ROOT / command[0]), *command[1:]]
     if log is None:
         click.secho(line, bold=True, err=True)
         done = subprocess.run(arguments, env=env, stdout=subprocess.PIPE if capture else None, text=True)
@@ -52,9 +51,3 @@ def make_data(outdir: Path) -> dict[str, Path]:
         if not path.is_file():
             run_command('dataset_tool.py', f'--source={DATA[split]}', f'--dest={path}')
     return paths
-
-
-def judge_command(network: Path, data: dict[str, Path], num_gen: int, seed: int, report: Path) -> list[str]:
-    """Prints the table of classes of a snapshot and writes the numbers to report."""
-    return ['-m', 'metrics.classes', f'--network={network}', f'--train={data["train"]}',
-            f'--test={data["test"]}', f'--num-gen={num_gen}', f'--seed={seed}', f'--json={report}']

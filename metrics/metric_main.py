@@ -17,7 +17,7 @@ from dnnlib.files import is_disk_full
 from torch_utils.collectives import first_value
 
 from . import density_coverage, registry, standard_metrics
-from .classes import gan_test, gan_train, memorization, per_class
+from .classes import gan_test, gan_train, memorization, per_class, spread_per_class
 from .features.open_data import OpenData
 from .metric_needs import check_images
 from .metric_options import MetricOptions, ProgressMonitor
@@ -27,7 +27,7 @@ __all__ = [
     'calc_metric', 'compute_metrics', 'find_metric', 'is_valid_metric', 'list_valid_metrics', 'register_metric', 'report_metric',
 ]
 
-REGISTERING = (standard_metrics, per_class, density_coverage, gan_test, gan_train, memorization)
+REGISTERING = (standard_metrics, per_class, density_coverage, gan_test, gan_train, memorization, spread_per_class)
 FOR_PEOPLE = ('tables',)  # facts that are printed but not written to the report file
 
 

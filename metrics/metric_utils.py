@@ -67,8 +67,6 @@ def compute_feature_stats_for_dataset(
     stats_kwargs: what to capture at least, see FeatureStats; with capture_labels images are drawn from the classes in turn.
     """
     dataset = opts.data(opts.dataset_kwargs)
-    if stats_kwargs.get('capture_labels') and not dataset.has_onehot_labels:
-        raise ValueError(f'{dataset.name} has no class labels, which this metric needs: see dataset_tool.py --help')
     num_items = min(len(dataset), max_items or len(dataset))
     in_turn = num_items < len(dataset) and bool(stats_kwargs.get('capture_labels'))
     if num_items <= MAX_SHARED:
@@ -122,8 +120,6 @@ def compute_feature_stats_for_generator(
     """
     if not max_items:
         raise ValueError('max_items is missing: say how many images to generate')
-    if stats_kwargs.get('capture_labels') and not opts.G.c_dim:
-        raise ValueError('the network is unconditional, this metric needs classes: give a class-conditional network')
     detector = get_feature_detector(opts, detector_url)
     opts.facts['num_gen'] = max_items
     key = ('generated', detector.identity, *sorted(detector_kwargs.items()), max_items, opts.seed, balanced_labels)

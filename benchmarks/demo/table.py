@@ -3,8 +3,8 @@
 from benchmarks.markdown import row
 
 COLUMNS = {  # what is shown of a class, and its format
-    'recognised': '.1%', 'spread': '.2f', 'kid_per_class': '.3f', 'pr_per_class_recall': '.2f', 'memorization': '.2f',
-    'gan_train': '.1%', 'real_recognised': '.1%', 'real_spread': '.2f', 'kid_per_class_reference': '.3f',
+    'gan_test': '.1%', 'spread_per_class': '.2f', 'kid_per_class': '.3f', 'pr_per_class_recall': '.2f', 'memorization': '.2f',
+    'gan_train': '.1%', 'gan_test_reference': '.1%', 'spread_per_class_reference': '.2f', 'kid_per_class_reference': '.3f',
     'pr_per_class_recall_reference': '.2f',
 }
 HEAD = """\
@@ -12,13 +12,12 @@ HEAD = """\
 |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|
 """
 NOTE = """
-All images together, and in brackets real ones: GAN-test {gan_test:.1%} ({gan_test_reference:.1%}), GAN-train {gan_train:.1%} \
-({gan_train_reference:.1%}), density {dc5k5_full_density:.2f} ({dc5k5_full_density_reference:.2f}),
+All images together, and in brackets real ones: GAN-train {gan_train:.1%} ({gan_train_reference:.1%}), \
+density {dc5k5_full_density:.2f} ({dc5k5_full_density_reference:.2f}), \
 coverage {dc5k5_full_coverage:.2f} ({dc5k5_full_coverage_reference:.2f}), nearly copied {memorization_copies:.1%} (1.0%).
 
 The generator learnt from {num_train} training images. It was asked for {num_gen_per_class} images of each class (seed {seed}). \
-"Real" are
-{num_test:,} test images, which it never saw, in place of the generated ones.
+"Real" are test images, which it never saw, in place of the generated ones.
 
 - recognised: share that a classifier of real images puts into the class asked for. It learnt from {num_judge_train:,} of them;
   *real: recognised* is its share of the {num_held_out} others.
@@ -28,8 +27,8 @@ The generator learnt from {num_train} training images. It was asked for {num_gen
 - memorization: distance to the nearest training image, over that of the test images (medians). Near 0 are copies.
 - GAN-train: share of the test images recognised by a classifier that learnt from the generated images alone. In brackets:
   from the training images.
-- GAN-test: as recognised, of other generated images. Density: do these lie among the training images? Coverage: share of
-  the training images that have one near. Nearly copied: share nearer to a training image than 99% of the test images.
+- Density: do generated images lie among the training images? Coverage: share of the training images that have one near.
+  Nearly copied: share nearer to a training image than 99% of the test images.
 
 Features of KID and recall are of `{kid_detector}`, trained on ImageNet;
 those of memorization, density and coverage are of `{detector}`,
@@ -38,23 +37,19 @@ a classifier that learnt from the training images.
 
 
 def results_table(results: dict) -> str:
-    """results: the report of metrics.classes, and under 'metrics' what calc_metrics.py printed, by metric."""
+    """results: seed, num_gen_per_class, and under 'metrics' what calc_metrics.py printed, by metric."""
+    metrics = results['metrics']
     values = {}
-    for metric, result in results['metrics'].items():
+    for metric, result in metrics.items():
         values.update(plain_values(metric, result))
-    rows = [table_row(line['name'], line, values, f'/{line["name"]}') for line in results['classes']]
-    rows.append(table_row('**all**', results, values))
-    detectors = dict(detector=results['metrics']['memorization']['detector'],
-                     kid_detector=results['metrics']['kid_per_class']['detector'])
+    labels = {f'/{name}': name for name in metrics['gan_test']['class_names']} | {'': '**all**'}
+    rows = [row(label, *(format(values[f'{name}{suffix}'], spec) for name, spec in COLUMNS.items()))
+            for suffix, label in labels.items()]
+    facts = dict(detector=metrics['memorization']['detector'], kid_detector=metrics['kid_per_class']['detector'],
+                 num_train=metrics['memorization']['num_real'], num_judge_train=metrics['gan_test']['num_real'],
+                 num_held_out=metrics['gan_test']['num_held_out'])
     totals = {name: value for name, value in values.items() if '/' not in name}
-    return HEAD + ''.join(rows) + NOTE.format(**results, **totals, **detectors)
-
-
-def table_row(label: str, recognition: dict, metrics: dict[str, float], suffix: str = '') -> str:
-    """A line of the table. suffix: what the class adds to the names of the metrics."""
-    values = {**recognition, **{name.removesuffix(suffix): value for name, value in metrics.items() if name.endswith(suffix)}}
-    shown = [format(values[name], spec) for name, spec in COLUMNS.items()]
-    return row(label, *shown)
+    return HEAD + ''.join(rows) + NOTE.format(**results, **totals, **facts)
 
 
 def plain_values(metric: str, result: dict) -> dict[str, float]:

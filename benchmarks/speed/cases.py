@@ -2,19 +2,12 @@
 
 Names say what and where: train/hyper-10/32, sample/plain-10/64/b16, part/augment/32.
 """
-import contextlib
 import copy
 import dataclasses
-import io
-import tempfile
-import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import PIL.Image
 import torch
 
 from benchmarks.speed import reference
@@ -22,12 +15,9 @@ from exporting.baked import bake_network
 from hyper_plugin import contrastive
 from hyper_plugin.loss import HyperTransferLoss
 from hyper_plugin.selfinit import Distillation
-from metrics.features.class_judge import JudgeNet
 from torch_utils.misc import copy_params_and_buffers
 from training.augment import AugmentPipe
 from training.augment import augpipe_specs as PRESETS
-from training.data.image_dataset import ImageFolderDataset
-from training.loop.preparation import real_batches
 from training.networks import Generator
 
 from .flops import expected_classes, flop_per_image, iteration_gflop
@@ -35,7 +25,7 @@ from .networks import Setup, Training, build, draw_labels, labels_in_turn
 from .timing import KEPT, OVERHEAD, SHARED, SPEEDUP, Case, Way
 
 FROM_REF = {SPEEDUP: ('ref', 'ours')}
-Factory = Callable[[], contextlib.AbstractContextManager[Case]]
+Factory = Callable[[], Case]
 
 
 def train_case(setup: Setup, batch: int) -> Case:
@@ -136,39 +126,8 @@ def _images_case(name: str, module: Callable[[torch.Tensor], torch.Tensor], setu
     return Case(f'part/{name}/{setup.resolution}', batch, {'ours': Way(run), 'ref': Way(run, True)}, ratios=FROM_REF)
 
 
-def features_case(setup: Setup, batch: int) -> Case:
-    """The classifier's features, as the metrics take them: uint8 images in."""
-    net = JudgeNet(3, setup.resolution, setup.classes).to(setup.device).eval()
-    images = torch.randint(256, [batch, 3, setup.resolution, setup.resolution], dtype=torch.uint8)
-    call = without_part(partial(net.embed, images))
-    return Case(f'part/features/{setup.resolution}', batch, {'ours': Way(call, is_grad=False)})
-
-
-@contextlib.contextmanager
-def loading_case(setup: Setup, batch: int, workers: int) -> Iterator[Case]:
-    """Batches of real images from a zip file of PNG, loaded by the training process or by worker processes."""
-    rng = np.random.default_rng(0)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / 'images.zip'
-        with zipfile.ZipFile(path, 'w') as archive:
-            for number in range(256):
-                picture = io.BytesIO()
-                noise = rng.integers(256, size=[setup.resolution, setup.resolution, 3], dtype=np.uint8)
-                PIL.Image.fromarray(noise).save(picture, format='png')
-                archive.writestr(f'{number:05d}.png', picture.getvalue())
-        kwargs = dict(num_workers=workers, **(dict(prefetch_factor=2) if workers else {}))
-        with contextlib.closing(ImageFolderDataset(path)) as dataset:
-            batches = real_batches(dataset, batch, 0, 0, 0, kwargs, torch.device(setup.device))
-            name = f'part/loading-{workers}-workers/{setup.resolution}'
-            yield Case(name, batch, {'ours': Way(without_part(partial(next, batches)))})
-            del batches  # ends the worker processes
-
-
 def cases(quick: bool, device: str, tiny: bool = False) -> dict[str, list[Factory]]:
     """How to build the cases of each group, in the order in which they are measured. tiny: small enough for a test."""
-    def ready(make: Callable[..., Case], *args: object) -> Factory:
-        return lambda: contextlib.nullcontext(make(*args))
-
     found: dict[str, list[Factory]] = {'train': [], 'transfer': [], 'sample': [], 'part': []}
     large = device != 'cpu'  # an accelerator is measured at the size that it is for
     for resolution in ((16,) if tiny else (256,) if large else (32, 64) if quick else (32, 64, 256)):
@@ -179,14 +138,12 @@ def cases(quick: bool, device: str, tiny: bool = False) -> dict[str, list[Factor
             at = partial(at, channel_base=64, channel_max=8, code=8)
         batch = 4 if tiny or (resolution == 256 and not large) else 32 if large else 16
         hypers = [(10, 0)] if quick or resolution > 32 else [(2, 0), (10, 0), (100, 0), (2, 8), (10, 8), (100, 8)]
-        found['train'].append(ready(train_case, at(kind='plain'), batch))
+        found['train'].append(partial(train_case, at(kind='plain'), batch))
         if not (quick and resolution > 32):
-            found['train'] += [ready(train_case, at(kind='hyper', classes=classes, rank=rank), batch) for classes, rank in hypers]
-            found['transfer'].append(ready(transfer_case, at(kind='hyper'), batch))
+            found['train'] += [partial(train_case, at(kind='hyper', classes=many, rank=rank), batch) for many, rank in hypers]
+            found['transfer'].append(partial(transfer_case, at(kind='hyper'), batch))
         sizes = (4,) if tiny else (16,) if quick or resolution == 256 else (1, 16, 64)
-        found['sample'] += [ready(sample_case, at(kind=kind), size) for kind in ('plain', 'hyper') for size in sizes]
+        found['sample'] += [partial(sample_case, at(kind=kind), size) for kind in ('plain', 'hyper') for size in sizes]
         if resolution <= 32 or not quick:
-            found['part'] += [ready(make, at(kind='hyper'), batch)
-                              for make in (distill_case, augment_case, views_case, features_case)]
-            found['part'] += [partial(loading_case, at(kind='plain'), batch, workers) for workers in (0, 2)]
+            found['part'] += [partial(make, at(kind='hyper'), batch) for make in (distill_case, augment_case, views_case)]
     return found

@@ -29,17 +29,15 @@ def run(quick: bool, device: str, groups: Sequence[str], tiny: bool = False) -> 
     started = time.time()
     report: dict[str, Any] = dict(machine=machine(device), quick=quick, device=device, equality=check_equality(device, tiny),
                   peak_gflops=convolution_peak(device, tries=1 if tiny else 8), cases=[], memory=[])
-    if device != 'cpu':
-        report['peak_gflops_half'] = convolution_peak(device, torch.float16)
     wanted = {name: factories for name, factories in cases(quick, device, tiny).items() if name in groups}
     with tqdm(total=sum(map(len, wanted.values())), desc='Cases', unit='case') as bar:
         for group, factories in wanted.items():
             for factory in factories:
-                with factory() as case:
-                    bar.set_postfix_str(case.name)
-                    repeats = (QUICK_REPEATS if quick else REPEATS)[group]
-                    times = measure(case, repeats, device, 0 if tiny else SHORTEST)
-                    report['cases'].append(dict(group=group, **summary(case, times)))
+                case = factory()
+                bar.set_postfix_str(case.name)
+                times = measure(case, (QUICK_REPEATS if quick else REPEATS)[group], device, 0 if tiny else SHORTEST)
+                report['cases'].append(dict(group=group, **summary(case, times)))
+                del case    # before the next one is built
                 bar.update()
     again = convolution_peak(device, tries=1 if tiny else 8)  # a moment in which the machine is busy shows no peak
     report['peak_gflops'] = max(report['peak_gflops'], again)

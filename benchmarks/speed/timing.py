@@ -119,11 +119,11 @@ def summary(case: Case, times: dict[str, dict[str, list[float]]]) -> dict:
                 seconds={name: statistics.median(values) for name, values in whole.items()})
 
 
-def convolution_peak(device: str, dtype: torch.dtype = torch.float32, tries: int = 8) -> float:
+def convolution_peak(device: str, tries: int = 8) -> float:
     """GFLOP/s of the fastest 3x3 convolution, forward and backward, channels-last: what arithmetic alone would allow."""
     best = 0.0
     for channels, size, batch in PEAK_SHAPES[:tries]:
-        x, w = (torch.randn(shape, device=device, dtype=dtype).to(memory_format=torch.channels_last).requires_grad_()
+        x, w = (torch.randn(shape, device=device).to(memory_format=torch.channels_last).requires_grad_()
                 for shape in ((batch, channels, size, size), (channels, channels, 3, 3)))
         y = F.conv2d(x, w, padding=1)
         slope = torch.randn_like(y)

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks.transfer.transfers import Files
 from metrics.classes.class_features import generated_images
-from metrics.classes.class_recognition import relative_spreads
+from metrics.classes.spread_per_class import relative_spreads
 from metrics.features.class_judge import MAX_RESOLUTION
 from metrics.features.detectors import get_detector
 from metrics.features.labelled_images import LabelledImages, folder_kwargs, load_labelled, open_labelled

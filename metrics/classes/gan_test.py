@@ -15,7 +15,7 @@ import torch
 import dnnlib
 from dnnlib.errors import printable
 from metrics.features.class_judge import MAX_RESOLUTION, JudgeNet, cached_judge, judge_identity
-from metrics.features.labelled_images import LabelledImages, check_labelled, load_labelled, split_held_out
+from metrics.features.labelled_images import LabelledImages, load_labelled, split_held_out
 from metrics.metric_options import MetricOptions
 from metrics.registry import register_metric
 
@@ -32,7 +32,7 @@ Classifier = Callable[[torch.Tensor], torch.Tensor]  # uint8 [N, C, H, W] -> log
 def gan_test(opts: MetricOptions) -> dict[str, float]:
     """Share of generated images that a judge of real images assigns to the class asked for, over all and of each class.
 
-    gan_test_reference: its accuracy on real images held out from it, those of --test-data if given.
+    gan_test_reference: the same of real images held out from it, those of --test-data if given.
     """
     opts.ignore_training_subset()
     names = checked_class_names(opts)
@@ -43,7 +43,7 @@ def gan_test(opts: MetricOptions) -> dict[str, float]:
         return {}  # the first process has the values for all
     judge = judge_of_real_images(train, test, opts.seed, judge_cache_dir(opts), opts.device)
     results, confusion = class_accuracies('gan_test', judge.net, fake)
-    results['gan_test_reference'] = class_accuracies('reference', judge.net, judge.held_out)[0]['reference']
+    results.update(class_accuracies('gan_test_reference', judge.net, judge.held_out)[0])
     keep_confusion(opts, confusion, names)
     opts.facts.update(detector=judge.identity, num_gen=len(fake), num_real=judge.num_known, num_held_out=len(judge.held_out))
     return results
@@ -76,7 +76,6 @@ def recognised_share(
     images: uint8 [N, C, H, W]; labels: int64 [N], the classes that were asked for.
     Returns shares, float64 [K], and the confusion matrix, int64 [K, K]: rows asked, columns judged.
     """
-    check_labelled(images, labels, num_classes)
     judged = torch.cat([classifier(batch).argmax(dim=1).cpu() for batch in images.split(BATCH)])
     confusion = torch.bincount(labels * num_classes + judged, minlength=num_classes**2).reshape(num_classes, num_classes)
     return confusion.diagonal().double() / confusion.sum(dim=1), confusion

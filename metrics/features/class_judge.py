@@ -21,7 +21,7 @@ from tqdm import tqdm
 from dnnlib.archives import check_archive, warn_made_anew
 from dnnlib.files import whole_file
 
-from .labelled_images import check_labelled, load_labelled
+from .labelled_images import load_labelled
 
 MAX_RESOLUTION = 64  # larger images are averaged down to this before they are judged
 BATCH = 64
@@ -95,9 +95,8 @@ def train_judge(
     """Trains a JudgeNet on uint8 images [N, C, H, W] and int64 labels [N]; returned in evaluation mode, frozen.
 
     num_steps: optimiser steps of up to 64 images each; None means 20 epochs, and not less than 400 steps.
-    The result depends on generator (on the CPU) and the arguments alone. Raises ValueError for unfit input.
+    The result depends on generator (on the CPU) and the arguments alone. Raises ValueError for images too small.
     """
-    check_labelled(images, labels, num_classes)
     check_resolution(images)
     with torch.random.fork_rng(devices=[]):  # module constructors draw from the global generator
         torch.manual_seed(int(torch.randint(2**62, [], generator=generator)))
@@ -143,7 +142,6 @@ def cached_judge(
 
     Weights that cannot be kept, on a full disk above all, still count: a line on stderr says so.
     """
-    check_labelled(images, labels, num_classes)
     if cache_dir is None:
         return train_judge(images, labels, num_classes, torch.Generator().manual_seed(seed), num_steps, device)
     path = Path(cache_dir) / f'judge-{_fingerprint(images, labels, num_classes, seed, num_steps)}.pt'

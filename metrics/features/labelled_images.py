@@ -17,15 +17,6 @@ from training.data.class_labels import list_names
 from .open_data import OpenData
 
 
-def check_labelled(images: torch.Tensor, labels: torch.Tensor, num_classes: int) -> None:
-    """Raises ValueError unless images are uint8 [N, C, H, W] with an int64 label in [0, num_classes) each, no class empty."""
-    if images.dtype != torch.uint8 or images.ndim != 4:
-        raise ValueError(f'expected uint8 images [N, C, H, W], found {images.dtype} {list(images.shape)}')
-    if labels.dtype != torch.int64 or labels.shape != images.shape[:1]:
-        raise ValueError(f'expected one int64 label for each of {len(images)} images, found {labels.dtype} {list(labels.shape)}')
-    check_labels(labels, [str(index) for index in range(num_classes)])
-
-
 def check_labels(labels: torch.Tensor, class_names: list[str], where: str = '') -> None:
     """Raises ValueError unless the int64 labels name two or more classes and leave none empty. where: said in front, 'path: '."""
     num_classes = len(class_names)

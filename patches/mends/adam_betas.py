@@ -1,7 +1,6 @@
 """Stock options give Adam betas=[0, 0.99]: an int and a float, which current versions of PyTorch refuse."""
 import contextlib
 import functools
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -22,8 +21,7 @@ def applies(checkout: Checkout) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def patched() -> Iterator[None]:
+def patched() -> contextlib.AbstractContextManager[object]:
     """Adam turns numbers into floats."""
     usual: Any = torch.optim.Adam.__init__
 
@@ -31,5 +29,4 @@ def patched() -> Iterator[None]:
     def with_floats(self: Any, *args: Any, betas: Any = (0.9, 0.999), **kwargs: Any) -> None:
         usual(self, *args, betas=tuple(beta if isinstance(beta, torch.Tensor) else float(beta) for beta in betas), **kwargs)
 
-    with mock.patch.object(torch.optim.Adam, '__init__', with_floats):
-        yield
+    return mock.patch.object(torch.optim.Adam, '__init__', with_floats)

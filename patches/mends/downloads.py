@@ -5,7 +5,6 @@ A file downloaded another way and put under its own name into the cache folder r
 import contextlib
 import functools
 import importlib
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -21,8 +20,7 @@ def applies(checkout: Checkout) -> bool:
     return checkout.mentions('dnnlib/util.py', 'open_url')
 
 
-@contextlib.contextmanager
-def patched() -> Iterator[None]:
+def patched() -> contextlib.AbstractContextManager[object]:
     """dnnlib.util.open_url() looks into the folder first, and an error tells the place."""
     util = importlib.import_module('dnnlib.util')
     usual = util.open_url
@@ -39,5 +37,4 @@ def patched() -> Iterator[None]:
         except Exception as error:      # the library's, and plain ones
             raise OSError(f'{url} cannot be downloaded; get it another way and put it at {place}') from error
 
-    with mock.patch.object(util, 'open_url', open_url):
-        yield
+    return mock.patch.object(util, 'open_url', open_url)

@@ -2,7 +2,6 @@
 import contextlib
 import functools
 import importlib
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -21,8 +20,7 @@ def applies(checkout: Checkout) -> bool:
     return checkout.mentions('training/training_loop.py', NAME)
 
 
-@contextlib.contextmanager
-def patched() -> Iterator[None]:
+def patched() -> contextlib.AbstractContextManager[object]:
     """ValueError where a hyper-modulated network is to fill a network of another class."""
     misc = importlib.import_module('torch_utils.misc')
     usual = getattr(misc, NAME)
@@ -35,5 +33,4 @@ def patched() -> Iterator[None]:
                              'export one class as a plain network with export.py --class and train from that')
         return usual(src_module, dst_module, *args, **kwargs)
 
-    with mock.patch.object(misc, NAME, copy_params_and_buffers):
-        yield
+    return mock.patch.object(misc, NAME, copy_params_and_buffers)

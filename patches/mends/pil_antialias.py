@@ -1,6 +1,5 @@
 """Pillow 10 dropped PIL.Image.ANTIALIAS, the old name of LANCZOS, which stock data set tools use."""
 import contextlib
-from collections.abc import Iterator
 from unittest import mock
 
 import PIL.Image
@@ -16,8 +15,6 @@ def applies(checkout: Checkout) -> bool:
     return not hasattr(PIL.Image, 'ANTIALIAS') and checkout.mentions('dataset_tool.py', 'ANTIALIAS')
 
 
-@contextlib.contextmanager
-def patched() -> Iterator[None]:
+def patched() -> contextlib.AbstractContextManager[object]:
     """The old name is there again."""
-    with mock.patch.object(PIL.Image, 'ANTIALIAS', PIL.Image.Resampling.LANCZOS, create=True):
-        yield
+    return mock.patch.object(PIL.Image, 'ANTIALIAS', PIL.Image.Resampling.LANCZOS, create=True)

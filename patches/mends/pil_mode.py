@@ -6,7 +6,6 @@ gray networks come as [H, W, 1] and are called 'RGB' too, which no version takes
 import contextlib
 import functools
 import warnings
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -31,8 +30,7 @@ def applies(checkout: Checkout) -> bool:
     return False
 
 
-@contextlib.contextmanager
-def patched() -> Iterator[None]:
+def patched() -> contextlib.AbstractContextManager[object]:
     """The mode is left out where it is the usual one, and one channel may be called 'RGB'; ValueError for any other."""
     usual = PIL.Image.fromarray
 
@@ -46,5 +44,4 @@ def patched() -> Iterator[None]:
             raise ValueError(f'an array of mode {image.mode} as a picture of mode {mode}: convert the array')
         return image
 
-    with mock.patch.object(PIL.Image, 'fromarray', fromarray):
-        yield
+    return mock.patch.object(PIL.Image, 'fromarray', fromarray)

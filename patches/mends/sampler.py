@@ -1,6 +1,5 @@
 """PyTorch's Sampler took the data set once, did nothing with it, and takes nothing now. Stock samplers still hand it over."""
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -17,11 +16,9 @@ def applies(checkout: Checkout) -> bool:
     return '__init__' not in vars(Sampler) and checkout.mentions('torch_utils/misc.py', 'Sampler')
 
 
-@contextlib.contextmanager
-def patched() -> Iterator[None]:
+def patched() -> contextlib.AbstractContextManager[object]:
     """Samplers take a data set, and forget it."""
     def forget(self: Any, data_source: Any = None) -> None:
         pass
 
-    with mock.patch.object(Sampler, '__init__', forget):
-        yield
+    return mock.patch.object(Sampler, '__init__', forget)

@@ -6,7 +6,6 @@ import contextlib
 import functools
 import importlib.util
 import inspect
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -26,8 +25,7 @@ def applies(checkout: Checkout) -> bool:
     return disp is None or not isinstance(disp.default, bool)
 
 
-@contextlib.contextmanager
-def patched() -> Iterator[None]:
+def patched() -> contextlib.AbstractContextManager[object]:
     """disp=False gives two values again; the error estimate is not computed (None)."""
     module = importlib.import_module(MODULE)
     usual = module.sqrtm
@@ -36,5 +34,4 @@ def patched() -> Iterator[None]:
     def sqrtm(A: Any, disp: bool = True) -> Any:
         return usual(A) if disp else (usual(A), None)
 
-    with mock.patch.object(module, 'sqrtm', sqrtm):
-        yield
+    return mock.patch.object(module, 'sqrtm', sqrtm)

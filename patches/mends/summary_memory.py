@@ -5,7 +5,6 @@ What lies there moves the running mean w_avg, which is NaN from then on where Na
 import contextlib
 import functools
 import importlib
-from collections.abc import Iterator
 from typing import Any
 from unittest import mock
 
@@ -26,8 +25,7 @@ def applies(checkout: Checkout) -> bool:
         and checkout.mentions('training/networks.py', 'skip_w_avg_update')
 
 
-@contextlib.contextmanager
-def patched() -> Iterator[None]:
+def patched() -> contextlib.AbstractContextManager[object]:
     """The pass has zeros as its inputs, and leaves buffers as they were."""
     misc = importlib.import_module('torch_utils.misc')
     usual = getattr(misc, NAME)
@@ -42,5 +40,4 @@ def patched() -> Iterator[None]:
                 buffer.copy_(before[name])
         return outputs
 
-    with mock.patch.object(misc, NAME, print_module_summary):
-        yield
+    return mock.patch.object(misc, NAME, print_module_summary)

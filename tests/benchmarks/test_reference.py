@@ -1,9 +1,7 @@
 """The straightforward composition that the benchmark compares with: the same values and gradients as the networks."""
 import copy
 
-import numpy as np
 import pytest
-import scipy.signal
 import torch
 
 from benchmarks.speed import reference
@@ -34,21 +32,6 @@ def test_equals_the_networks(setup, is_training):
     with reference.composition(G, D):
         torch.testing.assert_close(G(z, c, noise_mode='const'), images, rtol=1e-4, atol=1e-4 * float(images.detach().std()))
         torch.testing.assert_close(D(images, c), logits, rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.parametrize('architecture', ['orig', 'skip', 'resnet'])
-def test_equals_the_networks_of_every_architecture(architecture):
-    from training.networks import Discriminator, Generator
-    sizes = dict(channel_base=128, channel_max=12)
-    torch.manual_seed(0)
-    G = Generator(8, 0, 8, 16, 3, synthesis_kwargs=dict(architecture=architecture, conv_clamp=1.0, **sizes))
-    D = Discriminator(0, 16, 3, architecture=architecture, conv_clamp=1.0, **sizes)
-    z = torch.randn(4, 8)
-    images = G(z, None, noise_mode='const')
-    logits = D(images, None)
-    with reference.composition():
-        torch.testing.assert_close(G(z, None, noise_mode='const'), images, rtol=1e-4, atol=1e-4)
-        torch.testing.assert_close(D(images, None), logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize('phase', ['Gmain', 'Greg', 'Dmain', 'Dreg'])
@@ -84,19 +67,6 @@ def test_has_the_same_gradients_in_every_phase(setup, phase, monkeypatch):
             torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * norm, msg=lambda text, name=name: f'{name}: {text}')
 
 
-@pytest.mark.parametrize('up, down, padding', [(2, 1, (2, 1, 2, 1)), (1, 2, (1, 1, 1, 1)), (1, 1, (3, 2, 0, 1)),
-                                               (3, 2, (1, 2, 2, 4))])
-def test_resamples_as_scipy(up, down, padding):
-    torch.manual_seed(0)
-    x, f = torch.randn(2, 3, 7, 6), upfirdn2d.setup_filter([1.0, 3, 2, 5])
-    left, right, top, bottom = padding
-    wide = np.zeros((2, 3, 7 * up, 6 * up))
-    wide[:, :, ::up, ::up] = x
-    wide = np.pad(wide, [(0, 0), (0, 0), (top, bottom), (left, right)])
-    wanted = np.stack([[scipy.signal.convolve2d(plane, f, mode='valid')[::down, ::down] for plane in planes] for planes in wide])
-    np.testing.assert_allclose(reference.upfirdn2d(x, f, up, down, padding), wanted, atol=1e-5)
-
-
 def test_leaves_the_networks_as_they_were():
     G, _D = shaken(SETUPS[0])
     z, c = torch.randn(2, 8), torch.eye(3)[:2]
@@ -119,10 +89,3 @@ def test_plain_steps_train_as_the_loop_does():
     for net in ('G', 'D', 'average'):
         for (name, a), b in zip(getattr(ours, net).named_parameters(), getattr(plain, net).parameters(), strict=True):
             torch.testing.assert_close(a, b, rtol=0, atol=2e-4, msg=lambda text, name=name: f'{name}: {text}')
-
-
-def test_averages_as_written():
-    average, module = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-    wanted = 0.75 * average.weight.detach() + 0.25 * module.weight.detach()
-    reference.update_average(average, module, 0.75)
-    torch.testing.assert_close(average.weight.detach(), wanted)

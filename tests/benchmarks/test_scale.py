@@ -25,12 +25,6 @@ def test_sizes_are_those_of_the_closed_form(rank):
     assert size.snapshot == in_file + sum(len(tensor.numpy(force=True).tobytes()) for tensor in D.state_dict().values())
 
 
-def test_nothing_is_filled():
-    size = scale.size_of(Setup('hyper', 1024, 1000, channel_base=32768, channel_max=512))  # gigabytes, if it were
-    assert size.learned > 200 * scale.MILLION
-    assert torch.zeros(1).device.type == 'cpu'
-
-
 def test_a_run_writes_numbers_tables_and_a_picture(tmp_path, monkeypatch):
     monkeypatch.setattr(scale, 'RESOLUTIONS', (32, 64))
     monkeypatch.setattr(scale, 'CLASSES', (2, 3))
@@ -49,19 +43,6 @@ def test_a_run_writes_numbers_tables_and_a_picture(tmp_path, monkeypatch):
     assert '| full |' in text and f'{1000 * second["seconds"]:,.1f}*' in text
     with Image.open(tmp_path / 'scale.png') as picture:
         assert picture.width > 1000
-
-
-def test_measures_a_picture():
-    assert 0 < scale.seconds_per_image(Setup('hyper', 8, 3, **TINY), 2) < 10
-
-
-def test_random_classes_change_from_batch_to_batch(monkeypatch):
-    seen = []
-    monkeypatch.setattr(scale, 'seconds', lambda way, part, calls, device: seen.append(way.run(part)) or float(len(seen)))
-    monkeypatch.setattr(scale, 'build', lambda setup: [Labels()])
-    assert scale.seconds_at_random(Setup('hyper', 8, 50, **TINY), 4, repeats=3) == (scale.WARM_UP + 2) / 4
-    assert len({tuple(labels.argmax(dim=1).tolist()) for labels in seen}) > scale.WARM_UP / 2
-    assert {tuple(labels.shape) for labels in seen} == {(4, 50)}
 
 
 class Labels(torch.nn.Module):

@@ -12,7 +12,6 @@ import torch
 from click.testing import CliRunner
 
 from commands.cli import UserPath, command_errors, device_option, parse_seeds, resolve_device, verbose_option
-from dnnlib.errors import input_message
 from training.run.run_dir import newest_snapshot
 
 
@@ -33,16 +32,11 @@ def run(error, verbose=False):
     (OSError(errno.ENOSPC, 'No space left on device', 'out.png'), 1, 'Error: out.png: No space left on device'),
     (ValueError(), 2, 'Error: ValueError'),
     (RuntimeError('out of memory\nlong story'), 1, 'Error: RuntimeError: out of memory (--verbose shows where)'),
-    (KeyError(), 1, 'Error: KeyError: no message (--verbose shows where)'),
     (click.ClickException('own words'), 1, 'Error: own words'),
 ])
 def test_errors_are_one_line_with_an_exit_code(error, code, line):
     result = run(error)
     assert (result.exit_code, result.output) == (code, f'{line}\n')
-
-
-def test_usage_errors_keep_their_exit_code():
-    assert run(click.UsageError('no such option')).exit_code == 2
 
 
 @pytest.mark.parametrize('error, code', [(ValueError('bad'), 2), (RuntimeError('bad'), 1)])
@@ -101,20 +95,10 @@ def test_seeds(text, seeds):
     assert parse_seeds(text) == seeds
 
 
-@pytest.mark.parametrize('text', ['', 'a', '1,', '-1', '3-1', '1-2-3', '1.5', str(2**32), '0-99999999'])
+@pytest.mark.parametrize('text', ['', 'a', '1,', '-1', '3-1', str(2**32), '0-99999999'])
 def test_wrong_seeds(text):
     with pytest.raises(ValueError, match='--seeds'):
         parse_seeds(text)
-
-
-@pytest.mark.parametrize('error, message', [
-    (ValueError('a\n b'), 'a b'),
-    (FileNotFoundError(errno.ENOENT, 'No such file', 'a.zip'), 'a.zip: No such file'),
-    (OSError(errno.ENOSPC, 'No space left', 'a.zip'), None),
-    (RuntimeError('x'), None),
-])
-def test_what_is_the_users_to_mend(error, message):
-    assert input_message(error) == message
 
 
 @pytest.mark.parametrize('given, want', [('~', '{home}'), ('~/a.zip', '{home}/a.zip'), ('a/~', 'a/~'), ('http://a/~b', 'http://a/~b')])

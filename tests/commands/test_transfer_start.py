@@ -43,10 +43,10 @@ def test_a_damaged_state_is_made_anew_with_one_line(tmp_path, capsys, networks, 
 
 
 @pytest.mark.parametrize('keys, value', [
-    (['images'], None), (['images'], -8), (['images'], 'x'), (['best_error'], math.nan), (['best_error'], [1]), (['curve'], 3),
-    (['learned'], {}), (['learned', NAME], math.nan * torch.zeros(2)), (['learned', NAME], 1), (['best'], None),
+    (['images'], None), (['images'], -8), (['best_error'], math.nan), (['best_error'], [1]), (['curve'], 3),
+    (['learned'], {}), (['learned', NAME], math.nan * torch.zeros(2)), (['best'], None),
     (['best', NAME], torch.zeros(2, 2)), (['optimizer'], {}), (['optimizer', 'param_groups', 0, 'lr'], 'fast'),
-    (['optimizer', 'param_groups', 0, 'lr'], math.inf), (['schedule'], []), (['generator'], torch.zeros(3)),
+    (['schedule'], []), (['generator'], torch.zeros(3)),
 ], ids=str)
 def test_an_edited_state_is_made_anew(tmp_path, capsys, networks, state, keys, value):
     path, place = tmp_path / SELFINIT_STATE, state

@@ -99,7 +99,6 @@ def test_trouble_that_passes_is_waited_out(server, tmp_path, pauses, capsys):
 
 @pytest.mark.parametrize('name, attempts, message', [
     ('gone.pkl', 1, 'answered 404'),             # asking again would not help
-    ('busy.pkl', 3, 'answered 503'),
     ('cut.pkl', 3, '(received 100 of 10240 bytes|broke during)'),      # which, depends on the version of urllib3
     ('chunked-cut.pkl', 3, 'broke during'),
     ('empty.pkl', 3, 'empty'),
@@ -168,9 +167,8 @@ def test_local_names(tmp_path):
 
 
 @pytest.mark.parametrize('text, web, local', [
-    ('https://example.com/a.pkl', True, False), ('http://localhost:8000/a', True, False), ('file:///tmp/a', False, True),
-    ('C:/nets/a.pkl', False, False), ('nets/a.pkl', False, False), ('http://', False, False), ('http://[::1', False, False),
-    ('', False, False), (None, False, False), ('ftp://example.com/a', False, False),
+    ('https://example.com/a.pkl', True, False), ('file:///tmp/a', False, True), ('C:/nets/a.pkl', False, False),
+    ('http://', False, False), ('http://[::1', False, False), (None, False, False), ('ftp://example.com/a', False, False),
 ])
 def test_is_url(text, web, local):
     assert is_url(text) is web and is_url(text, allow_file_urls=True) is (web or local)

@@ -1,25 +1,19 @@
 """dnnlib.util: attribute dictionary, objects by name, logging, time."""
-import copy
 import fractions
 import inspect
 import io
-import json
 import math
-import pickle
-import runpy
 import sys
 
 import numpy as np
 import pytest
 
-import dnnlib
 from dnnlib import EasyDict
 from dnnlib.util import (
     Logger,
     call_func_by_name,
     construct_class_by_name,
     format_time,
-    get_module_from_obj_name,
     get_obj_by_name,
     get_top_level_function_name,
     is_pickleable,
@@ -53,17 +47,9 @@ def test_easydict_says_what_is_missing_and_what_there_is():
         EasyDict()['x']
 
 
-@pytest.mark.parametrize('again', [copy.copy, copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))])
-def test_easydict_survives_copies(again):
-    d = EasyDict(a=EasyDict(b=[1]))
-    e = again(d)
-    assert type(e) is EasyDict and type(e.a) is EasyDict and e == d and json.dumps(e) == '{"a": {"b": [1]}}'
-
-
 # --- objects by name ---
 
 @pytest.mark.parametrize('name, expected', [
-    ('math.sqrt', math.sqrt),
     ('math', math),
     ('fractions.Fraction.from_float', fractions.Fraction.from_float),
     ('np.random.RandomState', np.random.RandomState),
@@ -73,17 +59,10 @@ def test_object_by_name(name, expected):
     assert get_obj_by_name(name) == expected
 
 
-def test_module_and_rest():
-    assert get_module_from_obj_name('fractions.Fraction.from_float') == (fractions, 'Fraction.from_float')
-    assert get_module_from_obj_name('dnnlib.util') == (dnnlib.util, '')
-
-
 @pytest.mark.parametrize('name, error, message', [
     ('no_such_module.thing', ImportError, 'no_such_module'),
     ('math.no_such_function', AttributeError, 'no_such_function'),
-    ('fractions.Fraction.no_such_method', AttributeError, 'no_such_method'),
     ('', ImportError, 'dotted name'),
-    ('math..sqrt', ImportError, 'dotted name'),
 ])
 def test_bad_names(name, error, message):
     with pytest.raises(error, match=message):
@@ -121,15 +100,6 @@ def test_function_name_leads_back_to_the_function():
     assert get_top_level_function_name(Logger) == 'dnnlib.util.Logger'
     with pytest.raises(ValueError, match='top level'):
         get_top_level_function_name(lambda: None)
-
-
-def test_function_name_in_a_script(tmp_path, monkeypatch):
-    script = tmp_path / 'my_script.py'
-    script.write_text('from dnnlib.util import get_top_level_function_name\n'
-                      'def work(): pass\n'
-                      'name = get_top_level_function_name(work)\n')
-    monkeypatch.setattr(sys, 'argv', [str(script)])
-    assert runpy.run_path(str(script), run_name='__main__')['name'] == 'my_script.work'
 
 
 def test_is_pickleable():
@@ -189,13 +159,6 @@ def test_logger_without_file(capsys):
     assert capsys.readouterr().out == 'hello\n'
 
 
-def test_logger_closes_when_the_body_fails(tmp_path):
-    before = sys.stdout
-    with pytest.raises(RuntimeError), Logger(str(tmp_path / 'log.txt')):
-        raise RuntimeError
-    assert sys.stdout is before
-
-
 @pytest.mark.parametrize('written, kept', [
     (['\r  0%|  |', '\r 50%|# |', '\r100%|##|', '\n', 'done', '\n'], 'done\n'),     # a bar that stays, as tqdm writes it
     (['\r 50%|# |', '\r        \r', 'tick 1', '\n', '\r 60%|# |'], 'tick 1\n'),       # a line above a bar
@@ -246,8 +209,7 @@ def test_logger_outlives_a_full_disk(tmp_path, capsys):
 # --- time ---
 
 @pytest.mark.parametrize('seconds, text', [
-    (0, '0s'), (59.4, '59s'), (59.5, '1m 00s'), (61, '1m 01s'), (3599.6, '1h 00m 00s'), (3723, '1h 02m 03s'),
-    (86399, '23h 59m 59s'), (86400, '1d 00h 00m'), (2 * 86400 + 3 * 3600 + 4 * 60 + 59, '2d 03h 04m'),
+    (59.4, '59s'), (59.5, '1m 00s'), (3599.6, '1h 00m 00s'), (3723, '1h 02m 03s'), (2 * 86400 + 3 * 3600 + 299, '2d 03h 04m'),
 ])
 def test_format_time(seconds, text):
     assert format_time(seconds) == text

@@ -34,7 +34,7 @@ SCRIPTS = ('train_hyper.py', 'train.py', 'generate.py', 'project.py', 'dataset_t
 # `python -m NAME` -> the module of its click command
 MODULES = {
     'legacy': 'commands.inspect_snapshot', 'patches': 'patches.__main__', 'training.report': 'training.report.__main__',
-    'metrics.classes': 'metrics.classes.__main__', 'benchmarks.demo': 'benchmarks.demo.__main__',
+    'benchmarks.demo': 'benchmarks.demo.__main__',
     'benchmarks.speed': 'benchmarks.speed.__main__', 'benchmarks.speed.scale': 'benchmarks.speed.scale',
     'benchmarks.speed.hyper_profile': 'benchmarks.speed.hyper_profile',
     'benchmarks.transfer': 'benchmarks.transfer.__main__', 'benchmarks.transfer.enlargement': 'benchmarks.transfer.enlargement',

@@ -14,7 +14,7 @@ CHANNELS = dict(channel_base=64, channel_max=6)
 
 
 @pytest.mark.parametrize('options', [dict(noise_mode='const'), dict(noise_mode='none', truncation_psi=0.3)])
-@pytest.mark.parametrize('mapping', [dict(num_layers=2), dict(num_layers=1, embed_features=3), dict(lr_multiplier=0.5)])
+@pytest.mark.parametrize('mapping', [dict(num_layers=2), dict(num_layers=1, embed_features=3, lr_multiplier=0.5)])
 def test_plain_conditional_generator(mapping, options):
     G = Generator(6, 3, 5, 16, 3, mapping_kwargs=mapping, synthesis_kwargs=CHANNELS)
     randomise_(G).eval()
@@ -68,7 +68,7 @@ def test_absent_networks():
     assert baked['D'] is None and baked['G'] is baked['G_ema']
 
 
-@pytest.mark.parametrize('text, want', [('cat', {'mix': 'cat'}), (None, {}), (7, {}), (['cat'], {})])
+@pytest.mark.parametrize('text, want', [('cat', {'mix': 'cat'}), (None, {}), (['cat'], {})])
 def test_what_is_baked_into_any_snapshot(text, want):
     assert baked_in(dict(baked_mix=text)) == want
     assert baked_in({}) == {}

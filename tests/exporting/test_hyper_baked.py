@@ -22,8 +22,8 @@ def assert_same_images(G, baked, label, tolerance=1e-5, num_images=3, **options)
 
 
 @pytest.mark.parametrize('options', [
-    dict(noise_mode='const'), dict(noise_mode='none'), dict(noise_mode='const', truncation_psi=0.4),
-    dict(noise_mode='none', truncation_psi=0.0, truncation_cutoff=2), dict(noise_mode='const', fused_modconv=False),
+    dict(noise_mode='const', truncation_psi=0.4), dict(noise_mode='none', truncation_psi=0.0, truncation_cutoff=2),
+    dict(noise_mode='const', fused_modconv=False),
 ])
 @pytest.mark.parametrize('hyper', [dict(), dict(rank=2), dict(finetune=True)])
 def test_images_are_those_of_the_class(hyper, options):
@@ -87,13 +87,6 @@ def test_the_baked_generator_is_plain_and_of_its_own():
     assert all(torch.equal(tensor, before[name]) for name, tensor in G.state_dict().items())
 
 
-def test_zero_modulation_gives_the_source_back():
-    source = make_source()
-    baked = bake_network(make_hyper(source, init_scale=0), labels(1)[0])
-    for name, tensor in source.state_dict().items():
-        assert torch.equal(baked.state_dict()[name], tensor), name
-
-
 def test_constructor_arguments_by_position():
     from hyper_plugin.networks import HyperGenerator
     G = HyperGenerator(6, 3, 5, 8, 1, dict(num_layers=1), dict(channel_base=64, channel_max=6), 4).eval()
@@ -102,7 +95,7 @@ def test_constructor_arguments_by_position():
 
 @pytest.mark.parametrize('d_cond', ['heads', 'projection'])
 @pytest.mark.parametrize('architecture', ['resnet', 'skip'])
-@pytest.mark.parametrize('label', [[1, 0, 0], [0, 0, 1], SOFT])
+@pytest.mark.parametrize('label', [[0, 0, 1], SOFT])
 def test_logits_are_those_of_the_class(label, architecture, d_cond):
     D = make_hyper_D(make_source_D(architecture=architecture), d_cond=d_cond)
     with torch.no_grad():

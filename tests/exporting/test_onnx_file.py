@@ -33,13 +33,13 @@ def assert_same_images(G, counts=(1, 3), psis=(1.0, 0.4)):
 
 @pytest.mark.parametrize('architecture', ['orig', 'skip', 'resnet'])
 @pytest.mark.parametrize('channels, options', [
-    (3, dict()), (1, dict(conv_clamp=0.5)), (3, dict(use_noise=False)), (1, dict(num_fp16_res=2, conv_clamp=256)),
+    (1, dict(conv_clamp=0.5)), (3, dict(use_noise=False)), (1, dict(num_fp16_res=2, conv_clamp=256)),
 ])
 def test_every_architecture(architecture, channels, options):
     assert_same_images(make_source(img_channels=channels, architecture=architecture, **options))
 
 
-@pytest.mark.parametrize('taps', [[1, 2, 1], [1, 1], [1, 3, 3, 1], [1, 2, 5, 2, 3, 1], [1, 2, 3, 4, 4, 3, 2, 1]])
+@pytest.mark.parametrize('taps', [[1, 2, 1], [1, 1], [1, 2, 5, 2, 3, 1]])
 @pytest.mark.parametrize('architecture', ['skip', 'resnet'])
 def test_every_filter(taps, architecture):
     assert_same_images(make_source(resample_filter=taps, architecture=architecture))
@@ -50,11 +50,6 @@ def test_every_activation(activation):
     G = Generator(6, 0, 5, 8, 1, mapping_kwargs=dict(num_layers=2, activation=activation),
                   synthesis_kwargs=dict(channel_base=64, channel_max=6, activation=activation))
     assert_same_images(randomise_(G).eval().requires_grad_(False))
-
-
-@pytest.mark.parametrize('resolution', [4, 32])
-def test_sizes(resolution):
-    assert_same_images(make_source(resolution=resolution), counts=(1, 2, 7))
 
 
 def test_noise_is_the_constant_one():

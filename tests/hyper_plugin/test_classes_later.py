@@ -91,7 +91,7 @@ def test_classes_are_matched_by_name(model):
 
 
 @pytest.mark.parametrize('known, names, dim', [
-    (KNOWN, ['0', '1', '2'], 3), ([], ['a', 'b', 'c'], 3), (KNOWN, [], 3), ([], [], 3),
+    (KNOWN, ['0', '1', '2'], 3), ([], ['a', 'b', 'c'], 3), ([], [], 3),
 ])
 def test_without_names_as_many_classes_are_the_same_in_order(known, names, dim, model):
     assert not match_classes('a.pkl', model, known, names, dim, False).changes

@@ -68,13 +68,6 @@ def test_deviation_is_taken_within_classes():
     assert not torch.allclose(found, source(img, None), atol=1e-3)
 
 
-@pytest.mark.parametrize('count, size', [(8, 4), (6, 2), (6, 3), (4, 4), (5, None), (3, 1)])
-def test_a_batch_of_one_class_is_judged_as_by_the_source(count, size):
-    source = make_source_D(epilogue_kwargs=dict(mbstd_group_size=size))
-    img = images(count)
-    torch.testing.assert_close(make_hyper_D(source)(img, labels(*[1] * count)), source(img, None), rtol=1e-5, atol=1e-6)
-
-
 def test_groups_hold_as_few_classes_as_they_can():
     for _ in range(20):
         classes = torch.randint(3, [12])
@@ -92,14 +85,6 @@ def test_the_class_can_be_learned_from_the_start(d_cond):
         assert D.heads.grad[:2].abs().sum(dim=1).all() and not D.heads.grad[2].any()  # only the classes that were seen
     else:
         assert D.project.weight.grad.any()
-
-
-@pytest.mark.parametrize('d_cond', KINDS)
-def test_gradients_of_the_logits(d_cond):
-    D = give_class_terms(make_hyper_D(make_source_D(), d_cond=d_cond)).double()
-    h, c = torch.randn(3, 6, dtype=torch.float64, requires_grad=True), labels(0, 2, 2).double()
-    learned = D.heads if d_cond == 'heads' else D.project.weight
-    assert torch.autograd.gradcheck(lambda h, _learned: D.logits(h, c), (h, learned))
 
 
 @pytest.mark.parametrize('finetune', [False, True])

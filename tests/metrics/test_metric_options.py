@@ -36,13 +36,6 @@ def test_wrong_rank(rank):
         MetricOptions(num_gpus=2, rank=rank)
 
 
-def test_warnings_are_facts():
-    opts = MetricOptions(device='cpu')
-    opts.warn('a')
-    opts.warn('b')
-    assert opts.facts == dict(warnings=['a', 'b'])
-
-
 @pytest.mark.parametrize('rank', [0, 1])
 def test_only_the_first_process_shows_a_bar(rank, monkeypatch, capsys):
     monkeypatch.setattr('metrics.metric_options.BAR_DELAY_SEC', 0)

@@ -38,22 +38,14 @@ def of_data(opts, **kwargs):
     return metric_utils.compute_feature_stats_for_dataset(opts, 'unused', KWARGS, capture_all=True, **kwargs)
 
 
-@pytest.mark.parametrize('batch_size', [1, 4, 64])
+@pytest.mark.parametrize('batch_size', [4, 64])
 def test_features_of_all_real_images_in_order(batch_size, data, detector):
     opts = options(dataset_kwargs=data, detector=detector, batch_size=batch_size)
     np.testing.assert_allclose(of_data(opts).get_all(), direct(data), rtol=1e-5)
     assert opts.facts['num_real'] == 11 and opts.facts['detector'].startswith('features.pt sha256:')
 
 
-@pytest.mark.parametrize('num_workers', [0, 1])
-def test_reading_processes_change_nothing(num_workers, data, detector):
-    state = torch.random.get_rng_state()
-    opts = options(dataset_kwargs=data, detector=detector, num_workers=num_workers)
-    np.testing.assert_allclose(of_data(opts).get_all(), direct(data), rtol=1e-5)
-    assert torch.equal(torch.random.get_rng_state(), state)
-
-
-@pytest.mark.parametrize('max_items', [1, 4, 10, 11, 99])
+@pytest.mark.parametrize('max_items', [1, 10, 99])
 def test_fewer_real_images_are_drawn_from_all(max_items, data, detector):
     opts = options(dataset_kwargs=data, detector=detector)
     found, whole = of_data(opts, max_items=max_items).get_all(), direct(data)
@@ -65,7 +57,7 @@ def test_fewer_real_images_are_drawn_from_all(max_items, data, detector):
 
 
 @pytest.mark.parametrize('labels', [[i % 10 for i in range(500)], [i // 50 for i in range(500)]])
-@pytest.mark.parametrize('num_items', [50, 100, 250])
+@pytest.mark.parametrize('num_items', [50, 250])
 def test_images_are_drawn_whatever_the_order_of_the_classes(labels, num_items, tmp_path):
     """As many as are a multiple of what lies between images of a class: the old stride met the same class again and again."""
     data = data_kwargs(write_data(tmp_path / 'data.zip', num=500, labels=labels), use_labels=True)
@@ -94,11 +86,6 @@ def test_mirrored_copies_and_classes(data, detector):
     stats = of_data(options(dataset_kwargs=data, detector=detector), capture_labels=True)
     np.testing.assert_allclose(stats.get_all(), direct(data), rtol=1e-5)
     assert stats.get_labels().tolist() == [i % 4 for i in range(11)] * 2
-
-
-def test_classes_of_unlabelled_data(data, detector):
-    with pytest.raises(ValueError, match='data has no class labels'):
-        of_data(options(dataset_kwargs=data, detector=detector), capture_labels=True)
 
 
 def test_computed_once_and_kept(data, detector, monkeypatch):
@@ -152,18 +139,11 @@ def test_what_cannot_be_kept_is_measured_all_the_same(data, detector, monkeypatc
     assert 'No space left' in opts.facts['warnings'][0]
 
 
-def test_a_damaged_file_is_computed_again(data, detector, cache_dir):
-    of_data(options(dataset_kwargs=data, detector=detector))
-    [kept] = (cache_dir / 'features').iterdir()
-    kept.write_bytes(kept.read_bytes()[:100])
-    np.testing.assert_allclose(of_data(options(dataset_kwargs=data, detector=detector)).get_all(), direct(data), rtol=1e-5)
-
-
 def of_generator(opts, num, **kwargs):
     return metric_utils.compute_feature_stats_for_generator(opts, 'unused', KWARGS, max_items=num, capture_all=True, **kwargs)
 
 
-@pytest.mark.parametrize('batch_size, batch_gen', [(1, None), (4, 3), (64, None)])
+@pytest.mark.parametrize('batch_size, batch_gen', [(4, 3), (64, None)])
 @pytest.mark.parametrize('channels', [1, 3])
 def test_features_of_generated_images(batch_size, batch_gen, channels, detector):
     opts = options(G=Painter(img_channels=channels), detector=detector)
@@ -181,11 +161,6 @@ def test_classes_of_generated_images(balanced, data, detector):
     lo = (stats.get_labels() / 2 - 0.75) * 127.5 + 128
     assert ((lo - 1 <= level) & (level <= np.minimum(lo + 63.75, 255))).all()
     assert (stats.get_labels() == np.arange(30) % 4).all() == balanced
-
-
-def test_unconditional_networks_have_no_classes(data, detector):
-    with pytest.raises(ValueError, match='the network is unconditional'):
-        of_generator(options(G=Painter(), detector=detector), 4, capture_labels=True)
 
 
 def test_generated_once_for_metrics_that_share(detector, monkeypatch):

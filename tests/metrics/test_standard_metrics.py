@@ -50,8 +50,7 @@ def test_settings(metric, kwargs, calls):
 
 
 @pytest.mark.parametrize('metric, kind', [
-    ('ppl2_wend', ('w', 'end', False)), ('ppl_zfull', ('z', 'full', True)), ('ppl_wfull', ('w', 'full', True)),
-    ('ppl_zend', ('z', 'end', True)), ('ppl_wend', ('w', 'end', True)),
+    ('ppl2_wend', ('w', 'end', False)), ('ppl_zfull', ('z', 'full', True)),
 ])
 def test_path_lengths(metric, kind, calls):
     assert calc_metric(metric, device='cpu', G=Painter()).results == {metric: 33}

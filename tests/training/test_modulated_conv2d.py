@@ -52,8 +52,6 @@ def draw(count, inputs, outputs, size, kernel_size):
     (1, (5, 7), 3, {}),
     (3, (6, 4), 3, dict(up=2, flip_weight=False)),
     (2, (8, 6), 3, dict(down=2)),
-    (2, (5, 5), 1, {}),
-    (1, (4, 6), 1, dict(up=2)),
     (2, (6, 8), 1, dict(down=2)),
 ])
 def test_equals_sums_over_taps(fused, demodulate, count, size, kernel_size, sampling):
@@ -65,21 +63,13 @@ def test_equals_sums_over_taps(fused, demodulate, count, size, kernel_size, samp
 
 
 @pytest.mark.parametrize('fused', [True, False])
-@pytest.mark.parametrize('shape', [(5, 7), (2, 1, 5, 7)])
-@pytest.mark.parametrize('demodulate', [True, False])
+@pytest.mark.parametrize('shape, demodulate', [((5, 7), True), ((2, 1, 5, 7), False)])
 def test_noise_is_added_last(fused, shape, demodulate):
     x, weight, styles = draw(2, 3, 4, (5, 7), 3)
     noise = torch.randn(shape, dtype=torch.float64)
     got = modulated_conv2d(x, weight, styles, noise=noise, padding=1, demodulate=demodulate, fused_modconv=fused)
     want = reference(x.numpy(), weight.numpy(), styles.numpy(), padding=1, demodulate=demodulate) + noise.numpy()
     np.testing.assert_allclose(got.numpy(), want, rtol=1e-9, atol=1e-11)
-
-
-@pytest.mark.parametrize('fused', [True, False])
-def test_demodulated_output_does_not_depend_on_the_scale_of_styles(fused):
-    x, weight, styles = draw(2, 4, 3, (6, 6), 3)
-    a, b = (modulated_conv2d(x, weight, styles * scale, padding=1, fused_modconv=fused) for scale in (1, 1000))
-    torch.testing.assert_close(a, b, rtol=1e-7, atol=1e-7)  # up to the 1e-8 under the root
 
 
 @pytest.mark.parametrize('dtype, tolerance', [(torch.float16, 4e-3), (torch.bfloat16, 3e-2)])  # a few units in the last place

@@ -136,26 +136,6 @@ def test_the_test_would_see_a_lost_state(tmp_path, rgb_zip, monkeypatch):
         assert differences(whole, read_state(find_state(tmp_path / part))), part
 
 
-def test_state_files_hold_no_code(tmp_path, rgb_zip, monkeypatch):
-    run_until_done(tmp_path / 'run', config_of(rgb_zip), monkeypatch, [])
-    state = torch.load(find_state(tmp_path / 'run'), weights_only=True)
-    assert state['images_done'] == 48 and state['batch_index'] == 12
-    assert {'networks', 'optimizers', 'augment_p', 'loss', 'real_signs', 'progress', 'alarm', 'random', 'phases'} <= state.keys()
-
-
-@pytest.mark.parametrize('content, text', [
-    (b'', 'not a readable training state'),
-    (b'PK\x03\x04 cut off', 'not a readable training state'),
-    (b'\x80\x04\x95junk', 'not a readable training state'),
-])
-def test_damaged_state(tmp_path, content, text):
-    path = tmp_path / 'training-state-000000048.pt'
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=text) as caught:
-        read_state(path)
-    assert '\n' not in str(caught.value) and 'network-snapshot' in str(caught.value)
-
-
 def test_state_of_another_version(tmp_path):
     path = tmp_path / 'training-state-000000048.pt'
     torch.save(dict(format=99), path)

@@ -161,7 +161,7 @@ def test_wrong_input_is_told_and_leaves_nothing(args, message, conditional_pkl, 
     assert message in ' '.join(output.split()) and not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize('option', ['--walk=both', '--curve=cubic', '--seconds=3', '--fps=9', '--scale=2', '--no-loop'])
+@pytest.mark.parametrize('option', ['--walk=both', '--seconds=3', '--no-loop'])
 def test_options_of_videos_alone(option, conditional_pkl, tmp_path):
     output = refused(f'--network={conditional_pkl}', '--grid', f'--outdir={tmp_path / "out"}', option)
     assert 'belongs to --video: add --video=FILE' in output and not list(tmp_path.iterdir())

@@ -50,7 +50,7 @@ def test_fused_normalisation_changes_nothing(network):
     assert want.max() > 1
 
 
-@pytest.mark.parametrize('kernel, stride, height, width', [(3, 2, 8, 7), (5, 2, 9, 6), (3, 1, 5, 4), (5, 1, 6, 6), (1, 1, 3, 3)])
+@pytest.mark.parametrize('kernel, stride, height, width', [(3, 2, 8, 7), (5, 2, 9, 6), (3, 1, 5, 4)])
 def test_convolution_pads_as_tensorflow_does(kernel, stride, height, width):
     generator = torch.Generator().manual_seed(0)
     conv = SameConv2d(1, 1, kernel, stride, bias=False).double()

@@ -1,14 +1,11 @@
 """Neighbours against scikit-learn and plain loops; blocks, ties, near-duplicates and a large mean."""
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
 from metrics.features.neighbours import count_within, kth_neighbour_distances, nearest
-from tests.conftest import REPO
 
 
 def points(n, d=5, seed=0, dtype=torch.float32):
@@ -16,7 +13,7 @@ def points(n, d=5, seed=0, dtype=torch.float32):
 
 
 @pytest.mark.parametrize('dtype', [torch.float16, torch.float32, torch.float64])
-@pytest.mark.parametrize(('n', 'm', 'k', 'block'), [(1, 1, 1, 4), (7, 30, 3, 4), (40, 9, 9, 5), (20, 20, 1, 100)])
+@pytest.mark.parametrize(('n', 'm', 'k', 'block'), [(1, 1, 1, 4), (40, 9, 9, 5)])
 def test_nearest_matches_scikit_learn(n, m, k, block, dtype):
     sklearn = pytest.importorskip('sklearn.neighbors')
     x, y = points(n, dtype=dtype), points(m, seed=1, dtype=dtype)
@@ -26,12 +23,6 @@ def test_nearest_matches_scikit_learn(n, m, k, block, dtype):
     assert distances.dtype == torch.float64 and indices.dtype == torch.int64
     np.testing.assert_allclose(distances.numpy(), want, rtol=1e-7)  # a cancelled difference of float64 numbers
     np.testing.assert_array_equal(indices.numpy(), where)
-
-
-def test_a_point_is_not_its_own_neighbour():
-    x = torch.tensor([[0.0], [1.0], [3.0], [7.0]])
-    assert kth_neighbour_distances(x, 1, block=2).tolist() == [1, 1, 2, 4]
-    assert kth_neighbour_distances(x, 3, block=3).tolist() == [7, 6, 4, 7]
 
 
 def test_a_copy_is_a_neighbour():
@@ -48,7 +39,7 @@ def test_counts_match_a_plain_loop(block):
     assert 0 < sum(want) < 23 * 31
 
 
-@pytest.mark.parametrize('block', [7, 16, 1000])
+@pytest.mark.parametrize('block', [7, 1000])
 def test_a_tie_lies_outside_an_open_ball_and_inside_a_closed_one(block):
     x = points(50, d=30)
     radii = kth_neighbour_distances(x, 4)
@@ -81,32 +72,3 @@ def test_refuses_what_cannot_be_compared():
     with pytest.raises(ValueError, match='1 of 4 feature vectors hold NaN'):
         count_within(points(4), x, torch.ones(4))
 
-
-MEASURE = """
-import resource, torch
-from metrics.features.neighbours import count_within, nearest
-torch.set_num_threads(1)
-{make}
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-{use}
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def peak_mib(make, use):
-    """What the second line of program takes at most above the first."""
-    program = MEASURE.format(make=make, use=use)
-    measured = subprocess.run([sys.executable, '-c', program], cwd=REPO, capture_output=True, text=True, check=True)
-    return int(measured.stdout) / 1024
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='the unit of ru_maxrss is known for Linux')
-def test_memory_does_not_grow_with_the_square_of_the_number():
-    """The whole matrix of 14,000 x 14,000 would take 1.5 GiB; a few blocks of 128 MiB are held at a time."""
-    assert peak_mib('x = torch.randn(14000, 3)', 'count_within(x, x, nearest(x, x, 3)[0][:, 2])') < 700
-
-
-@pytest.mark.skipif(sys.platform != 'linux', reason='the unit of ru_maxrss is known for Linux')
-def test_long_features_in_half_precision_are_not_copied_to_float64_as_a_whole():
-    """Which would take 640 MiB; looking for numbers that are not finite takes a copy or two of 160 MiB."""
-    assert peak_mib('x = torch.ones(4096, 20480, dtype=torch.float16)', 'nearest(x[:1], x, block=64)') < 480

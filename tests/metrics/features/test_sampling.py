@@ -38,13 +38,6 @@ def test_neither_batch_size_nor_processes_change_them(kind, labelled):
     assert whole.dtype == np.float32
 
 
-def test_latents_are_standard_normal():
-    z = drawn('latents', [4000])
-    assert abs(z.mean()) < 5 / 20000**0.5 and abs(z.std() - 1) < 5 / 40000**0.5
-    t = drawn('uniform', [4000])
-    assert 0 <= t.min() < 0.01 and 0.99 < t.max() < 1 and abs(t.mean() - 0.5) < 5 * (1 / 12 / 4000)**0.5
-
-
 def test_latents_that_belong_together_stay_together():
     whole = LatentSampler(options(), 0, 5).latents(6, 2)
     assert whole.shape == (6, 2, 5)
@@ -65,11 +58,6 @@ def test_balanced_classes_take_turns(labelled):
         sampler = LatentSampler(options(num_gpus=2, rank=rank), c_dim=3, z_dim=1, balanced=True)    # needs no data
         classes = torch.cat([sampler.conditions(2), sampler.conditions(3)]).argmax(dim=1)
         assert classes.tolist() == [(2 * i + rank) % 3 for i in range(5)]
-
-
-def test_unconditional_networks_need_no_labels():
-    assert drawn('latents', [3]).shape == (3, 5)
-    assert LatentSampler(options(), 0, 5).conditions(4).shape == (4, 0)
 
 
 def test_another_number_of_classes(labelled):
@@ -141,6 +129,6 @@ def test_torch_random_numbers_are_left_as_they_are():
         assert not torch.equal(torch.randn(4), first)
 
 
-@pytest.mark.parametrize('resolution, batch', [(16, 64), (128, 64), (256, 16), (1024, 1), (2048, 1)])
+@pytest.mark.parametrize('resolution, batch', [(128, 64), (256, 16), (2048, 1)])
 def test_large_images_are_made_a_few_at_a_time(resolution, batch):
     assert generation_batch(options(batch_size=64), resolution) == batch

@@ -134,9 +134,7 @@ def test_loading_draws_no_random_numbers(tmp_path):
 
 @pytest.mark.parametrize('spoil', [
     lambda w: w.pop('norm.bias'),
-    lambda w: w.pop('patch_embed.proj.weight'),
     lambda w: w.update(register_tokens=torch.zeros(1, 4, 64)),
-    lambda w: w.update({'blocks.0.ls1.gamma': torch.zeros(3)}),
     lambda w: [w.pop(name) for name in list(w) if name.startswith('blocks.')],
     lambda w: w.update({'blocks.0.mlp.w12.weight': w.pop('blocks.0.mlp.fc1.weight')}),     # ViT-g
     lambda w: w.update({'blocks.999999999.ls1.gamma': torch.zeros(64)}),    # not a network of a thousand million layers
@@ -203,7 +201,7 @@ def test_code_in_the_file_is_not_run(tmp_path, canary):
         load_vision_transformer(tmp_path / 'evil.pth')
 
 
-@pytest.mark.parametrize('size', [32, 224, 300])
+@pytest.mark.parametrize('size', [32, 300])
 def test_images_are_resized_as_pillow_does(size):
     """Bicubic, over all pixels where the image shrinks; what it overshoots is cut."""
     seen = []

@@ -36,13 +36,6 @@ def test_zero_is_the_frozen_kernel_bit_for_bit(impl):
     assert torch.equal(adafm(weight, zero, zero, impl=impl)[0], weight.expand(2, -1, -1, -1, -1))
 
 
-def test_the_plain_form_passes_gradcheck():
-    weight, dg, db = inputs(2, 2, 3, dtype=torch.float64)
-    modulations = (dg.requires_grad_(), db.requires_grad_())
-    assert torch.autograd.gradcheck(lambda *m: adafm(weight, *m), modulations)
-    assert torch.autograd.gradgradcheck(lambda *m: adafm(weight, *m), modulations)
-
-
 @native
 @pytest.mark.parametrize('sizes', [(1, 1, 1, 1), (3, 5, 7, 3), (4, 24, 17, 3)])
 def test_first_and_second_derivatives_are_those_of_the_plain_form(sizes):

@@ -45,8 +45,8 @@ def reference(x, w, f, up, down, padding, groups, flip_weight, flip_filter):
     return low_pass(y)[:, :, ::down, ::down] if down > 1 else y
 
 
-@pytest.mark.parametrize('kernel', [(3, 3), (1, 1), (2, 2), (1, 3)])
-@pytest.mark.parametrize(('up', 'down'), [(1, 1), (2, 1), (1, 2), (2, 2), (3, 1), (1, 3)])
+@pytest.mark.parametrize('kernel', [(3, 3), (1, 1), (1, 3)])
+@pytest.mark.parametrize(('up', 'down'), [(1, 1), (2, 1), (1, 2), (2, 2)])
 @pytest.mark.parametrize(('groups', 'flip', 'padding'), [
     (1, False, (1, 1, 1, 1)), (2, True, (2, 1, 0, 3)), (1, True, (-1, 1, 0, 2)),
 ])

@@ -75,15 +75,6 @@ def test_first_and_second_derivatives_are_those_of_the_plain_form(settings, thre
         torch.set_num_threads(used)
 
 
-def test_the_plain_form_passes_gradcheck():
-    inputs = [t.requires_grad_() for t in tensors((2, 3, 3, 2), torch.float64).values()]
-
-    def call(*tensors):
-        return scaled_act(*tensors, act='lrelu', gain=1.3)
-
-    assert torch.autograd.gradcheck(call, inputs) and torch.autograd.gradgradcheck(call, inputs)
-
-
 @native
 def test_not_a_number_is_seen_and_infinity_clamped():
     x = torch.tensor([float('nan'), float('inf'), -float('inf'), 1.0]).reshape(1, 1, 2, 2).to(memory_format=torch.channels_last)

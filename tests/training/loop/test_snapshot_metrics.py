@@ -72,7 +72,6 @@ def test_a_run_that_goes_on_may_measure(tmp_path, rgb_zip, source_pkl):
 
 @pytest.mark.parametrize('options, text', [
     (['--metrics=kid_per_clas'], "metric 'kid_per_clas' is unknown: did you mean kid_per_class"),
-    (['--metrics='], "metric '' is unknown"),
     (['--metrics=kid50k,,'], "metric '' is unknown"),
     (['--metrics=kid_per_class', '--cond=0'], '--metrics=kid_per_class needs classes'),
     (['--metrics=kid50k,memorization'], '--metrics=memorization needs held-out real images'),
@@ -102,8 +101,7 @@ def test_data_that_the_metrics_cannot_take_are_said_before_training(tmp_path):
 
 @pytest.mark.parametrize('metric, num_gen, text', [
     ('kid_per_class', 5, 'kid_per_class needs 6 generated images or more (2 of each of 3 classes), found 5'),
-    ('dc_per_class', 17, 'dc_per_class needs 18 generated'), ('gan_test', 2, 'gan_test needs 3 generated'),
-    ('is50k', 9, 'is50k needs 10 generated images or more, found 9'), ('dc5k5_full', 5, 'dc5k5_full needs 6 generated'),
+    ('is50k', 9, 'is50k needs 10 generated images or more, found 9'),
 ])
 def test_too_few_images_to_generate_are_said_before_training(metric, num_gen, text, tmp_path, rgb_zip):
     options = [*TINY, *MEASURE[1:], f'--metrics=kid50k,{metric}', f'--metrics-num-gen={num_gen}']
@@ -177,7 +175,7 @@ def test_values_by_another_detector_do_not_count(tmp_path):
 
 
 @pytest.mark.parametrize('line', [
-    '{"results": {"m": 0.5}, "snapsh', '[]', '{}', '{"results": {}}', '{"results": [0.5]}', '[' * 100_000,
+    '{"results": {"m": 0.5}, "snapsh', '[]', '{"results": [0.5]}', '[' * 100_000,
     json.dumps(dict(results={'m': None}, snapshot_pkl=B, timestamp=3e9)),
     json.dumps(dict(results={'m': 10**400}, snapshot_pkl=B, timestamp=3e9)),
     json.dumps(dict(results={'m': 0.01}, snapshot_pkl=B)),

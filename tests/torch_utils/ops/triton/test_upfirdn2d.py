@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from torch_utils.ops.upfirdn2d import downsample2d, filter2d, setup_filter, upfirdn2d, upsample2d
+from torch_utils.ops.upfirdn2d import setup_filter, upfirdn2d
 
 pytest.importorskip('triton')
 DEVICE = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
@@ -39,13 +39,13 @@ def assert_equal_to_plain(x, f, **options):
 
 @pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('taps', TAPS)
-@pytest.mark.parametrize(('up', 'down'), [(1, 1), (2, 1), (1, 2), ((3, 1), (2, 4))])
+@pytest.mark.parametrize(('up', 'down'), [(1, 1), (2, 1), ((3, 1), (2, 4))])
 def test_values_and_derivatives(taps, up, down, memory_format):
     x = images(memory_format=memory_format)
     assert_equal_to_plain(x, filter_of(TAPS[taps]), up=up, down=down, padding=(3, 4, 5, 2), gain=1.5)
 
 
-@pytest.mark.parametrize('padding', [0, (1, 2), (-1, 3, 2, -2), (-2, -1, -3, -1), (9, 0, 0, 11)])
+@pytest.mark.parametrize('padding', [0, (-1, 3, 2, -2), (9, 0, 0, 11)])
 @pytest.mark.parametrize('up', [1, 3])
 def test_padding(padding, up):
     assert_equal_to_plain(images((1, 2, 8, 9)), filter_of((3, 2)), up=up, padding=padding)
@@ -53,7 +53,7 @@ def test_padding(padding, up):
 
 @pytest.mark.parametrize('memory_format', FORMATS)
 @pytest.mark.parametrize('flip_filter', [False, True])
-@pytest.mark.parametrize('size', [(1, 2), (8, 3), (9, 5), (21, 4)])
+@pytest.mark.parametrize('size', [(1, 2), (21, 4)])
 def test_filtering_in_strips(size, flip_filter, memory_format):
     """The 4-line filter at a factor of 1 has a kernel of its own, which makes several lines at a time."""
     x = images((2, 3, *size), memory_format=memory_format)
@@ -109,15 +109,3 @@ def test_types(dtype):
     want = upfirdn2d(x.double(), f, up=2, padding=2, gain=4, impl='ref')
     units = 1.01 if dtype == torch.bfloat16 and DEVICE.type == 'cpu' else 0.51
     torch.testing.assert_close(got.double(), want, rtol=units * torch.finfo(dtype).eps + 1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize('function', [filter2d, upsample2d, downsample2d])
-def test_derived_functions(function):
-    x, f = images(), setup_filter([1, 3, 3, 1], device=DEVICE)
-    torch.testing.assert_close(function(x, f, impl='triton'), function(x, f, impl='ref'), rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(function(x, None, impl='triton'), function(x, None, impl='ref'), rtol=1e-6, atol=1e-6)
-
-
-def test_finite_differences():
-    x, f = images((1, 1, 3, 2)).requires_grad_(), filter_of((2, 3))
-    assert torch.autograd.gradcheck(lambda x: upfirdn2d(x, f, up=2, down=(1, 2), padding=1, impl='triton'), x, fast_mode=True)
