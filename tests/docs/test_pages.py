@@ -155,7 +155,7 @@ def test_an_option_that_is_gone_would_be_noticed():
 def test_options_in_the_prose_exist(name):
     """Options in `code` outside of the shell blocks belong to one of the commands."""
     known = set().union(*(options_of(main_of(command)) for command in (*SCRIPTS, *MODULES)))
-    others = {'--file'}  # of conda
+    others = {'--file', '--local-dir', '--repo-type'}  # of conda, of hf
     assert not others & known
     assert set().union(*map(options_in, inline_code(PAGES[name]))) - known - others == set()
 
