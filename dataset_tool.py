@@ -1,4 +1,5 @@
-"""Make a training data set (zip or folder) from pictures in a folder, class folders or a zip, or from a built-in demo set."""
+"""Make a training data set (zip or folder) from pictures in a folder, class folders or a zip, from MNIST, CIFAR-10 or LSUN as
+published, or from a built-in demo set."""
 
 import os
 import re
@@ -9,11 +10,12 @@ import click
 
 from commands.cli import UserPath, command_errors, verbose_option
 from dnnlib.errors import printable
-from training.data.dataset_maker import Pictures, Recipe, convert, is_resolution, load_pictures, plan
+from training.data.dataset_maker import Pictures, Recipe, convert, is_resolution, plan
 from training.data.dataset_writer import DatasetWriter, check_destination
 from training.data.flat_pictures import FlatPictures
 from training.data.image_convert import RESIZE_FILTERS
 from training.data.left_out import NO_CLASS, left_out_table, rows_by_class, show_name, vanished_classes
+from training.data.sources import load_pictures
 
 MAX_CLASSES_SHOWN = 12
 COLOR_MODES = {'gray': 'L', 'rgb': 'RGB'}
@@ -35,16 +37,17 @@ class Resolution(click.ParamType):
 
 
 @click.command(epilog=f'Example: {EXAMPLE}')
-@click.option('--source', metavar='DIR|ZIP|NAME', required=True, type=UserPath(),
-              help='Folder or zip of pictures, or builtin:letters (drawn letters, unlabelled), builtin:digits (handwritten '
-                   'digits, 50 of each, to train on), builtin:digits-test (the other digits, for testing), or of MNIST '
-                   'builtin:mnist20, builtin:mnist50, builtin:mnist200 (that many of each) and builtin:mnist-test. Labels come '
-                   "from the source's dataset.json, else from its class folders (at least two; they may lie in a common "
-                   'folder).')
+@click.option('--source', metavar='DIR|ZIP|ARCHIVE|NAME', required=True, type=UserPath(),
+              help='Folder or zip of pictures; or CIFAR-10 (cifar-10-python.tar.gz), MNIST (train-images-idx3-ubyte.gz, with its '
+                   'labels beside it) or LSUN (a folder NAME_lmdb) as published; or builtin:letters (drawn letters, unlabelled), '
+                   'builtin:digits (handwritten digits, 50 of each, to train on), builtin:digits-test (the other digits, for '
+                   'testing), or of MNIST builtin:mnist20, builtin:mnist50, builtin:mnist200 (that many of each) and '
+                   "builtin:mnist-test. Labels come from the source's dataset.json, else from its class folders (at least two; "
+                   'they may lie in a common folder).')
 @click.option('--dest', metavar='DIR|ZIP', required=True, type=UserPath(),
               help='Zip archive to write (an existing one is replaced), or a folder (empty or absent, outside the source).')
 @click.option('--split', 'part', metavar='NAME|all', help='For a source whose top folders are train, val, ...: the one to use, '
-              'or all of them together.')
+              'or all of them together. For CIFAR-10 train (default), test or all.')
 @click.option('--skip-broken', is_flag=True, help='Skip pictures that cannot be read instead of stopping with an error.')
 @click.option('--name-encoding', metavar='NAME', help='Encoding of names that are not UTF-8, such as gbk or cp932 in old '
               'zips. Default: cp437 in zips, latin-1 in folders, with a note.')

@@ -14,8 +14,9 @@ from commands.cli import (
     resolve_device,
     verbose_option,
 )
-from generating.projection_run import label_to_project, project_target, save_found
+from generating.projection_run import VIDEO_FPS, label_to_project, project_target, save_found, search_video
 from generating.target_pictures import is_picture, load_targets
+from generating.video_file import check_video
 from metrics.features.perceptual import default_embedding, get_embedding
 from training.data.class_labels import NetworkLabels
 from training.run.run_dir import DEFAULT_RUNS_DIR
@@ -48,12 +49,15 @@ Examples:
 @click.option('--seed', type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help='Random seed of the search.')
 @click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default='projected', show_default=True,
               help='Folder for projected.png, target.png and projected_w.npz; with a folder of pictures, one below it for each.')
+@click.option('--video', metavar='FILE', type=UserPath(dir_okay=False, path_type=Path),
+              help=f'Also write a video of the search for one picture, beside it, {VIDEO_FPS} steps per second. The ending '
+                   'chooses the format: .mp4, .gif or .webp.')
 @click.option('--trust-pickle', is_flag=True, help='Run the code stored in the snapshot, for network classes that this program '
               'does not know. Only for files from people you trust.')
 @device_option
 @verbose_option
 def main(network: str | None, target: str, class_text: str, vector: str | None, space: str, num_steps: int, detector: str | None,
-         seed: int, outdir: Path, trust_pickle: bool, device: str, verbose: bool) -> None:
+         seed: int, outdir: Path, video: Path | None, trust_pickle: bool, device: str, verbose: bool) -> None:
     """Find the latent code w with which a network draws a picture, and the class.
 
     generate.py --projected-w draws the result again, as it is or in any class of the network.
@@ -63,6 +67,8 @@ def main(network: str | None, target: str, class_text: str, vector: str | None, 
     with command_errors(verbose):
         place = resolve_device(device)
         check_outdir(outdir)
+        if video is not None:
+            _check_video(video, target)
         snapshot = open_snapshot(named_or_newest(network), trust_pickle)
         G = snapshot['G_ema'].eval().requires_grad_(False).to(place)
         labels = NetworkLabels.of(snapshot)
@@ -72,9 +78,17 @@ def main(network: str | None, target: str, class_text: str, vector: str | None, 
         click.echo(f'Detector: {spec}')
         embed = get_embedding(spec, place)
         for name, pixels in targets.items():
-            found = project_target(G, pixels, embed, label, space == 'w+', num_steps, seed, place)
+            with search_video(video, pixels) as watch:
+                found = project_target(G, pixels, embed, label, space == 'w+', num_steps, seed, place, watch)
             folder = outdir if is_picture(target) else outdir / name
             click.echo(save_found(folder, pixels, found, labels.class_names))
+
+
+def _check_video(video: Path, target: str) -> None:
+    if not is_picture(target):
+        raise ValueError(f'--video={video} shows the search for one picture, but --target={target} is a folder or zip; give one '
+                         'picture, or leave out --video')
+    check_video(video, VIDEO_FPS)
 
 
 if __name__ == '__main__':

@@ -82,18 +82,18 @@ class Projector:
         image = self.synthesis(ws, noise_mode='const', force_fp32=True)
         return (self.embed(image) - self.wanted).square().sum(), image
 
-    def step(self, t: float) -> float:
-        """t: share of the steps that are done -> the distance before this one."""
+    def step(self, t: float) -> tuple[float, torch.Tensor]:
+        """t: share of the steps that are done -> the distance and the image [1, C, H, W] before this one."""
         self.optimizer.param_groups[0]['lr'] = learning_rate(t)
         noise = self._randn(self.w) * self.deviation * NOISE_SCALE * max(0, 1 - t / NOISE_END) ** 2
-        distance, _image = self.distance(self.ws(self.w + noise, self.label))
+        distance, image = self.distance(self.ws(self.w + noise, self.label))
         self.optimizer.zero_grad()
         (distance + MAP_WEIGHT * torch.stack([map_roughness(noise) for noise in self.maps.values()]).sum()).backward()
         self.optimizer.step()
         with torch.no_grad():
             for noise in self.maps.values():
                 noise.copy_((noise - noise.mean()) / noise.std(correction=0))
-        return float(distance.detach())
+        return float(distance.detach()), image.detach()
 
     @torch.no_grad()
     def result(self) -> Projection:

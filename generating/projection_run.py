@@ -1,5 +1,7 @@
 """What project.py does with a picture: the search with its progress bar, and the files that it leaves."""
 
+import contextlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,15 @@ from tqdm import tqdm
 
 from metrics.features.perceptual import Embedding
 from training.data.class_labels import NetworkLabels
-from training.data.image_grid import save_image, to_picture
+from training.data.image_grid import make_grid, save_image, to_picture, to_pixels
 
 from .projected_w import save_projection
 from .projection import Projection, Projector
+from .video_file import video_file
 
 AUTO = 'auto'
+Watch = Callable[[torch.Tensor], None]  # gets the image of a step, float [1, C, H, W] in [-1, 1]
+VIDEO_FPS, VIDEO_SIDE = 30, 256  # frames, one for each step, per second; pixels that smaller images are enlarged to
 MAX_SHARES, LEAST_SHARE = 3, 0.01  # of a mix, in a message
 
 
@@ -31,16 +36,35 @@ def label_to_project(labels: NetworkLabels, class_text: str, vector: str | None)
 
 
 def project_target(G: Any, pixels: np.ndarray, embed: Embedding, label: np.ndarray | None, layerwise: bool, num_steps: int,
-                   seed: int, device: torch.device) -> Projection:
+                   seed: int, device: torch.device, watch: Watch | None = None) -> Projection:
     """pixels: uint8 [C, H, W]. label: [K] or None. Errors as of Projector."""
     target = torch.from_numpy(pixels.astype(np.float32) / 127.5 - 1)[None].to(device)
     known = None if label is None else torch.from_numpy(label).to(device)
     search = Projector(G, embed, target, known, layerwise, torch.Generator().manual_seed(seed))
     with tqdm(range(num_steps), unit='step', delay=2) as progress:
         for step in progress:
-            distance = search.step(step / num_steps)
+            distance, image = search.step(step / num_steps)
+            if watch is not None:
+                watch(image)
             progress.set_postfix(distance=f'{distance:.3g}', refresh=False)
     return search.result()
+
+
+@contextlib.contextmanager
+def search_video(path: Path | None, pixels: np.ndarray) -> Iterator[Watch | None]:
+    """Gives what draws each step on the right of the target, pixels: uint8 [C, H, W]; None without a path. Errors as of
+    video_file."""
+    if path is None:
+        yield None
+        return
+    target = pixels.transpose(1, 2, 0)
+    scale = max(VIDEO_SIDE // len(target), 1)
+    with video_file(path, VIDEO_FPS) as add_frame:
+        def watch(image: torch.Tensor) -> None:
+            pair = np.stack([target, to_pixels(image)[0]]).repeat(scale, axis=1).repeat(scale, axis=2)
+            add_frame(np.asarray(make_grid(pair, 2).convert('RGB')))
+
+        yield watch
 
 
 def save_found(folder: Path, pixels: np.ndarray, found: Projection, class_names: list[str]) -> str:

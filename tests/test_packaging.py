@@ -27,7 +27,7 @@ def project():
     return tomllib.loads((REPO / 'pyproject.toml').read_text())['project']
 
 
-def ranges(project, extras=('demo', 'docs', 'export', 'hub', 'test', 'video')):
+def ranges(project, extras=('demo', 'docs', 'export', 'hub', 'lsun', 'test', 'video')):
     lines = [*project['dependencies'], *(line for extra in extras for line in project['optional-dependencies'][extra])]
     return [Requirement(line) for line in lines]
 
@@ -92,7 +92,7 @@ def test_imports_of_the_commands_are_the_declared_ones(project):
                'viewing']
     code = imported_packages([*REPO.glob('*.py'), *sources(*folders)])
     needed = {canonicalize_name(requirement.name) for requirement in ranges(project, extras=())}
-    extras = ('demo', 'export', 'hub', 'mnist', 'video', 'viewer')
+    extras = ('demo', 'export', 'hub', 'lsun', 'mnist', 'video', 'viewer')
     optional = {canonicalize_name(requirement.name) for requirement in ranges(project, extras)}
     optional.add('triton')      # torch's CUDA builds bring it
     assert needed <= code <= optional, f'undeclared: {sorted(code - optional)}, unused: {sorted(needed - code)}'

@@ -1,11 +1,9 @@
 """README.md and docs/ name only what is there: commands with options and values that parse, make targets, files, links, names."""
 
 import ast
-import importlib
 import importlib.util
 import json
 import re
-import shlex
 
 import click
 import pytest
@@ -17,45 +15,26 @@ from metrics.metric_main import list_valid_metrics
 from metrics.registry import find_metric
 from patches.known import PATCHES, name_of
 from tests.conftest import REPO
+from tests.support.pages import (
+    EVERYTHING,
+    MODULES,
+    PAGES,
+    PATHS,
+    SCRIPTS,
+    blocks,
+    command_of,
+    inline_code,
+    main_of,
+    shell_commands,
+)
 from training.data.image_files import ImageFiles
 from training.data.image_labels import read_labels
 from training.parallel.environment import VARIABLES, from_environment
 from training.report.curves import CURVES, DIVERSITY, NONFINITE
 from training.run.run_history import KIMG
 
-PATHS = [REPO / 'README.md', *sorted((REPO / 'docs').glob('*.md'))]
-PAGES = {path.name: path.read_text(encoding='ascii') for path in PATHS}
-EVERYTHING = '\n'.join(PAGES.values())
 MAX_WORDS = 1500
 GENERATED = re.compile(r'<!-- speed: .*?<!-- end of speed -->', re.DOTALL)
-FENCED = re.compile(r'^ *```.*?^ *```$', re.MULTILINE | re.DOTALL)
-SCRIPTS = ('train_hyper.py', 'train.py', 'generate.py', 'project.py', 'dataset_tool.py', 'calc_metrics.py', 'export.py',
-           'view.py')
-# `python -m NAME` -> the module of its click command
-MODULES = {
-    'legacy': 'commands.inspect_snapshot', 'patches': 'patches.__main__', 'training.report': 'training.report.__main__',
-    'benchmarks.demo': 'benchmarks.demo.__main__',
-    'benchmarks.speed': 'benchmarks.speed.__main__', 'benchmarks.speed.scale': 'benchmarks.speed.scale',
-    'benchmarks.speed.hyper_profile': 'benchmarks.speed.hyper_profile',
-    'benchmarks.transfer': 'benchmarks.transfer.__main__', 'benchmarks.transfer.enlargement': 'benchmarks.transfer.enlargement',
-}
-
-
-def blocks(language, text=EVERYTHING):
-    """The fenced blocks of a language."""
-    return re.findall(rf'^```{language}\n(.*?)^```$', text, re.MULTILINE | re.DOTALL)
-
-
-def prose(text=EVERYTHING):
-    """The text without fenced blocks."""
-    return FENCED.sub('', text)
-
-
-def inline_code(text=EVERYTHING):
-    """What stands between single backticks."""
-    return re.findall(r'`([^`\n]+)`', prose(text))
-
-
 def table(page, head):
     """The rows of the table that begins so, as lists of cells."""
     text = PAGES[page].partition(head)[2].partition('\n\n')[0]
@@ -65,13 +44,6 @@ def table(page, head):
 def section(page, title):
     """The text under a heading, up to the next one."""
     return re.split(r'\n#+ ', PAGES[page].partition(f'\n## {title}\n')[2])[0]
-
-
-def shell_commands():
-    """Every command of the shell blocks, and of the inline code, as a list of words; continued lines joined, no comments."""
-    lines = '\n'.join(blocks('shell')).replace('\\\n', ' ').splitlines()
-    lines += [code for code in inline_code() if code.startswith('python ') and ' mkdocs' not in code]
-    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def split_assignments(words):
@@ -94,23 +66,6 @@ PYTHON_COMMANDS += [words for _options, words in LAUNCHED]
 MAKE_COMMANDS = [words[1:] for _variables, words in SHELL_COMMANDS if words[0] == 'make']
 BOARD_COMMANDS = [words[1:] for _variables, words in SHELL_COMMANDS if words[0] == 'tensorboard']
 TO_TRY = list(dict.fromkeys(map(tuple, PYTHON_COMMANDS)))
-
-
-def command_of(words):
-    """('train.py', '--kimg=1') or ('-m', 'metrics.x', ...) -> (the click command, its arguments).
-
-    Of `patches run` it is the script's command, if that is ours; the arguments of a checkout's own script are left out.
-    """
-    name, arguments = (words[1], words[2:]) if words[0] == '-m' else (words[0], words[1:])
-    if name == 'patches' and arguments[:1] == ('run',):
-        return command_of(arguments[2:]) if arguments[2] == 'train_hyper.py' else (main_of(name), arguments[:3])
-    command = main_of(name)
-    return (command.commands[arguments[0]], arguments[1:]) if isinstance(command, click.Group) else (command, arguments)
-
-
-def main_of(name):
-    """The click command of a script, or of `python -m name`."""
-    return importlib.import_module(name.removesuffix('.py') if name in SCRIPTS else MODULES[name]).main
 
 
 def options_of(command):
@@ -155,7 +110,7 @@ def test_an_option_that_is_gone_would_be_noticed():
 def test_options_in_the_prose_exist(name):
     """Options in `code` outside of the shell blocks belong to one of the commands."""
     known = set().union(*(options_of(main_of(command)) for command in (*SCRIPTS, *MODULES)))
-    others = {'--file'}  # of conda
+    others = {'--file', '--local-dir', '--repo-type'}  # of conda, of hf
     assert not others & known
     assert set().union(*map(options_in, inline_code(PAGES[name]))) - known - others == set()
 

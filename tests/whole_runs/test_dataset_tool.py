@@ -1,7 +1,6 @@
 """Tests of dataset_tool.py, with training.data.dataset_maker, dataset_writer and image_convert beneath it."""
 
 import io
-import json
 import os
 import re
 import struct
@@ -9,46 +8,15 @@ import zipfile
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from PIL import Image
 
 from commands.data_facts import inspect_data
-from dataset_tool import main
+from tests.support.dataset_commands import contents, first_image, refused, run
 from tests.support.dataset_files import SIDE, make_folder, png, to_zip
 from training.data.builtin_data import digits, letters
 from training.data.dataset_writer import DatasetWriter
 from training.data.image_convert import center_square, resize, to_mode
 from training.data.image_dataset import ImageFolderDataset
-
-
-def run(*args, code=0):
-    """-> the output in one text; the exit code must be `code`."""
-    result = CliRunner().invoke(main, [str(arg) for arg in args])
-    assert result.exit_code == code, (result.exit_code, result.output, result.exception)
-    return result.output
-
-
-def refused(dest, *args):
-    """The command stops with exit code 2, one line, and nothing left. -> that line."""
-    before = sorted(os.listdir(dest.parent))
-    output = run(f'--dest={dest}', *args, code=2).strip()
-    assert output.startswith('Error: ') and '\n' not in output
-    assert sorted(os.listdir(dest.parent)) == before
-    return output
-
-
-def contents(path):
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        return {name: archive.read(name) for name in names}, json.loads(archive.read('dataset.json'))
-
-
-def first_image(path):
-    dataset = ImageFolderDataset(path)
-    image, _label = dataset[0]
-    dataset.close()
-    return image
-
 
 # --- what comes out
 

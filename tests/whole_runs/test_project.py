@@ -125,6 +125,34 @@ def test_the_imagenet_network_without_downloads(hyper_pkl, tmp_path, monkeypatch
     assert 'Detector: imagenet' in output
 
 
+def test_a_video_of_the_search(hyper_pkl, script, tmp_path):
+    """A frame for each step: the target, enlarged, beside what the search draws, which comes nearer; the result is as without."""
+    network, options = f'--network={hyper_pkl}', ('--class=dog', '--steps=60')
+    run(generate, network, '--class=dog', '--seeds=1', '--trunc=0.5', f'--outdir={tmp_path}')
+    target = f'--target={tmp_path / "dog-seed0001.png"}'
+    run(project, network, target, script, *options, f'--outdir={tmp_path / "plain"}')
+    run(project, network, target, script, *options, f'--outdir={tmp_path / "out"}', f'--video={tmp_path / "new" / "a.mp4"}')
+    assert (tmp_path / 'out' / 'projected.png').read_bytes() == (tmp_path / 'plain' / 'projected.png').read_bytes()
+    frames = read_frames(tmp_path / 'new' / 'a.mp4').astype(float)
+    assert frames.shape == (60, 256, 512, 3)
+    wanted = read(tmp_path / 'out' / 'target.png').repeat(16, axis=0).repeat(16, axis=1)
+    assert np.abs(frames[:, :, :256] - wanted).mean() < 8
+    away = np.abs(frames[:, :, 256:] - wanted).mean(axis=(1, 2, 3))
+    assert away[-5:].mean() < 0.7 * away[:5].mean()
+    last = read(tmp_path / 'out' / 'projected.png').repeat(16, axis=0).repeat(16, axis=1)
+    assert np.abs(frames[-1, :, 256:] - last).mean() < 10
+
+
+def test_a_video_shows_one_picture(hyper_pkl, script, tmp_path):
+    (tmp_path / 'photos').mkdir()
+    Image.new('RGB', (16, 16)).save(tmp_path / 'photos' / 'a.png')
+    out = (f'--network={hyper_pkl}', script, f'--outdir={tmp_path / "out"}')
+    for target, video, message in [('photos', 'a.mp4', 'is a folder or zip; give one picture'),
+                                   ('photos/a.png', 'a.avi', 'expected a name that ends in .mp4, .gif, .webp')]:
+        assert message in run(project, *out, f'--target={tmp_path / target}', f'--video={tmp_path / video}', code=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['detector.pt', 'photos']
+
+
 @pytest.mark.parametrize('content, args, message', [
     (None, [], 'No such file'), (b'no picture', [], 'cannot use'), (b'', [], 'empty file'),
     (b'%PDF-1.4', [], 'not a picture but a PDF'),

@@ -2,7 +2,8 @@
 
 It builds numbers, strings and containers; where the file names or calls something it only writes down what was named, as
 `Name` and `Call` objects. `safe_pickle` makes values of these. Opcodes of protocols 2 to 5 that no snapshot uses (extension
-registry, out-of-band buffers, protocol 0 text) are refused. Every failure is a ValueError.
+registry, out-of-band buffers, protocol 0 text, and unless asked for Python 2's strings) are refused. Every failure is a
+ValueError.
 """
 import pickletools
 import warnings
@@ -56,12 +57,13 @@ _FIXED_TUPLES = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
 _KEYS = (str, bytes, int, float, type(None))     # tuples are left out: hashing nested ones can take for ever
 
 
-def read_tree(stream: BinaryIO, handlers: Handlers, persistent_ids: bool = False) -> Any:
+def read_tree(stream: BinaryIO, handlers: Handlers, persistent_ids: bool = False, python2: bool = False) -> Any:
     """Read one pickle up to its STOP: literals, containers, and Name and Call objects that `evaluate` understands.
 
-    persistent_ids: allow references to data beside the pickle; they become calls of PERSISTENT_ID.
+    persistent_ids: allow references to data beside the pickle; they become calls of PERSISTENT_ID. python2: allow strings of
+    Python 2, which are text or data: those of up to 255 bytes become text (Latin-1), longer ones bytes.
     """
-    machine = _Machine(handlers, persistent_ids)
+    machine = _Machine(handlers, persistent_ids, python2)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', DeprecationWarning)     # bad escapes in opcodes that are then refused
@@ -77,9 +79,10 @@ def read_tree(stream: BinaryIO, handlers: Handlers, persistent_ids: bool = False
 class _Machine:
     """The pickle machine's stack, marks and memo."""
 
-    def __init__(self, handlers: Handlers, persistent_ids: bool) -> None:
+    def __init__(self, handlers: Handlers, persistent_ids: bool, python2: bool) -> None:
         self.handlers = handlers
         self.persistent_ids = persistent_ids
+        self.python2 = python2
         self.stack: list[Any] = []
         self.marks: list[int] = []          # heights of the stack
         self.memo: dict[int, Any] = {}
@@ -207,6 +210,15 @@ class _Machine:
             raise TypeError('state for something that takes none')
         target.state = state
         self.stack.append(target)
+
+    def op_short_binstring(self, text: str) -> None:
+        if not self.python2:
+            raise ValueError('strings of Python 2 are not allowed')
+        self.stack.append(text)
+
+    def op_binstring(self, text: str) -> None:
+        self.op_short_binstring(text)
+        self.stack.append(self.pop().encode('latin-1'))
 
     def op_binpersid(self) -> None:
         if not self.persistent_ids:

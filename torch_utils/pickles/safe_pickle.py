@@ -20,9 +20,12 @@ MAX_SHARED = 64         # bytes; values made of longer ones copy them, so each o
 _ATOMS = (str, bytes, bytearray, int, float, type(None), Name)       # bool is an int
 
 
-def load(stream: BinaryIO, handlers: Handlers) -> Any:
-    """The value of one pickle, made by `handlers` alone. Raises ValueError (ForbiddenGlobal for a name without one)."""
-    return evaluate(read_tree(stream, handlers), handlers)
+def load(stream: BinaryIO, handlers: Handlers, python2: bool = False) -> Any:
+    """The value of one pickle, made by `handlers` alone. Raises ValueError (ForbiddenGlobal for a name without one).
+
+    python2: allow strings of Python 2, as in `read_tree`.
+    """
+    return evaluate(read_tree(stream, handlers, python2=python2), handlers)
 
 
 def evaluate(tree: Any, handlers: Handlers) -> Any:

@@ -1,34 +1,23 @@
-"""Turn pictures (folder, class folders, zip, or built-in set) into a training data set: one pass over the headers that decides
-mode and size before anything is written, one pass that converts."""
+"""Turn pictures into a training data set: one pass over the headers that decides mode and size before anything is written, one
+pass that converts."""
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from . import builtin_data
+from .archives.lsun import LsunFiles
 from .dataset_writer import DatasetWriter, Label
 from .file_listing import Entry
 from .flat_pictures import FlatPictures
-from .folder_labels import ALL_PARTS, folder_around
 from .image_convert import center_square, is_gray, resize, to_mode, upright_size
-from .image_dataset import BAR_DELAY_SEC, MIN_RESOLUTION, no_images
+from .image_dataset import BAR_DELAY_SEC, MIN_RESOLUTION
 from .image_files import ImageFiles
-from .image_labels import choose_images, read_labels
 from .picture_formats import failure_reason, open_picture
-
-DIGIT_SETS = {
-    'builtin:digits': partial(builtin_data.digits, 'train'), 'builtin:digits-test': partial(builtin_data.digits, 'test'),
-    'builtin:mnist20': partial(builtin_data.mnist, 20), 'builtin:mnist50': partial(builtin_data.mnist, 50),
-    'builtin:mnist200': partial(builtin_data.mnist, 200), 'builtin:mnist-test': partial(builtin_data.mnist, None),
-}
-BUILTIN_SETS = ('builtin:letters', *DIGIT_SETS)
-DEFAULT_NUM_LETTERS = 20_000
 
 
 @dataclass
@@ -43,8 +32,8 @@ class Pictures:
     names: list[str]
     labels: list[Label]
     class_names: list[str]
-    files: ImageFiles | None = None
-    pixels: np.ndarray | None = None  # uint8 [N, H, W]
+    files: ImageFiles | LsunFiles | None = None
+    pixels: np.ndarray | None = None  # uint8 [N, H, W] or [N, H, W, 3]
     left_out: list[Entry] = field(default_factory=list)
     around: str = ''
     depth: int = 0
@@ -91,54 +80,6 @@ class Recipe:
     def apply(self, image: Image.Image) -> Image.Image:
         image = to_mode(image, self.mode)
         return resize(center_square(image) if self.crop else image, self.side, self.resize_filter)
-
-
-def load_pictures(source: str, max_images: int | None, seed: int, part: str | None = None,
-                  name_encoding: str | None = None) -> Pictures:
-    """source: folder, zip, or one of BUILTIN_SETS. max_images random ones are kept, in their order; seed also draws the letters.
-
-    part: of the set, as in `read_labels`. name_encoding: of names that are not UTF-8. OSError or ValueError if there are no
-    pictures, or if the labels do not fit.
-    """
-    if source == 'builtin:letters':
-        pixels = builtin_data.letters(max_images or DEFAULT_NUM_LETTERS, seed)
-        return Pictures(source, [f'letter {i}' for i in range(len(pixels))], [None] * len(pixels), [], pixels=pixels)
-    pictures = _load_digits(source) if source in DIGIT_SETS else _load_files(source, part, name_encoding)
-    num_pictures = len(pictures.names)
-    if max_images is None or num_pictures <= max_images:
-        return pictures
-    return pictures.select(np.sort(np.random.default_rng(seed).permutation(num_pictures)[:max_images]))
-
-
-def _load_digits(source: str) -> Pictures:
-    pixels, classes = DIGIT_SETS[source]()
-    names = [f'digit {i}' for i in range(len(pixels))]
-    return Pictures(source, names, classes.tolist(), [str(digit) for digit in range(builtin_data.NUM_DIGITS)], pixels=pixels)
-
-
-def _load_files(source: str, part: str | None, name_encoding: str | None) -> Pictures:
-    if source.startswith('builtin:'):
-        raise ValueError(f'there is no built-in set {source}; choose one of {", ".join(BUILTIN_SETS)}')
-    files = ImageFiles(source, name_encoding)
-    if not files.image_names:
-        raise OSError(no_images(files))
-    names = choose_images(files, part)
-    chosen = set(names)
-    labels = read_labels(files, names, part)
-    strays = [Entry(name, name, 'in no class folder') for name in labels.strays]
-    if strays:
-        names = sorted(chosen - set(labels.strays))
-        labels = read_labels(files, names, part)
-    if labels.parts:
-        raise ValueError(f'{source}: {labels.why_none}')
-    notes = [*files.notes, *labels.notes]
-    if labels.values is not None and labels.values.ndim == 2:
-        notes.append(f'the labels are vectors of {labels.values.shape[1]} numbers, the first is {labels.values[0, :4].tolist()}, '
-                     'not classes; for classes give each image an index')
-    other = [Entry(name, name, f'outside --split={part}') for name in files.image_names if name not in chosen]
-    values: list[Label] = [None] * len(names) if labels.values is None else labels.values.tolist()
-    return Pictures(source, names, values, labels.class_names, files, left_out=[*files.left_out, *strays, *other],
-                    around=folder_around(names), depth=int(part == ALL_PARTS), why_none=labels.why_none, notes=notes)
 
 
 def plan(pictures: Pictures, side: int | None, crop: bool, resize_filter: str, mode: str | None = None,

@@ -59,4 +59,4 @@ def left_out_table(kept: dict[str, int], rows: dict[str, list[Entry]]) -> list[s
 def vanished_classes(kept: dict[str, int], rows: dict[str, list[Entry]]) -> list[str]:
     """A line for each folder that looks like a class, but of which no picture is kept."""
     return [f'{name} is not a class of the set: {describe_left_out(entries, hidden=True)}'
-            for name, entries in rows.items() if not kept.get(name) and name != NO_CLASS]
+            for name, entries in rows.items() if entries and not kept.get(name) and name != NO_CLASS]

@@ -50,6 +50,27 @@ def test_reads_one_pickle_and_stays_behind_it():
     assert stream.read() == b'rest'
 
 
+def test_strings_of_python_2_are_read_only_if_asked_for():
+    content = b'\x80\x02](U\x02\xe9bT\x00\x01\x00\x00' + b'x' * 256 + b'e.'
+    assert pickle.loads(content, encoding='latin-1') == ['\u00e9b', 'x' * 256]
+    assert safe_pickle.load(io.BytesIO(content), {}.get, python2=True) == ['\u00e9b', b'x' * 256]
+    with pytest.raises(ValueError, match='strings of Python 2 are not allowed'):
+        read(content)
+
+
+def test_long_strings_of_python_2_cannot_be_used_over_and_over():
+    """As other long bytes: each array of them would be a copy."""
+    empty = b'cnumpy.core.multiarray\n_reconstruct\n(tR'
+    dtype = b'cnumpy\ndtype\n(U\x02u1tR'
+    data = b'T\x00\x01\x00\x00' + b'x' * 256
+    first = empty + b'(K\x01M\x00\x01\x85' + dtype + b'\x89' + data + b'q\x01tb'
+    second = empty + b'(K\x01M\x00\x01\x85' + dtype + b'\x89h\x01tb'
+    array, = safe_pickle.load(io.BytesIO(b'\x80\x02](' + first + b'e.'), safe_values.HANDLERS.get, python2=True)
+    assert array.tobytes() == b'x' * 256
+    with pytest.raises(ValueError, match='the same 256 bytes for several values'):
+        safe_pickle.load(io.BytesIO(b'\x80\x02](' + first + second + b'e.'), safe_values.HANDLERS.get, python2=True)
+
+
 # What must not run. Each entry, read by pickle.load, would do harm or reach a part that it must not.
 
 def code_routes(command):
