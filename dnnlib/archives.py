@@ -1,12 +1,22 @@
-"""The program's own files: zip archives written by torch.save() and numpy.savez().
+"""Zip archives: what reading one can raise, and a check of the program's own, written by torch.save() and numpy.savez().
 
-Every record is stored uncompressed with its CRC-32, which torch does not check, and numpy only in part.
+Every record of the latter is stored uncompressed with its CRC-32, which torch does not check, and numpy only in part.
 """
 import os
 import struct
 import sys
 import zipfile
+import zlib
 from pathlib import Path
+
+try:
+    from lzma import LZMAError
+except ImportError:  # some Pythons are built without it; zipfile then refuses such entries by a RuntimeError
+    LZMAError = RuntimeError  # type: ignore
+
+# What zipfile raises, beside OSError, on archives that are damaged, encrypted, or compressed in an unknown way.
+ARCHIVE_ERRORS = (zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError, RuntimeError, LZMAError, struct.error,
+                  zlib.error)
 
 
 def check_archive(path: str | os.PathLike[str]) -> None:
@@ -22,7 +32,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
             if sum(record.file_size for record in records) > os.path.getsize(path):
                 raise ValueError('its records are larger than the file')
             broken = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, OverflowError, RuntimeError, struct.error) as error:
+    except ARCHIVE_ERRORS as error:
         raise ValueError(f'it is damaged ({error or type(error).__name__})') from error
     if broken is not None:
         raise ValueError(f'it is damaged (the checksum of {broken!r:.100} differs)')

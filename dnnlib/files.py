@@ -48,6 +48,12 @@ def _full_disk_error(error: BaseException | None) -> OSError | None:
     return None
 
 
+def check_regular(path: str | os.PathLike[str]) -> None:
+    """OSError for a pipe or a device, which may never end. Missing files and directories pass: opening them is an error."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise OSError(f'{os.fspath(path)} is not a regular file; give the file itself')
+
+
 @contextlib.contextmanager
 def whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Gives a temporary name beside `path` to write to. After the block that file becomes `path`; on an error it is deleted.

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from tqdm import tqdm
 
 from . import hub
-from .files import naming_full_disk
+from .files import check_regular, naming_full_disk
 
 _TIMEOUT_SEC = (10, 60)     # to connect; between two pieces of the body
 _MAX_PAUSE_SEC = 5          # the pause before attempt n + 1 is n seconds, at most this
@@ -62,8 +62,7 @@ def open_url(url: str, cache_dir: str | None = None, num_attempts: int = 10, ver
         raise ValueError(f'num_attempts must be at least 1, got {num_attempts}')
     if not is_url(url):
         path = urllib.request.url2pathname(urllib.parse.urlsplit(url).path) if is_url(url, allow_file_urls=True) else url
-        if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):     # a pipe would never end
-            raise OSError(f'{path} is not a regular file; give the file itself')
+        check_regular(path)
         return path if return_filename else open(path, 'rb')
     if hub.is_hub_address(url):
         path = hub.download(url)

@@ -15,12 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from dnnlib.files import whole_file
+from dnnlib.files import check_regular, whole_file
 
 from .projection import has_code, with_code
 from .sampler import Sampler
 
 MAPS = 'maps/'
+MAX_BYTES = 2**28  # of all arrays: small archives can hold huge ones
 
 
 def save_projection(path: str | os.PathLike[str], ws: torch.Tensor, maps: dict[str, torch.Tensor], **more: torch.Tensor) -> None:
@@ -80,18 +81,26 @@ def load_projected(sampler: Sampler, path: str, has_class: bool) -> tuple[Projec
 
 def _read(path: str) -> dict[str, np.ndarray]:
     """Arrays by name, `w` float32 [N, L, D], all finite."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: np.asarray(file[name]) for name in file.files if name == 'w' or name.startswith(MAPS)}
-    except (ValueError, AttributeError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path} is no .npz file of project.py: give its projected_w.npz') from error
+    check_regular(path)
+    with open(path, 'rb') as file:
+        try:
+            if sum(record.file_size for record in zipfile.ZipFile(file).infolist()) > MAX_BYTES:
+                raise ValueError(f'its arrays have more than the limit of {MAX_BYTES:,} bytes')
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: np.asarray(archive[name]) for name in archive.files if name == 'w' or name.startswith(MAPS)}
+        except Exception as error:  # damaged headers let numpy raise almost anything
+            raise ValueError(f'{path} is no .npz file of project.py ({str(error) or type(error).__name__}): give its '
+                             'projected_w.npz') from error
     w = arrays.get('w')
     if w is None or w.ndim != 3 or len(w) == 0:
         found = 'no w' if w is None else f'a w of shape {list(w.shape)}'
         raise ValueError(f'{path} has {found}, expected w of shape [N, num_ws, w_dim]: give a projected_w.npz')
+    with np.errstate(over='ignore'):  # numbers too large for float32 become infinite
+        arrays = {name: array.astype(np.float32) if array.dtype.kind == 'f' else array for name, array in arrays.items()}
     if any(array.dtype.kind != 'f' or not np.isfinite(array).all() for array in arrays.values()):
         raise ValueError(f'{path} holds values that are no finite numbers: project the picture again')
-    return {name: array.astype(np.float32) for name, array in arrays.items()}
+    return arrays
 
 
 def _use_maps(G: Any, maps: dict[str, np.ndarray]) -> None:

@@ -6,6 +6,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from dnnlib.files import check_regular
 from training.data.dataset_maker import Recipe
 from training.data.file_names import file_name, file_names
 from training.data.image_dataset import no_images
@@ -19,6 +20,7 @@ def load_targets(source: str, num_channels: int, resolution: int) -> dict[str, n
     The largest centred square, by Lanczos. OSError for what cannot be read.
     """
     recipe = Recipe('L' if num_channels == 1 else 'RGB', resolution, crop=True, resize_filter='lanczos')
+    check_regular(source)
     if not is_picture(source):
         files = ImageFiles(source)
         if not files.image_names:

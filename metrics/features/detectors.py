@@ -90,7 +90,8 @@ def _from_file(kind: Callable[[str, str, str], Detector], url: str, device: str)
     try:
         path = dnnlib.util.open_url(url, num_attempts=NUM_ATTEMPTS, return_filename=True)
     except OSError as error:
-        raise OSError(f'{error}; --detector=classifier needs no download') from error
+        advice = '; --detector=imagenet needs no download' if dnnlib.util.is_url(url) else ''
+        raise OSError(f'{error}{advice}') from error
     digest = hashlib.sha256()
     try:
         with open(path, 'rb') as file:

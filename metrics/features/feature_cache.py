@@ -15,6 +15,7 @@ from typing import Any
 import dnnlib
 from dnnlib.archives import warn_made_anew
 from dnnlib.files import whole_file, write_whole
+from training.data.file_listing import list_folder
 
 from .feature_stats import FeatureStats
 from .open_data import all_arguments
@@ -84,9 +85,8 @@ def data_digest(path: str | os.PathLike[str]) -> str:
 
 
 def _files(root: Path) -> Iterator[tuple[str, Path]]:
-    """(relative name, path) of the file itself, or of all files below a folder, sorted by name."""
+    """(relative name, path) of the file itself, or of all files of a folder that a data set may read, sorted by name."""
     if not root.is_dir():
         yield '', root
         return
-    found = [Path(folder, file) for folder, _, files in os.walk(root, followlinks=True) for file in files]
-    yield from sorted((file.relative_to(root).as_posix(), file) for file in found)
+    yield from sorted((entry.stored, root / entry.stored) for entry in list_folder(root) if not entry.reason)

@@ -115,8 +115,9 @@ def test_a_leading_tilde_is_the_home_directory(given, want, monkeypatch, tmp_pat
 
 
 PATHS = {'dataset_tool': ['source', 'dest'], 'train': ['data', 'outdir', 'resume'], 'train_hyper': ['data', 'outdir', 'resume'],
-         'generate': ['network', 'outdir'], 'calc_metrics': ['network', 'data', 'test_data', 'outdir', 'detector'],
-         'export': ['network', 'out']}
+         'calc_metrics': ['network', 'data', 'test_data', 'outdir', 'detector'],
+         'generate': ['network', 'outdir', 'projected', 'video'],
+         'export': ['network', 'out', 'runtime'], 'project': ['network', 'target', 'detector', 'outdir'], 'view': ['network']}
 
 
 @pytest.mark.parametrize('command', PATHS)

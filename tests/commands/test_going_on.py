@@ -156,6 +156,16 @@ def test_snapshots_without_a_state_are_not_written_over(run, lost):
         assert {path.name: path.read_bytes() for path in run_dir.iterdir()} == before
 
 
+def test_a_best_snapshot_that_is_left_alone_is_not_written_over(run):
+    run_dir, _args = run
+    snapshot, = run_dir.glob('network-snapshot-*.pkl')
+    best = snapshot.rename(run_dir / 'network-best.pkl')
+    find_state(run_dir).unlink()
+    before = best.read_bytes()
+    result = call('--resume', run_dir)
+    assert result.exit_code == 2 and f'--resume={best}' in result.stderr and best.read_bytes() == before
+
+
 def test_a_state_without_its_configuration(run):
     run_dir, _args = run
     (run_dir / 'training_options.json').unlink()

@@ -1,5 +1,9 @@
 """project.py as a user runs it, and generate.py --projected-w, which draws what it found."""
 
+import io
+import os
+import zipfile
+
 import numpy as np
 import pytest
 import torch
@@ -187,6 +191,55 @@ def test_files_that_hold_no_w_for_the_network(make, message, hyper_pkl, tmp_path
     path.write_bytes(make(path))
     output = run(generate, f'--network={hyper_pkl}', f'--projected-w={path}', f'--outdir={tmp_path / "out"}', code=2)
     assert message in output and output.count('\n') == 1 and not (tmp_path / 'out').exists()
+
+
+def header(shape):
+    """A .npy file that says so of 8 numbers."""
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, dict(descr='<f4', fortran_order=False, shape=shape))
+    return stream.getvalue() + bytes(32)
+
+
+def damaged_w(path, kind):
+    """A projected_w.npz that was changed or made to do harm."""
+    if kind == 'plain':
+        np.save(path.with_suffix('.npy'), np.zeros([1, 6, 9], np.float32))
+        path.with_suffix('.npy').rename(path)
+    elif kind == 'deflated':
+        np.savez_compressed(path, w=np.random.default_rng(0).normal(size=[1, 6, 9]))
+        data = bytearray(path.read_bytes())
+        data[100:140] = b'\xff' * 40
+        path.write_bytes(data)
+    elif kind == 'too large':
+        np.savez_compressed(path, w=np.zeros([40, 10**6]))
+    elif kind == 'overflow':
+        np.savez(path, w=np.full([1, 6, 9], 1e300))
+    else:
+        contents = dict(huge=header((1, 10**12, 512)), negative=header((1, -6, 9)), beyond=header((1, 10**20, 9)),
+                        raw=b'no array', token=header((1, 6, 9)).replace(b'}', b'('))
+        with zipfile.ZipFile(path, 'w') as archive:
+            archive.writestr('w.npy', contents[kind])
+
+
+@pytest.mark.parametrize('kind, message', [
+    ('plain', 'is no .npz file'), ('deflated', 'is no .npz file'), ('too large', 'more than the limit of 268,435,456 bytes'),
+    ('huge', 'is no .npz file'), ('negative', 'is no .npz file'), ('beyond', 'is no .npz file'), ('raw', 'expected w of shape'),
+    ('token', 'is no .npz file'), ('overflow', 'no finite numbers'),
+])
+def test_damaged_and_hostile_files_of_w(kind, message, hyper_pkl, tmp_path):
+    path = tmp_path / 'w.npz'
+    damaged_w(path, kind)
+    output = run(generate, f'--network={hyper_pkl}', f'--projected-w={path}', f'--outdir={tmp_path / "out"}', code=2)
+    assert str(path) in output and message in output and output.count('\n') == 1 and not (tmp_path / 'out').exists()
+
+
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
+@pytest.mark.parametrize('command, option', [(project, '--target'), (generate, '--projected-w')])
+def test_pipes_and_devices_are_not_waited_for(command, option, hyper_pkl, tmp_path):
+    os.mkfifo(tmp_path / 'pipe')
+    for path in (tmp_path / 'pipe', '/dev/zero'):
+        output = run(command, f'--network={hyper_pkl}', f'{option}={path}', f'--outdir={tmp_path / "out"}', code=2)
+        assert f'{path} is not a regular file' in output and not (tmp_path / 'out').exists()
 
 
 @pytest.mark.parametrize('args', [['--seeds=3'], ['--trunc=0.5'], ['--cuda-graph']])

@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
+from dnnlib.archives import ARCHIVE_ERRORS
+
 from .file_listing import HIDDEN, IRREGULAR, Entry, list_archive, list_folder
 from .image_convert import orientation, to_mode, upright_size
 from .name_encoding import FOLDER_ENCODING, ZIP_ENCODING, check_encoding, legacy_note
@@ -59,7 +61,7 @@ class ImageFiles:
         with self.open(name) as stream:
             try:
                 return stream.read()
-            except (zipfile.BadZipFile, EOFError, RuntimeError) as error:
+            except (OSError, *ARCHIVE_ERRORS) as error:
                 raise OSError(f'{self.path}: {name} is damaged ({error}); make the archive again') from error
 
     def open(self, name: str) -> BinaryIO:
@@ -73,7 +75,7 @@ class ImageFiles:
             archive = self._open_archive()
             self._check_size(name, archive.getinfo(stored).file_size)
             return archive.open(stored)  # type: ignore[return-value]
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # damaged, encrypted, odd compression
+        except ARCHIVE_ERRORS as error:
             raise OSError(f'{self.path}: cannot read {name} ({error})') from error
 
     def head(self, name: str) -> bytes:
@@ -81,7 +83,7 @@ class ImageFiles:
         try:
             with self.open(name) as stream:
                 return stream.read(HEAD_BYTES)
-        except (OSError, zipfile.BadZipFile, EOFError, RuntimeError):
+        except (OSError, *ARCHIVE_ERRORS):
             return b''
 
     def close(self) -> None:
@@ -136,7 +138,7 @@ class ImageFiles:
         if self._archive is None or self._archive_pid != os.getpid():
             try:
                 self._archive = zipfile.ZipFile(self.path)
-            except zipfile.BadZipFile as error:
+            except ARCHIVE_ERRORS as error:
                 raise OSError(f'{self.path}: neither a folder nor a complete zip file ({error}); copy or download it again, or '
                               'give a folder of images') from error
             self._archive_pid = os.getpid()

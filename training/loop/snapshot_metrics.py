@@ -18,11 +18,9 @@ from metrics.features.labelled_images import open_labelled
 from metrics.metric_main import compute_metrics, find_metric
 from metrics.metric_needs import check_metric
 from training.config import TrainingConfig
-from training.run.run_dir import SNAPSHOT_PATTERN
+from training.run.run_dir import BEST, SNAPSHOT_PATTERN
 
 from .random_state import random_state, set_random_state
-
-BEST = 'network-best.pkl'
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,7 +18,7 @@ from dnnlib.files import whole_file
 from torch_utils import collectives, misc, training_stats
 from torch_utils.named_tensors import fill_tensors
 from training.run.progress import Progress
-from training.run.run_dir import SNAPSHOT_PATTERN
+from training.run.run_dir import BEST, SNAPSHOT_PATTERN
 
 from .diversity import DiversityAlarm
 from .optimizer_phases import Phase
@@ -128,7 +128,7 @@ def find_start(run_dir: Path) -> Path | None:
 
     ValueError if the run has snapshots but no state: a fresh start would overwrite them.
     """
-    path, snapshots = find_state(run_dir), sorted(run_dir.glob(SNAPSHOT_PATTERN))
+    path, snapshots = find_state(run_dir), [*run_dir.glob(BEST), *sorted(run_dir.glob(SNAPSHOT_PATTERN))]
     if path is None and snapshots:
         raise ValueError(f'{run_dir} has snapshots but no {STATE_PATTERN} to continue from: restore that file, or start a new '
                          f'run in another directory with --resume={shlex.quote(str(snapshots[-1]))}')

@@ -15,6 +15,7 @@ OPTIONS = 'training_options.json'
 LATEST = 'latest'
 DEFAULT_RUNS_DIR = 'training-runs'
 SNAPSHOT_PATTERN = 'network-snapshot-*.pkl'
+BEST = 'network-best.pkl'
 ADVICE = 'restore it, or start a new run'
 MAX_JSON_BYTES = 2**26
 NAME_BYTES = 150  # file systems take 255

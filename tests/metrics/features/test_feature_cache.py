@@ -62,6 +62,19 @@ def test_a_folder_counts_with_all_names_and_bytes(tmp_path):
     assert len(set(digests)) == len(digests)
 
 
+@pytest.mark.skipif(not hasattr(os, 'mkfifo'), reason='this system has no pipes with names')
+def test_pipes_and_links_to_parents_are_no_part_of_a_folder(tmp_path):
+    """Two links would double the paths at every level."""
+    folder = tmp_path / 'folder'
+    folder.mkdir()
+    (folder / 'x.png').write_bytes(b'12')
+    digest = data_digest(folder)
+    os.mkfifo(folder / 'pipe.png')
+    for name in ('up', 'here'):
+        (folder / name).symlink_to(tmp_path if name == 'up' else folder)
+    assert data_digest(folder) == digest
+
+
 def test_unchanged_data_are_not_read_again(data, monkeypatch):
     first = data_digest(data)
     monkeypatch.setattr('builtins.open', lambda *args, **kwargs: pytest.fail('the data were read'))

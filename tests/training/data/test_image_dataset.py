@@ -1,6 +1,7 @@
 """Tests of training.dataset, with training.data.image_files beneath it."""
 
 import io
+import json
 import multiprocessing
 import pickle
 import struct
@@ -215,6 +216,30 @@ def test_damaged_archives(tmp_path):
         _ = dataset[1]
     assert_one_line(error, '2.png')
     dataset.close()
+
+
+@pytest.mark.parametrize('method', [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA, 99])  # 99: no such method
+@pytest.mark.parametrize('name', ['1.png', 'dataset.json'])
+def test_damage_inside_compressed_files(tmp_path, method, name):
+    """Each way of compression has errors of its own."""
+    path = tmp_path / 'set.zip'
+    with zipfile.ZipFile(path, 'w', zipfile.ZIP_STORED if method == 99 else method) as archive:
+        for index in range(2):
+            archive.writestr(f'{index}.png', png())
+        archive.writestr('dataset.json', json.dumps(dict(labels=[['0.png', 0], ['1.png', 1]])))
+        damaged, directory = archive.getinfo(name), archive.start_dir
+    data = bytearray(path.read_bytes())
+    if method == 99:
+        at = data.index(name.encode(), directory) - 36  # of the method in the entry of the directory
+        data[at:at + 2] = data[damaged.header_offset + 8:damaged.header_offset + 10] = b'c\0'
+    else:
+        at = damaged.header_offset + 30 + len(name)
+        data[at + 10:at + damaged.compress_size] = bytes([0xff] * (damaged.compress_size - 10))
+    path.write_bytes(data)
+    with pytest.raises(OSError) as error:
+        check_dataset(ImageFolderDataset(path, use_labels=True))
+        _ = ImageFolderDataset(path)[1]
+    assert_one_line(error, 'set.zip', name)
 
 
 @pytest.mark.parametrize(('size', 'says'), [((8, 16), '8x16'), ((12, 12), '12x12'), ((2, 2), '2x2')])

@@ -14,9 +14,9 @@ from metrics.metric_main import report_metric
 from tests.support.class_metric_stand_ins import save_bars
 from tests.support.commands import COMMAND, invoke, only_run
 from tests.whole_runs.test_exact_resume import differences
-from training.loop.snapshot_metrics import BEST, mark_best
+from training.loop.snapshot_metrics import mark_best
 from training.loop.training_state import find_state, read_state
-from training.run.run_dir import prune_snapshots, read_json
+from training.run.run_dir import BEST, prune_snapshots, read_json
 
 TINY = ['--cond=1', '--tick=0.5', '--snap=4', '--kimg=2', '--aug=noaug', *COMMAND, '--batch=20', '--mbstd-group=4']
 MEASURE = ['--metrics=kid_per_class,gan_test', '--metrics-ticks=1', '--metrics-detector=classifier', '--metrics-num-gen=30']
