@@ -89,4 +89,4 @@ def _files(root: Path) -> Iterator[tuple[str, Path]]:
     if not root.is_dir():
         yield '', root
         return
-    yield from sorted((entry.stored, root / entry.stored) for entry in list_folder(root) if not entry.reason)
+    yield from sorted((entry.stored, root / entry.stored) for entry in list_folder(str(root)) if not entry.reason)
