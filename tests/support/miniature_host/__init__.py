@@ -13,7 +13,7 @@ from tests.conftest import REPO
 
 LAYOUTS = ('stylegan2-ada-pytorch', 'stylegan3')
 FILES = Path(__file__).parent / 'files'
-COPIED = {'dnnlib': ['__init__', 'errors', 'files', 'hub', 'urls', 'util'],
+COPIED = {'dnnlib': ['__init__', 'archives', 'errors', 'files', 'hub', 'urls', 'util'],
           'torch_utils': ['__init__', 'collectives', 'custom_ops', 'misc', 'module_summary', 'named_tensors', 'persistence',
                          'training_stats'],
           'torch_utils/ops': ['__init__', 'bias_act', 'conv2d_resample', 'fma', 'upfirdn2d'],
