@@ -23,7 +23,7 @@ from tests.support.hyper_sources import labels, make_hyper, make_hyper_D, make_s
 from torch_utils.misc import copy_params_and_buffers
 
 KNOWN = ('cat', 'dog', 'owl')
-TINY = ['--device=cpu', '--batch=4', '--tick=0.008', '--gamma=0.1']
+TINY = ['--device=cpu', '--batch=4', '--tick=0.008', '--gamma=0.1', '--lr-decay=0']
 BRIGHTNESS = dict(cat=40, dog=120, owl=200, fox=210, bee=50)
 
 
