@@ -102,6 +102,11 @@ class TrainingOptions:
     device: str = 'cpu'
 
 
+def with_default(name: str, default: Any) -> Any:
+    """The option of TrainingOptions of that name, with another default, as a field of a subclass."""
+    return dataclasses.field(default=default, metadata=TrainingOptions.__dataclass_fields__[name].metadata)
+
+
 def training_options(kind: type[TrainingOptions]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: the options of a dataclass, and outdir, device, dry_run, verbose."""
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -34,7 +34,7 @@ SHAPING = dict(hyper_rank=('G_ema', 'rank'), code_dim=('G_ema', 'code_dim'), fin
 # An output of an equalised linear layer moves about sqrt(code_dim) times as far in a step as a weight does. At the full rate of
 # the preset classes have less variety; at half of this one --lr-decay gains nothing (docs/evidence.md).
 HYPER_RATE = 0.4
-# Rank 16 is nearly as good as full at 32x32 (docs/evidence.md), and a sixteenth or so of the weights.
+# Rank 16 is nearly as good as full at 32x32 (docs/evidence.md), and at 512 channels has a sixteenth of the weights.
 FULL_WEIGHTS, LOW_RANK = 30_000_000, 16
 EMA_RAMPUP = 0.05  # at first the average must follow: classes start far from their end
 

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from .cli import UserPath
-from .options import COUNT, POSITIVE, SHARE, WEIGHT, TrainingOptions, option
+from .options import COUNT, POSITIVE, WEIGHT, TrainingOptions, option, with_default
 
 
 class Rank(click.IntRange):
@@ -34,12 +34,10 @@ class TransferOptions(TrainingOptions):
         UserPath(), 'Source: a snapshot of an unconditional StyleGAN2, as a path, a URL, or ffhq256, ffhq512, ffhq1024, '
         'celebahq256, lsundog256; or a snapshot of this command, to add to its classes. Or continue a stopped run exactly: its '
         'directory, or latest.  [required]')
-    kimg: float = option(POSITIVE, 'Training length in thousands of real images.', 200)
-    snap: int = option(COUNT, 'Ticks between pictures and snapshots; a tick is --tick thousand images. The last state is '
-                              'always saved.', 10)
+    kimg: float = with_default('kimg', 200)
+    snap: int = with_default('snap', 10)
+    lr_decay: float = with_default('lr_decay', 0.5)
     glr: float | None = option(WEIGHT, "Learning rate of the hypernetwork and the class code.  [default: 0.4 times --cfg's]")
-    lr_decay: float = option(SHARE, 'Share of the training, at its end, in which both learning rates fall to a tenth, in a '
-                                    'straight line; 0 keeps them.', 0.5)
     selfinit: str | None = option(
         click.Choice(['exact', 'distill']), 'Make every class equal the source before training. exact (the bare option) sets '
         'the modulations to zero; distill trains a random hypernetwork to match the source.  [default: start from a random '

@@ -22,8 +22,8 @@ METRICS = {  # by detector
     'imagenet': ('kid_per_class', 'pr_per_class'),
     'classifier': ('dc5k5_full', 'gan_test', 'gan_train', 'memorization', 'spread_per_class'),
 }
-# More than two threads only get in each other's way with tensors of this size.
 NUM_CLASSES = 10
+# More than two threads only get in each other's way with tensors of this size.
 TRANSFER = ('--selfinit', *OPTIONS, '--threads=2', '--snap=1000')
 
 
