@@ -22,13 +22,24 @@ if not torch.cuda.is_available():
 CLASS_NAMES = ['cat', 'dog', 'owl']
 
 
+def seed() -> None:
+    torch.manual_seed(0)
+    np.random.seed(0)
+    random.seed(0)
+
+
 @pytest.fixture(autouse=True)
 def _seeded():
     """Every test starts from the same random state, on one thread: the tensors are small."""
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    np.random.seed(0)
-    random.seed(0)
+    seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef):
+    """What tests share is the same whichever of them asks first, in whichever process."""
+    if fixturedef.scope != 'function':
+        seed()
 
 
 @pytest.fixture(autouse=True)
