@@ -50,7 +50,7 @@ transfer-study: $(READY)
 test smoke: export OMP_NUM_THREADS := 1
 
 test: $(READY)
-	$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist=loadgroup
+	$(VENV_PYTHON) -m pytest -n $(WORKERS) --dist=loadfile
 
 lint: $(READY)
 	$(VENV_PYTHON) -m ruff check .

@@ -19,8 +19,6 @@ from commands.data_facts import DataFacts
 from commands.options import TrainingOptions
 from tests.support.flop_counter import FlopCounter
 
-pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
-
 
 @pytest.fixture(scope='module')
 def report(tmp_path_factory):

@@ -18,7 +18,6 @@ from training.loop.training_state import find_state, read_state
 from training.run.run_dir import read_json, save_json
 from training.run.run_lock import lock_run
 
-pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 TINY = ['--kimg=0.016', '--tick=0.008', '--snap=1', *COMMAND]
 
 

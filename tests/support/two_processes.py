@@ -12,7 +12,7 @@ import torch
 
 def run_in_two(function: Callable[..., None], folder: str | Path, *args: Any) -> None:
     """Call function(rank, *args) in two processes of one thread and one gloo group each, which meet in a file in the folder."""
-    torch.multiprocessing.spawn(_run, (function, str(folder), args), nprocs=2)
+    torch.multiprocessing.start_processes(_run, (function, str(folder), args), nprocs=2, start_method='forkserver')
 
 
 def _run(rank: int, function: Callable[..., None], folder: str, args: tuple[Any, ...]) -> None:

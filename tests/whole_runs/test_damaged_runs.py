@@ -15,7 +15,6 @@ import train_hyper
 from tests.support.commands import COMMAND, only_run
 from training.loop.training_state import find_state
 
-pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 TINY = ['--kimg=0.016', '--tick=0.008', '--snap=1']
 SECONDS = 20  # of computing, far less than a training would take to find it out
 NAN, INF = math.nan, math.inf

@@ -1,10 +1,12 @@
 """A run that was stopped, however and wherever, ends bit for bit as one that never stopped."""
 
+import contextlib
 import json
 import math
 import os
 import random
 import re
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -45,9 +47,9 @@ def config_of(path, changes=None, **options):
     return replace(config, ada_kimg=0.02, G_reg_interval=3, **(changes or {}))
 
 
-def run_until_done(run_dir, config, monkeypatch, stops):
-    """Call the loop until all images are done; SIGTERM comes within the given optimiser steps, counted over all calls."""
-    run_dir.mkdir()
+@contextlib.contextmanager
+def stopping_within(monkeypatch, stops):
+    """SIGTERM comes within the given optimiser steps, counted over all calls of the loop."""
     count, finish_phase, waiting = 0, loop_module.finish_phase, set(stops)
 
     def interrupted(phase):
@@ -58,13 +60,21 @@ def run_until_done(run_dir, config, monkeypatch, stops):
             os.kill(os.getpid(), signal.SIGTERM)
         finish_phase(phase)
 
-    monkeypatch.setattr(loop_module, 'finish_phase', interrupted)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop_module, 'finish_phase', interrupted)
+        yield
+    assert not waiting
+
+
+def run_until_done(run_dir, config, monkeypatch, stops):
+    """Call the loop until all images are done."""
+    run_dir.mkdir()
     calls = 1
-    while not training_loop(run_dir, config):
-        torch.rand(calls)  # a new process has random numbers of its own
-        calls += 1
-    monkeypatch.setattr(loop_module, 'finish_phase', finish_phase)
-    assert not waiting and calls == len(stops) + 1
+    with stopping_within(monkeypatch, stops):
+        while not training_loop(run_dir, config):
+            torch.rand(calls)  # a new process has random numbers of its own
+            calls += 1
+    assert calls == len(stops) + 1
 
 
 def differences(a, b, name=''):
@@ -124,7 +134,10 @@ def test_the_test_would_see_a_lost_state(tmp_path, rgb_zip, monkeypatch):
     from training.loop.training_state import TrainingState
     config, load = config_of(rgb_zip, dict(ada_interval=6)), TrainingState.load_state_dict
     run_until_done(tmp_path / 'whole', config, monkeypatch, [])
-    whole = read_state(find_state(tmp_path / 'whole'))
+    whole, stopped = read_state(find_state(tmp_path / 'whole')), tmp_path / 'stopped'
+    with stopping_within(monkeypatch, [22]):  # in the ninth batch
+        stopped.mkdir()
+        assert not training_loop(stopped, config)
     for part in ('optimizers', 'loss', 'augment_p', 'random', 'real_signs', 'alarm', 'progress'):
         def forgetful(self, saved, rank, part=part):
             kept = dict(optimizers={name: opt.state_dict() for name, opt in self._optimizers().items()},
@@ -132,7 +145,8 @@ def test_the_test_would_see_a_lost_state(tmp_path, rgb_zip, monkeypatch):
                         alarm=self.alarm.state_dict(), progress=self.progress.state_dict())
             load(self, saved | {part: kept[part]}, rank)
         monkeypatch.setattr(TrainingState, 'load_state_dict', forgetful)
-        run_until_done(tmp_path / part, config, monkeypatch, [22])  # within the ninth batch
+        shutil.copytree(stopped, tmp_path / part)
+        assert training_loop(tmp_path / part, config)
         assert differences(whole, read_state(find_state(tmp_path / part))), part
 
 
@@ -187,7 +201,7 @@ def train_here(*args, main=train.main):
 
 def test_a_command_that_is_told_to_stop_saves_and_goes_on(tmp_path, rgb_zip):
     args = ['--data', rgb_zip, '--cond=1', '--tick=0.012', '--snap=50', '--workers=1', *COMMAND]
-    process = start_command('train.py', '--outdir', tmp_path / 'parts', *args, '--kimg=100')
+    process = fork_command(tmp_path / 'console', 'train.py', '--outdir', tmp_path / 'parts', *args, '--kimg=100')
     wait_for(lambda: ticks_told(tmp_path / 'parts') >= 3, process)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal's Ctrl-C: the processes that load images get it too
     output = finish(process)
@@ -218,12 +232,12 @@ def test_a_second_signal_ends_at_once(tmp_path, rgb_zip):
 
 
 def test_killed_at_any_moment_the_last_good_state_loads(tmp_path, rgb_zip):
-    """kill -9, ten times, snapshots being written most of the time."""
+    """kill -9, six times, snapshots being written most of the time."""
     rng = random.Random(0)
     args = ['--data', rgb_zip, '--cond=1', '--kimg=100', '--tick=0.004', '--snap=1', '--keep-snapshots=2', *COMMAND]
     console, outdir = tmp_path / 'console', tmp_path / 'runs'
     process, images = fork_command(console, 'train.py', '--outdir', outdir, *args), 0
-    for attempt in range(10):
+    for attempt in range(6):
         wait_for(lambda images=images: list(outdir.glob('*/training-state-*.pt')) and read_progress(outdir) > images, process)
         time.sleep(rng.uniform(0, 0.3))
         process.kill()

@@ -1,7 +1,6 @@
 """Whole trainings of two processes, started by --gpus and by torchrun: one set of files, exact stops, another number."""
 
 import json
-import os
 import signal
 import socket
 
@@ -11,7 +10,7 @@ import torch
 import legacy
 import train
 import train_hyper
-from tests.support.commands import COMMAND, finish, invoke, only_run, start_command, start_torchrun, ticks_told, wait_for
+from tests.support.commands import COMMAND, finish, fork_command, invoke, only_run, start_torchrun, ticks_told, wait_for
 from tests.whole_runs.test_exact_resume import assert_same_end
 from training.loop.training_state import find_state, read_state
 
@@ -39,47 +38,40 @@ def check_run(run_dir, images):
         assert all(torch.equal(tensor, snapshot[name].state_dict()[key]) for key, tensor in state['networks'][name].items())
 
 
-def test_two_processes_stop_and_go_on_exactly(tmp_path, rgb_zip):
-    """Those of --gpus, as those of torchrun that never stopped."""
-    args = ['--data', rgb_zip, *ARGS]
-    process = start_command('train.py', '--outdir', tmp_path / 'parts', *args, '--gpus=2', '--kimg=100')
-    wait_for(lambda: ticks_told(tmp_path / 'parts') >= 3, process)
-    os.kill(process.pid, signal.SIGTERM)
-    output = finish(process)
-    run_dir = only_run(tmp_path / 'parts')
-    assert f'To continue: python train.py --resume={run_dir}' in output
-    state = read_state(find_state(run_dir))
+def stop_after(ticks, process, outdir):
+    """Ask a run to stop once it has told some ticks; its directory and state."""
+    wait_for(lambda: ticks_told(outdir) >= ticks, process)
+    process.send_signal(signal.SIGTERM)
+    process.wait(300)
+    run_dir = only_run(outdir)
+    assert (run_dir / 'log.txt').read_text().rstrip().splitlines()[-1].startswith('Stopped; everything is saved')
+    return run_dir, read_state(find_state(run_dir))
+
+
+def test_processes_stop_and_go_on_exactly(tmp_path, rgb_zip, source_pkl):
+    """Two of --gpus, two of torchrun, each told to stop, then two of --gpus end as two that never stopped. Then one goes on."""
+    args = ['--data', rgb_zip, '--resume', source_pkl, '--selfinit', '--code-dim=4', '--batch=4', '--tick=0.012', '--snap=2',
+            '--lr-decay=0', '--gamma=0.1', '--device=cpu', '--threads=1']
+    parts, whole, console = tmp_path / 'parts', tmp_path / 'whole', tmp_path / 'console'
+    process = fork_command(console, 'train_hyper.py', '--outdir', parts, *args, '--gpus=2', '--kimg=100')
+    run_dir, state = stop_after(3, process, parts)
+    assert f'To continue: python train_hyper.py --resume={run_dir}' in finish(process)
     first, second = state['random']
     assert not torch.equal(first['torch'], second['torch'])
+    process = start_torchrun('train_hyper.py', '--resume', run_dir)
+    _run_dir, state = stop_after(ticks_told(parts) + 2, process, parts)
+    assert 'To continue' in process.communicate()[0] and len(state['random']) == 2
     images = state['images_done'] + 24
-    finish(start_command('train.py', '--resume', run_dir, f'--kimg={images / 1000}'))
-    finish(start_torchrun('train.py', '--outdir', tmp_path / 'whole', *args, f'--kimg={images / 1000}'))
-    for outdir in ('whole', 'parts'):
-        check_run(only_run(tmp_path / outdir), images)
-    assert_same_end(only_run(tmp_path / 'whole'), run_dir)
+    for words in (['--resume', run_dir, '--gpus=2'], ['--outdir', whole, *args, '--gpus=2']):
+        finish(fork_command(console, 'train_hyper.py', *words, f'--kimg={images / 1000}'))
+    for outdir in (whole, parts):
+        check_run(only_run(outdir), images)
+    assert_same_end(only_run(whole), run_dir)
 
-
-def test_another_number_of_processes_goes_on(tmp_path, rgb_zip, source_pkl):
-    """Two of --gpus, then one, then two of torchrun, which are told to stop."""
-    args = ['--data', rgb_zip, '--resume', source_pkl, '--selfinit', '--code-dim=4', '--batch=4', '--kimg=0.024', '--tick=0.012',
-            '--gamma=0.1', '--device=cpu', '--threads=1', '--gpus=2']
-    finish(start_command('train_hyper.py', '--outdir', tmp_path, *args))
-    run_dir = only_run(tmp_path)
-    check_run(run_dir, 24)
-    result = invoke(train_hyper.main, '--resume', run_dir, '--gpus=1', '--kimg=0.048')
+    result = invoke(train_hyper.main, '--resume', run_dir, '--gpus=1', f'--kimg={(images + 24) / 1000}')
     assert result.exit_code == 0, result.output
-    check_run(run_dir, 48)
+    check_run(run_dir, images + 24)
     assert len(read_state(find_state(run_dir))['random']) == 1
-    ticks = ticks_told(tmp_path)
-    process = start_torchrun('train_hyper.py', '--resume', run_dir, '--kimg=100')
-    wait_for(lambda: ticks_told(tmp_path) >= ticks + 2, process)
-    process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=300)
-    last_line = (run_dir / 'log.txt').read_text().rstrip().splitlines()[-1]
-    assert 'To continue' in output and last_line.startswith('Stopped; everything is saved')
-    state = read_state(find_state(run_dir))
-    check_run(run_dir, state['images_done'])
-    assert len(state['random']) == 2
 
 
 def test_two_machines(tmp_path, rgb_zip):

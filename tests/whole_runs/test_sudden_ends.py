@@ -12,11 +12,14 @@ from PIL import Image
 
 from commands import launch
 from tests.commands.test_going_on import call, images_done
-from tests.support.commands import COMMAND, finish, only_run, start_command, ticks_told, wait_for
-from training.loop.training_state import find_state
+from tests.support.commands import COMMAND, finish, fork_command, only_run, start_command, ticks_told, wait_for
 from training.run.run_lock import lock_run
 
 ARGS = ['--cond=1', '--kimg=100', '--tick=0.012', '--snap=1', *COMMAND]
+
+
+def fork_train(folder, data, *args):
+    return fork_command(folder / 'console', 'train.py', '--outdir', folder / 'runs', '--data', data, *ARGS, *args)
 
 
 def damage(path, target, number):
@@ -34,14 +37,16 @@ def damage(path, target, number):
     return target
 
 
+def test_a_run_that_diverges_ends_though_others_load_its_images(tmp_path, rgb_zip):
+    process = fork_train(tmp_path, rgb_zip, '--workers=1', '--glr=1e30')
+    assert 'training diverged' in finish(process, code=1)
+
+
 @pytest.mark.parametrize('gpus', [1, 2])
-def test_an_error_ends_a_run_whose_images_are_loaded_by_others(tmp_path, rgb_zip, gpus):
-    diverging = start_command('train.py', '--outdir', tmp_path / 'a', '--data', rgb_zip, *ARGS, '--workers=1', '--glr=1e30',
-                              f'--gpus={gpus}')
-    assert 'training diverged' in finish(diverging, code=1)
+def test_an_image_that_another_process_cannot_read_ends_the_run(tmp_path, rgb_zip, gpus):
     damaged = damage(rgb_zip, tmp_path / 'damaged.zip', 7)
-    reading = start_command('train.py', '--outdir', tmp_path / 'b', '--data', damaged, *ARGS, '--workers=1', f'--gpus={gpus}')
-    assert 'Error: ' in finish(reading, code=2).splitlines()[-1]
+    process = fork_train(tmp_path, damaged, '--workers=1', f'--gpus={gpus}')
+    assert 'Error: ' in finish(process, code=2).splitlines()[-1]
 
 
 @pytest.mark.parametrize('place', ['within a tick', 'at its end'])
@@ -59,30 +64,30 @@ def test_a_console_that_ends_with_the_same_ctrl_c(tmp_path, rgb_zip, place):
 
 def test_going_on_at_once_after_a_kill_with_workers(tmp_path, rgb_zip):
     """Those that load images live some seconds longer."""
-    process = start_command('train.py', '--outdir', tmp_path, '--data', rgb_zip, *ARGS, '--workers=2')
-    wait_for(lambda: list(tmp_path.glob('*/training-state-*.pt')), process)
+    process = fork_train(tmp_path, rgb_zip, '--workers=2')
+    wait_for(lambda: list(tmp_path.glob('runs/*/training-state-*.pt')), process)
     process.kill()
     process.wait()
-    with lock_run(only_run(tmp_path)):
+    with lock_run(only_run(tmp_path / 'runs')):
         pass
 
 
 def test_a_process_that_is_killed(tmp_path, rgb_zip):
     """The other one ends soon, and nobody is said to have sent a signal that asks to stop."""
-    process = start_command('train.py', '--outdir', tmp_path, '--data', rgb_zip, *ARGS, '--gpus=2')
-    wait_for(lambda: list(tmp_path.glob('*/training-state-*.pt')), process)
+    process = fork_train(tmp_path, rgb_zip, '--gpus=2')
+    wait_for(lambda: list(tmp_path.glob('runs/*/training-state-*.pt')), process)
     trainers = [child for child in psutil.Process(process.pid).children() if 'spawn_main' in ' '.join(child.cmdline())]
     trainers[-1].kill()
     told = finish(process, code=1)
     assert 'was ended by SIGKILL' in told.splitlines()[-1]
-    log = (only_run(tmp_path) / 'log.txt').read_text()
+    log = (only_run(tmp_path / 'runs') / 'log.txt').read_text()
     assert 'SIGINT' not in told + log and 'SIGTERM' not in told + log and 'was ended by SIGKILL' in log
 
 
 def test_processes_that_outlive_their_parent_are_waited_for(tmp_path, rgb_zip):
-    process = start_command('train.py', '--outdir', tmp_path, '--data', rgb_zip, *ARGS, '--gpus=2')
-    wait_for(lambda: list(tmp_path.glob('*/training-state-*.pt')), process)
-    run_dir = only_run(tmp_path)
+    process = fork_train(tmp_path, rgb_zip, '--gpus=2')
+    wait_for(lambda: list(tmp_path.glob('runs/*/training-state-*.pt')), process)
+    run_dir = only_run(tmp_path / 'runs')
     with pytest.raises(ValueError, match='is in use by another'), lock_run(run_dir / 'log.txt'):
         pass
     process.kill()
@@ -121,11 +126,3 @@ def test_a_log_that_cannot_take_the_reason_does_not_hide_it(tmp_path, monkeypatc
     monkeypatch.setattr(launch, 'start_processes', fail)
     with pytest.raises(RuntimeError, match='process 1 was lost'):
         launch._train_in_processes(tmp_path / 'gone', SimpleNamespace(num_gpus=2), '')
-
-
-@pytest.mark.parametrize('seed', [2**31 - 1])
-def test_the_largest_seed_serves_many_processes(tmp_path, rgb_zip, seed):
-    process = start_command('train.py', '--outdir', tmp_path, '--data', rgb_zip, *ARGS, '--kimg=0.006', '--batch=6', '--gpus=3',
-                            f'--seed={seed}')
-    finish(process)
-    assert find_state(only_run(tmp_path)) is not None

@@ -16,7 +16,6 @@ from tests.support.commands import invoke, invoke_run
 from torch_utils import misc
 from training.networks import Generator
 
-pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 TINY = ['--device=cpu', '--batch=4', '--kimg=0.1', '--tick=0.05', '--code-dim=4', '--gamma=0.1']
 
 

@@ -23,7 +23,6 @@ from tests.support.slanted_digits import MAX_SHEAR, make_slanted_digits, measure
 
 CLASSES = 3
 LETTERS = REPO / 'models' / 'letters32.pkl'
-pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 TINY = ['--device=cpu', '--batch=8', '--mbstd-group=4', '--gamma=1', '--aug=noaug', '--tick=0.032', '--code-dim=8',
         '--lr-decay=0']
 

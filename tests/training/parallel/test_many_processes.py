@@ -27,7 +27,6 @@ from training.parallel.processes import (
 )
 from training.parallel.spawning import start_processes
 
-pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 NUM_PROCESSES = 2
 N = 16
 CPU = torch.device('cpu')

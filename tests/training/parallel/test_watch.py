@@ -5,45 +5,61 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
-from pathlib import Path
+import time
+import warnings
 
 import pytest
 import torch
 
+from tests.support.commands import forking
 from torch_utils.collectives import any_process
 from training.parallel import watch
 from training.parallel.environment import Member, to_environment
 from training.parallel.processes import join, share_plan, watched_member
 
-REPO = Path(__file__).resolve().parents[3]
-PROCESS = """
-import os, signal, sys, time, warnings
-warnings.simplefilter('error')
-import torch
-from torch_utils.collectives import any_process
-from training.parallel import processes, watch
+CASES = ('well', 'nothing to do', 'input', 'plan', 'error', 'hang', 'lost', 'exchange')
 
-torch.set_num_threads(1)
-what = sys.argv[1]
-member = processes.from_environment()
 
-def die_in(rank, place):
-    if member.rank == rank and what == place:
-        os.kill(os.getpid(), signal.SIGKILL)
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
 
-with watch.watching(member, beat_sec=0.25, silence_sec=6 if what == 'hang' else 20):
+
+def play(what, member, out, err):
+    """One of two processes, whose output goes to files. It ends as a command does: an error is printed, the exit code is 1."""
+    for path, stream in ((out, sys.stdout), (err, sys.stderr)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), stream.fileno())
+    warnings.simplefilter('error')
+    torch.set_num_threads(1)
+    os.environ.update(to_environment(member))
+    silence = 6 if what == 'hang' else 20
+    with watched_member() if what == 'nothing to do' else watch.watching(member, beat_sec=0.25, silence_sec=silence):
+        take_part(what, member)
+    print('done', member.rank, flush=True)
+
+
+def take_part(what, member):
+    def die_in(rank, place):
+        if member.rank == rank and what == place:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if what == 'nothing to do' and member.rank == 0:
+        return
     if member.rank == 0:
         if what == 'input':
-            raise ValueError('--batch is\\nwrong')
+            raise ValueError('--batch is\nwrong')
         time.sleep(1)
         die_in(0, 'plan')
-        processes.share_plan(member, dict(numbers=[1, 2.5], name='run'))
+        share_plan(member, dict(numbers=[1, 2.5], name='run'))
     else:
-        assert processes.share_plan(member, None) == dict(numbers=[1, 2.5], name='run')
-    with processes.join(member, member.device('cpu')):
-        for step in range(4):
+        plan = share_plan(member, None)
+        assert plan == (None if what == 'nothing to do' else dict(numbers=[1, 2.5], name='run'))
+        if plan is None:
+            return
+    with join(member, member.device('cpu')):
+        for _step in range(4):
             any_process(False, torch.device('cpu'))
         if what == 'error' and member.rank == 1:
             raise ArithmeticError('no number')
@@ -55,42 +71,30 @@ with watch.watching(member, beat_sec=0.25, silence_sec=6 if what == 'hang' else 
         any_process(False, torch.device('cpu'))
     if member.rank == 1:
         time.sleep(1)
-print('done', member.rank)
-"""
-pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
-CASES = ('well', 'input', 'plan', 'error', 'hang', 'lost', 'exchange')
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-def start(what, rank, port):
-    environ = {**os.environ, **to_environment(Member(rank, 2, rank, '127.0.0.1', port))}
-    return subprocess.Popen([sys.executable, '-c', PROCESS, what], cwd=REPO, env=environ, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 @pytest.fixture(scope='module')
-def ends():
+def ends(tmp_path_factory):
     """{case: [(exit code, stdout, stderr) of both processes]}; all run at the same time."""
+    folder = tmp_path_factory.mktemp('output')
     running = {}
     for what in CASES:
         port = free_port()
-        running[what] = [start(what, rank, port) for rank in range(2)]
-    try:
-        said = {what: [process.communicate(timeout=300) for process in pair] for what, pair in running.items()}
-    finally:
-        for process in itertools.chain(*running.values()):
-            process.kill()
-    codes = {what: [process.returncode for process in pair] for what, pair in running.items()}
-    return {what: [(code, *texts) for code, texts in zip(codes[what], said[what], strict=True)] for what in CASES}
+        for rank in range(2):
+            paths = [folder / f'{what} {rank}.{name}' for name in ('out', 'err')]
+            process = forking.Process(target=play, args=(what, Member(rank, 2, rank, '127.0.0.1', port), *paths))
+            process.start()
+            running.setdefault(what, []).append((process, *paths))
+    for process, *_paths in itertools.chain(*running.values()):
+        process.join(300)
+        process.kill()  # if it has not ended
+    return {what: [(process.exitcode, *(path.read_text() for path in paths)) for process, *paths in pair]
+            for what, pair in running.items()}
 
 
-def test_a_good_end_is_no_death(ends):
-    for rank, (code, out, err) in enumerate(ends['well']):
+@pytest.mark.parametrize('what', ['well', 'nothing to do'])
+def test_a_good_end_is_no_death(what, ends):
+    for rank, (code, out, err) in enumerate(ends[what]):
         assert code == 0 and out.endswith(f'done {rank}\n') and 'ends because' not in err
 
 
