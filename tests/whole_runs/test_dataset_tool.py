@@ -1,5 +1,6 @@
 """Tests of dataset_tool.py, with training.data.dataset_maker, dataset_writer and image_convert beneath it."""
 
+import contextlib
 import io
 import os
 import re
@@ -9,6 +10,7 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from commands.data_facts import inspect_data
 from tests.support.dataset_commands import contents, first_image, refused, run
@@ -255,6 +257,17 @@ def test_odd_metadata_are_no_reason_to_lose_a_picture(tmp_path, entry):
     dataset = ImageFolderDataset(tmp_path / 'out.zip')
     np.testing.assert_array_equal(dataset[0][0], dataset[1][0])
     dataset.close()
+
+
+@pytest.mark.parametrize('profile', ['\nexif\n 12\nno hexadecimal digits', '\nexif\n 6\n4d4d00ff'])
+def test_metadata_that_pillow_cannot_read_are_passed_over(tmp_path, profile):
+    """As some tools write them into PNG: Pillow raises a ValueError, or finds no TIFF."""
+    text = PngInfo()
+    text.add_text('Raw profile type exif', profile)
+    source = make_folder(tmp_path / 'set', {'a.png': png(), 'b.png': png(pnginfo=text)})
+    run(f'--source={source}', f'--dest={tmp_path}/out.zip')
+    with contextlib.closing(ImageFolderDataset(tmp_path / 'out.zip')) as dataset:
+        np.testing.assert_array_equal(dataset[0][0], dataset[1][0])
 
 
 def test_training_reads_a_folder_as_the_tool_converts_it(tmp_path):
