@@ -9,10 +9,13 @@ from typing import Any
 
 import torch
 
+from tests.support.warm_python import warm_spawning
+
 
 def run_in_two(function: Callable[..., None], folder: str | Path, *args: Any) -> None:
     """Call function(rank, *args) in two processes of one thread and one gloo group each, which meet in a file in the folder."""
-    torch.multiprocessing.spawn(_run, (function, str(folder), args), nprocs=2)
+    with warm_spawning():
+        torch.multiprocessing.spawn(_run, (function, str(folder), args), nprocs=2)
 
 
 def _run(rank: int, function: Callable[..., None], folder: str, args: tuple[Any, ...]) -> None:

@@ -23,9 +23,10 @@ import sys
 import tempfile
 import threading
 import types
+from multiprocessing import resource_tracker, spawn
 from pathlib import Path
 
-PRELOADED = ['click', 'multiprocessing.spawn', 'numpy', 'PIL.Image', 'scipy.special', 'torch', 'torch._dynamo',
+PRELOADED = ['click', 'numpy', 'PIL.Image', 'scipy.special', 'torch', 'torch._dynamo',
              'torch.distributed.nn', 'torch.multiprocessing']
 FIRST_FREE = 200    # open files of a process that is being forked are moved here before they get their numbers
 
@@ -61,6 +62,18 @@ def warm_python() -> str:
     atexit.register(end, server, folder)
     assert server.stdout.readline() == b'ready\n'
     return str(client)
+
+
+@contextlib.contextmanager
+def warm_spawning():
+    """Processes that multiprocessing spawns inside begin so."""
+    resource_tracker.ensure_running()   # which lives longer, and needs no torch
+    usual = spawn.get_executable()
+    spawn.set_executable(warm_python())
+    try:
+        yield
+    finally:
+        spawn.set_executable(usual)
 
 
 def end(server, folder):
@@ -175,6 +188,7 @@ def end_with(words):
 if __name__ == '__main__':
     del sys.path[0]     # this file's folder
     address, sys.executable = sys.argv[1:]
+    spawn.set_executable(sys.executable)
     for name in PRELOADED:
         importlib.import_module(name)
     gc.freeze()

@@ -8,6 +8,7 @@ import pytest
 from metrics.features.feature_cache import data_digest, features_path, load_features, save_features
 from metrics.features.feature_stats import FeatureStats
 from tests.support.metric_scenes import data_kwargs, write_data
+from tests.support.warm_python import warm_spawning
 
 
 @pytest.fixture(autouse=True)
@@ -144,8 +145,9 @@ def _save_often(path):
 def test_two_processes_at_once(data):
     path = key(data)
     processes = [multiprocessing.get_context('spawn').Process(target=_save_often, args=(path,)) for _ in range(2)]
-    for process in processes:
-        process.start()
+    with warm_spawning():
+        for process in processes:
+            process.start()
     seen = 0
     while any(process.is_alive() for process in processes):
         if path.is_file():
