@@ -20,7 +20,7 @@ from generate import main as generate_main
 from tests.support.browser import npm_files, open_chromium, serve
 from tests.support.hyper_sources import make_hyper, make_source
 
-pytestmark = pytest.mark.xdist_group('web_page')    # one browser, and one export of each page
+pytestmark = pytest.mark.xdist_group(__name__)  # one worker makes the fixture of all
 NAMES = ['cat', 'dog', '</script><img src=x onerror="document.title=1">', *(f'bird {number}' for number in range(7))]
 VERSION = ADDRESS.split('@')[-1].partition('/')[0]
 TOLERANCE = 2  # of 255: two levels, for rounding that differs

@@ -77,9 +77,8 @@ def warm_spawning():
 
 
 def end(server, folder):
-    server.stdin.close()
+    server.kill()
     server.wait()
-    server.stdout.close()
     for path in folder.iterdir():
         path.unlink()
     folder.rmdir()
