@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.conftest import REPO
 from tests.support.video_frames import read_frames
+from tests.support.warm_python import warm_python
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -68,6 +69,7 @@ def test_it_runs(notebook, tmp_path, monkeypatch):
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.setenv('TUTORIAL_SIZE', 'tiny')
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    monkeypatch.setattr(sys, 'executable', warm_python())   # the kernel's, which puts it before others in PATH
     nbclient.NotebookClient(notebook, timeout=1200, resources={'metadata': {'path': str(tmp_path)}}).execute()
 
     said = ''.join(output.get('text', '') for cell in code(notebook) for output in cell.outputs)

@@ -2,7 +2,6 @@
 import json
 import os
 import subprocess
-import sys
 
 import click
 import numpy as np
@@ -16,6 +15,7 @@ from patches.prepare import prepare
 from tests.conftest import REPO, write_dataset
 from tests.support.hyper_sources import labels, make_hyper, make_source
 from tests.support.miniature_host import LAYOUTS, make_host
+from tests.support.warm_python import warm_python
 from training.run.run_dir import Run, record_run
 
 
@@ -27,7 +27,7 @@ def host(request, tmp_path_factory):
 def run(folder, *args, timeout=None):
     """python -m patches run ... from a folder that has nothing of this project in it."""
     environment = os.environ | dict(PYTHONPATH=str(REPO), OMP_NUM_THREADS='1')
-    return subprocess.run([sys.executable, '-m', 'patches', 'run', *map(str, args)], cwd=folder, env=environment,
+    return subprocess.run([warm_python(), '-m', 'patches', 'run', *map(str, args)], cwd=folder, env=environment,
                           capture_output=True, text=True, timeout=timeout)
 
 

@@ -20,6 +20,7 @@ from triton.compiler import ASTSource
 from torch_utils.ops.triton import adafm as triton_adafm
 from torch_utils.ops.triton import bias_act as triton_bias_act
 from torch_utils.ops.triton import scaled_act as triton_scaled_act
+from torch_utils.ops.triton import support as triton_support
 from torch_utils.ops.triton import upfirdn2d as triton_upfirdn2d
 
 POINTERS = {torch.float16: '*fp16', torch.bfloat16: '*bf16', torch.float32: '*fp32', torch.float64: '*fp64',
@@ -61,6 +62,7 @@ def argument_type(value) -> str:
 
 
 def main(capabilities: list[int]) -> None:
+    triton_support.BLOCK_ELEMENTS = 128    # one for each thread: the same code, written once and not 8 times
     for module in (triton_adafm, triton_bias_act, triton_scaled_act, triton_upfirdn2d):
         for name in [name for name in vars(module) if name.endswith('_kernel')]:
             setattr(module, name, CompiledOnly(getattr(module, name), capabilities))

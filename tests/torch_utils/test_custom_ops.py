@@ -3,12 +3,12 @@
 import os
 import shutil
 import subprocess
-import sys
 
 import pytest
 import torch
 
 from tests.conftest import REPO
+from tests.support.warm_python import warm_python
 from torch_utils import custom_ops
 from torch_utils.ops.implementation import choose
 
@@ -23,11 +23,44 @@ x = torch.randn(1, 3, 4, 4).to(memory_format=torch.channels_last)
 scaled_act.scaled_act(x, act='lrelu'), bias_act.bias_act(x, act='lrelu'), adafm(x, x[:, :, 0, :1].mT, x[:, :, 0, :1].mT)
 print(custom_ops.cpu_kernels() is not None)
 """
+SMALL_SOURCE = """
+extern "C" void twice(float* x, int n) {
+#pragma omp parallel for
+    for (int i = 0; i < n; i++) x[i] *= 2;
+}
+"""
+OF_SMALL_SOURCES = """
+import pathlib, sys
+from torch_utils import custom_ops
+custom_ops.SOURCES = pathlib.Path(sys.argv[1])
+print(custom_ops.cpu_kernels() is not None)
+"""
+
+
+def start(cache, *words, **environment):
+    return subprocess.Popen([warm_python(), '-c', *map(str, words)], cwd=REPO, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                            text=True, env=os.environ | dict(DNNLIB_CACHE_DIR=str(cache)) | environment)
 
 
 def run(cache, **environment):
-    return subprocess.run([sys.executable, '-c', SCRIPT], cwd=REPO, capture_output=True, text=True, timeout=300,
-                          env=os.environ | dict(DNNLIB_CACHE_DIR=str(cache)) | environment)
+    """What operators do in a process of its own: exit code, output, errors."""
+    process = start(cache, SCRIPT, **environment)
+    output, errors = process.communicate(timeout=300)
+    return process.returncode, output, errors
+
+
+@pytest.fixture
+def sources(tmp_path, monkeypatch):
+    """A source that compiles in no time, in place of the kernels', and an empty cache, tmp_path / 'cache'."""
+    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
+    return small_sources(tmp_path / 'cpu', monkeypatch)
+
+
+def small_sources(folder, monkeypatch):
+    folder.mkdir()
+    (folder / 'small.cpp').write_text(SMALL_SOURCE)
+    monkeypatch.setattr(custom_ops, 'SOURCES', folder)
+    return folder
 
 
 def test_where_a_compiler_is_there_are_kernels():
@@ -40,8 +73,7 @@ def test_where_a_compiler_is_there_are_kernels():
 
 
 @needs_compiler
-def test_built_once_and_whole(tmp_path, monkeypatch):
-    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path))
+def test_built_once_and_whole(sources):
     library = custom_ops.build()
     made = library.stat().st_mtime_ns
     assert custom_ops.build() == library and library.stat().st_mtime_ns == made
@@ -49,33 +81,26 @@ def test_built_once_and_whole(tmp_path, monkeypatch):
 
 
 @needs_compiler
-def test_the_name_depends_on_the_sources_and_the_processor(tmp_path, monkeypatch):
-    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
-    shutil.copytree(custom_ops.SOURCES, tmp_path / 'cpu')
-    monkeypatch.setattr(custom_ops, 'SOURCES', tmp_path / 'cpu')
+def test_the_name_depends_on_the_sources_and_the_processor(sources, monkeypatch):
     names = {custom_ops.build().name}
     monkeypatch.setattr(custom_ops, 'processor', lambda: 'another one')
     names.add(custom_ops.build().name)
-    source = tmp_path / 'cpu' / 'adafm.cpp'
-    source.write_text(source.read_text() + '// changed\n')
+    (sources / 'small.cpp').write_text(SMALL_SOURCE + '// changed\n')
     names.add(custom_ops.build().name)
     assert len(names) == 3
 
 
 @pytest.mark.parametrize('compiler', ['no-such-compiler', 'false'])
 def test_without_a_working_compiler_pytorch_serves_and_one_line_says_so(compiler, tmp_path):
-    result = run(tmp_path, CXX=compiler)
-    assert result.returncode == 0 and result.stdout == 'False\n'
-    line, = result.stderr.splitlines()
+    code, output, errors = run(tmp_path, CXX=compiler)
+    assert (code, output) == (0, 'False\n')
+    line, = errors.splitlines()
     assert 'CPU kernels were not built' in line and 'install a C++ compiler' in line
 
 
 @needs_compiler
-def test_a_source_that_does_not_compile_is_told_in_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path / 'cache'))
-    (tmp_path / 'cpu').mkdir()
-    (tmp_path / 'cpu' / 'broken.cpp').write_text('extern "C" int broken( { return 1; }\n')
-    monkeypatch.setattr(custom_ops, 'SOURCES', tmp_path / 'cpu')
+def test_a_source_that_does_not_compile_is_told_in_one_line(sources, tmp_path, capsys):
+    (sources / 'broken.cpp').write_text('extern "C" int broken( { return 1; }\n')
     assert custom_ops.cpu_kernels.__wrapped__() is None
     building, line = capsys.readouterr().err.splitlines()
     assert building == 'Building the CPU kernels: some seconds, once' and 'CPU kernels were not built' in line
@@ -84,23 +109,21 @@ def test_a_source_that_does_not_compile_is_told_in_one_line(tmp_path, monkeypatc
 
 
 @needs_compiler
-def test_a_library_that_cannot_be_loaded_is_built_again(tmp_path, monkeypatch):
-    monkeypatch.setenv('DNNLIB_CACHE_DIR', str(tmp_path))
+def test_a_library_that_cannot_be_loaded_is_built_again(sources):
     library = custom_ops.build()
     library.write_bytes(b'')
-    assert custom_ops.cpu_kernels.__wrapped__() is not None and library.stat().st_size > 0
+    assert custom_ops.cpu_kernels.__wrapped__().twice and library.stat().st_size > 0
 
 
 @needs_compiler
 def test_paths_with_spaces_and_quotes(tmp_path, monkeypatch):
     folder = tmp_path / "it's my cache"
     monkeypatch.setenv('DNNLIB_CACHE_DIR', str(folder))
+    folder.mkdir()
     openmp = custom_ops.find_openmp()
     if openmp is not None:
-        folder.mkdir()
         monkeypatch.setattr(custom_ops, 'find_openmp', lambda: shutil.copy(openmp, folder))
-    shutil.copytree(custom_ops.SOURCES, folder / 'cpu')
-    monkeypatch.setattr(custom_ops, 'SOURCES', folder / 'cpu')
+    small_sources(folder / 'cpu', monkeypatch)
     assert custom_ops.build().is_file()
 
 
@@ -118,16 +141,20 @@ def test_kernels_that_cannot_use_the_threads_are_left(monkeypatch, capsys):
 @needs_compiler
 def test_a_full_disk_or_unwritable_cache_is_no_obstacle(tmp_path):
     (tmp_path / 'file').touch()
-    result = run(tmp_path / 'file')
-    assert result.returncode == 0 and result.stdout == 'False\n' and len(result.stderr.splitlines()) == 1
+    code, output, errors = run(tmp_path / 'file')
+    assert (code, output) == (0, 'False\n') and len(errors.splitlines()) == 1
 
 
 @needs_compiler
-def test_two_processes_at_once_build_one_library(tmp_path):
-    both = [subprocess.Popen([sys.executable, '-c', SCRIPT], cwd=REPO, stdout=subprocess.PIPE, text=True,
-                             env=os.environ | dict(DNNLIB_CACHE_DIR=str(tmp_path))) for _ in range(2)]
+def test_two_processes_at_once_build_one_library(sources, tmp_path):
+    """Both begin to build before one has done so."""
+    slow = tmp_path / 'slow'
+    slow.write_text(f'#!/bin/sh\necho >> {tmp_path}/calls\nsleep 1\nexec {" ".join(custom_ops.find_compiler())} "$@"\n')
+    slow.chmod(0o700)
+    both = [start(tmp_path / 'cache', OF_SMALL_SOURCES, sources, CXX=str(slow)) for _ in range(2)]
     assert [process.communicate(timeout=300)[0] for process in both] == ['True\n'] * 2
-    assert len(list((tmp_path / 'cpu-kernels').iterdir())) == 1
+    assert len((tmp_path / 'calls').read_text()) == 4   # each asks for the version, and builds
+    assert len(list((tmp_path / 'cache' / 'cpu-kernels').iterdir())) == 1
 
 
 def test_choice_of_form():

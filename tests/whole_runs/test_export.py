@@ -1,5 +1,6 @@
 """export.py as a user runs it."""
 
+import functools
 import pickle
 
 import numpy as np
@@ -42,8 +43,13 @@ def hyper_pkl(tmp_path_factory):
     return path
 
 
+@functools.cache
+def network(path):
+    return legacy.load_network_pkl(path)['G_ema']
+
+
 def images(path, count=2, **options):
-    G = legacy.load_network_pkl(path)['G_ema']
+    G = network(path)
     torch.manual_seed(3)
     label = options.pop('label', None)
     c = None if label is None else torch.as_tensor(label).expand(count, -1)

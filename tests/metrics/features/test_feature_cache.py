@@ -1,5 +1,4 @@
 """metrics/features/feature_cache.py: keys that change with everything that matters, files that are whole or absent."""
-import multiprocessing
 import os
 
 import numpy as np
@@ -7,6 +6,7 @@ import pytest
 
 from metrics.features.feature_cache import data_digest, features_path, load_features, save_features
 from metrics.features.feature_stats import FeatureStats
+from tests.support.commands import forking
 from tests.support.metric_scenes import data_kwargs, write_data
 
 
@@ -143,7 +143,7 @@ def _save_often(path):
 
 def test_two_processes_at_once(data):
     path = key(data)
-    processes = [multiprocessing.get_context('spawn').Process(target=_save_often, args=(path,)) for _ in range(2)]
+    processes = [forking.Process(target=_save_often, args=(path,)) for _ in range(2)]
     for process in processes:
         process.start()
     seen = 0

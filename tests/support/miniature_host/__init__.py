@@ -6,10 +6,10 @@ What breaks stock code under a current PyTorch is broken here too.
 """
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 from tests.conftest import REPO
+from tests.support.warm_python import warm_python
 
 LAYOUTS = ('stylegan2-ada-pytorch', 'stylegan3')
 FILES = Path(__file__).parent / 'files'
@@ -100,6 +100,6 @@ def run_in_host(host, *args):
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'} | dict(OMP_NUM_THREADS='1')
     check = 'import importlib.util as u, sys; sys.exit(bool(u.find_spec("hyper_plugin")))'
     for command in (['-c', check], args):
-        result = subprocess.run([sys.executable, *map(str, command)], cwd=host, env=environment, capture_output=True, text=True)
+        result = subprocess.run([warm_python(), *map(str, command)], cwd=host, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr or 'this project can be imported there'
     return result.stdout

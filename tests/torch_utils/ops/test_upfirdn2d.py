@@ -43,8 +43,9 @@ def test_two_derivatives(case, taps):
     def call(x):
         return ops.upfirdn2d(x, f, **options)
 
-    assert torch.autograd.gradcheck(call, (x,))
-    assert torch.autograd.gradgradcheck(call, (x,))
+    # Of random directions, which is enough for a linear map.
+    assert torch.autograd.gradcheck(call, (x,), fast_mode=True)
+    assert torch.autograd.gradgradcheck(call, (x,), fast_mode=True)
 
 
 @pytest.mark.parametrize('taps', [(4, 4), (3, 5), (8,), None])

@@ -10,7 +10,6 @@ import os
 import pickle
 import struct
 import subprocess
-import sys
 import zipfile
 
 import numpy as np
@@ -20,6 +19,7 @@ import torch
 from tests.conftest import REPO
 from tests.support.pickle_opcodes import Evil, called, storage_bytes, storage_call, text
 from tests.support.snapshots import described, make_networks, pickled, refused
+from tests.support.warm_python import warm_python
 from training.networks import Discriminator, Generator, MappingNetwork
 from training.snapshot.inspection import inspect_snapshot, report
 
@@ -254,7 +254,7 @@ def measure(tmp_path, files):
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     environment = os.environ | dict(PYTHONPATH=str(REPO), OMP_NUM_THREADS='1', MALLOC_ARENA_MAX='1')
-    command = [sys.executable, '-c', MEASURE, *files]
+    command = [warm_python(), '-c', MEASURE, *files]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     rows = [line.split(maxsplit=2) for line in result.stdout.splitlines()]

@@ -52,10 +52,10 @@ def test_padding(padding, up):
 
 
 @pytest.mark.parametrize('memory_format', FORMATS)
-@pytest.mark.parametrize('flip_filter', [False, True])
-@pytest.mark.parametrize('size', [(1, 2), (21, 4)])
+@pytest.mark.parametrize(('size', 'flip_filter'), [((1, 2), False), ((1, 2), True), ((21, 4), False)])
 def test_filtering_in_strips(size, flip_filter, memory_format):
-    """The 4-line filter at a factor of 1 has a kernel of its own, which makes several lines at a time."""
+    """The 4-line filter at a factor of 1 has a kernel of its own, which makes several lines at a time. Its
+    derivative is the same with the other flip."""
     x = images((2, 3, *size), memory_format=memory_format)
     assert_equal_to_plain(x, filter_of((4, 3)), padding=(1, 2, 2, 1), flip_filter=flip_filter, gain=0.7)
 
