@@ -86,16 +86,17 @@ def train(folder: Path, settings: dict[str, Any], files: Files) -> dict[str, Any
 
 @contextlib.contextmanager
 def sampled_cpu() -> Iterator[list[tuple[float, float]]]:
-    """Fills a list with (time, CPU seconds so far of the child processes that run then) while the block runs.
+    """Fills a list with (time, CPU seconds so far of the child processes that began in the block and run then).
 
     Wall-clock time says little on a machine that others use too.
     """
     samples, ended = [(time.time(), 0.0)], threading.Event()
+    before = psutil.Process().children(recursive=True)
 
     def sample() -> None:
         while not ended.wait(SAMPLE_SEC):
             with contextlib.suppress(psutil.Error):  # one has just ended
-                times = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+                times = [child.cpu_times() for child in psutil.Process().children(recursive=True) if child not in before]
                 samples.append((time.time(), max(sum(spent.user + spent.system for spent in times), samples[-1][1])))
 
     thread = threading.Thread(target=sample)

@@ -2,11 +2,11 @@
 import json
 import os
 import subprocess
-import sys
 
 import pytest
 
 from tests.support.stand_ins import REPO, TRAIN_HYPER, write_repository
+from tests.support.warm_python import warm_python
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def repository(tmp_path):
 
 def run_demo(repository, *args):
     """Run from another folder, as make and users may."""
-    return subprocess.run([sys.executable, '-m', 'benchmarks.demo', *args], capture_output=True, text=True,
+    return subprocess.run([warm_python(), '-m', 'benchmarks.demo', *args], capture_output=True, text=True,
                           cwd=repository.parent, env=os.environ | dict(PYTHONPATH=f'{repository}{os.pathsep}{REPO}'), timeout=300)
 
 

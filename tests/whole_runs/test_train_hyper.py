@@ -3,7 +3,6 @@
 import json
 import pickle
 import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ import legacy
 import train_hyper
 from tests.conftest import CLASS_NAMES, REPO
 from tests.support.commands import invoke, invoke_run
+from tests.support.warm_python import warm_python
 from torch_utils import misc
 from training.networks import Generator
 
@@ -200,7 +200,7 @@ torch.save(G(z, torch.eye(3)[[0, 1, 2, 2, 1, 0]], noise_mode='const'), {out!r})
 def test_a_new_process_draws_the_same_pictures(trust, tmp_path, hyper_pkl):
     out = tmp_path / 'images.pt'
     script = DRAW.format(repo=str(REPO), trust=trust, path=str(hyper_pkl), out=str(out))
-    subprocess.run([sys.executable, '-c', script], check=True, cwd=tmp_path)
+    subprocess.run([warm_python(), '-c', script], check=True, cwd=tmp_path)
     G = pickle.loads(hyper_pkl.read_bytes())['G_ema']
     z = torch.randn([6, G.z_dim], generator=torch.Generator().manual_seed(3))
     want = G(z, torch.eye(3)[[0, 1, 2, 2, 1, 0]], noise_mode='const')

