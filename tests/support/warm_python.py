@@ -16,6 +16,7 @@ import importlib
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -30,7 +31,10 @@ PRELOADED = ['click', 'numpy', 'PIL.Image', 'scipy.special', 'torch', 'torch._dy
              'torch.distributed.nn', 'torch.multiprocessing']
 FIRST_FREE = 200    # open files of a process that is being forked are moved here before they get their numbers
 
-CLIENT = """#!{python} -SE
+# sh starts it, and the next two lines are text to Python: the path of an interpreter may be long or have spaces.
+CLIENT = """#!/bin/sh
+'''exec' {quoted} -SE "$0" "$@"
+' '''
 import os, socket, sys
 if sys.argv[1:2] == ['-B']:     # multiprocessing hands it on
     del sys.argv[1]
@@ -55,7 +59,7 @@ def warm_python() -> str:
     """The program, whose server ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix='python'))
     client = folder / 'python'
-    client.write_text(CLIENT.format(python=sys.executable, address=str(folder / 'socket')))
+    client.write_text(CLIENT.format(python=sys.executable, quoted=shlex.quote(sys.executable), address=str(folder / 'socket')))
     client.chmod(0o700)
     server = subprocess.Popen([sys.executable, __file__, str(folder / 'socket'), client], cwd=folder, stdin=subprocess.PIPE,
                               stdout=subprocess.PIPE, env=os.environ | dict(OMP_NUM_THREADS='1'), start_new_session=True)
