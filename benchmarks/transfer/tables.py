@@ -23,8 +23,8 @@ precision (k = 3) of each class by `{detector}`, mean over classes; spread, the 
 reduced to 8x8, over that of the test images. GAN-test: share of {num_gen} images a class that a classifier of real images puts
 into the class asked for. GAN-train: share of test images that a classifier recognises after learning from generated ones.
 Copies: share nearer to a training image than 99% of the test images. Minutes: CPU time of one thread, the start of the program
-included, which other work on the machine lengthens; *until* is when every run was as good as weight copying at its end. *Real images* are the training images in place of
-generated ones.
+included, which other work on the machine lengthens; *until* is when every run was as good as weight copying at its end. *Real
+images* are the training images in place of generated ones.
 """
 
 
