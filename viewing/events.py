@@ -15,7 +15,6 @@ from .scene import SAVED_W, OpenNetwork, Scene, class_text, copy_resolutions, ve
 NUM_SLIDERS = 64  # for numbers of a label, at most; others are 0
 MAX_CLASSES = 12  # with a slider from the start; of more classes people choose
 LARGEST_SEED = 2**32 - 1
-WALK_STEP = 0.05  # of the way between two seeds
 
 
 def choice(opened: OpenNetwork) -> dict[str, Any]:
@@ -36,12 +35,6 @@ def slider(opened: OpenNetwork, name: str, value: float) -> dict[str, Any]:
 def resolutions(opened: OpenNetwork) -> list[tuple[str, int]]:
     """Choices of layers."""
     return [(f'{res}x{res}', res) for res in dict.fromkeys(copy_resolutions(opened.sampler.G.num_ws))]
-
-
-def step(seed: int, second: int, position: float) -> tuple[int, int, float]:
-    """Of a walk: a little further, and at the second seed towards the next one."""
-    ahead = round(position + WALK_STEP, 2)
-    return (seed, second, ahead) if ahead < 1 else (second, (second + 1) % (LARGEST_SEED + 1), 0)
 
 
 class Events:

@@ -4,11 +4,15 @@ from typing import Any
 
 import gradio as gr
 
-from .events import LARGEST_SEED, NUM_SLIDERS, Events, choice, resolutions, slider, step
+from .events import LARGEST_SEED, NUM_SLIDERS, Events, choice, resolutions, slider
 from .networks import Networks
 from .scene import OpenNetwork
 
 WALK_SECONDS = 0.2  # between two steps of a walk
+# A step of 0.05 on the way, and at the second seed towards the next one. The browser takes it: one that the server takes can
+# come back after Stop, and undo what was set since then.
+WALK_STEP = f'''(seed, second, position) => position < 0.95 ? [seed, second, Math.round(100 * position + 5) / 100]
+    : [second, (second + 1) % {LARGEST_SEED + 1}, 0]'''
 CSS = """
 .picture img { image-rendering: pixelated; }
 #picture img, #source img { width: 100%; height: 100%; object-fit: contain; }
@@ -63,7 +67,7 @@ def _scene_controls(first: OpenNetwork) -> dict[str, Any]:
 
 def _walk_button(moving: list[Any]) -> None:
     timer, walks, button = gr.Timer(WALK_SECONDS, active=False), gr.State(False), gr.Button('Walk')
-    timer.tick(step, moving, moving, show_progress='hidden')
+    timer.tick(None, moving, moving, js=WALK_STEP, show_progress='hidden')
     button.click(lambda on: (not on, gr.update(active=not on), 'Walk' if on else 'Stop'), walks, [walks, timer, button],
                  show_progress='hidden')
 

@@ -163,13 +163,17 @@ def test_projected_w(tab, shown, runs):
 
 
 def test_walk(tab, shown):
+    """At the second seed it goes on to the next one."""
+    tab.get_by_label('range slider for On the way').press('End')
     tab.get_by_role('button', name='Walk', exact=True).click()
+    wait_until(lambda: [tab.input_value(f'input[aria-label="{label}"]') for label in ('Seed', 'Second seed')] == ['1', '2'],
+               lambda: command(tab))
     wait_until(lambda: '--projected-w=w.npz' in command(tab), lambda: command(tab))
     tab.get_by_role('button', name='Stop').click()
     wait_until(lambda: tab.get_by_role('button', name='Walk', exact=True).is_visible(), lambda: 'Stop does nothing')
     tab.get_by_label('range slider for On the way').press('Home')
     wait_until(lambda: '--projected-w=w.npz' not in command(tab), lambda: command(tab))
-    shown()
+    shown('--seeds=1')
 
 
 def test_snapshots_that_come_later(tab, shown, runs):
