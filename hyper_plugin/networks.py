@@ -158,11 +158,10 @@ def convolve_runs(x: torch.Tensor, kernels: torch.Tensor | Sequence[torch.Tensor
             return conv2d_gradfix.conv2d(run, kernel, padding=padding)
         return conv2d_gradfix.conv_transpose2d(run, kernel.transpose(0, 1), stride=up)
 
-    if len(counts) == 1:
-        return one(x, kernels[0])
-    if conv2d_runs is not None:
+    if conv2d_runs is not None and (len(counts) > 1 or not isinstance(kernels, torch.Tensor)):
         return conv2d_runs(x, kernels, counts, up, padding)
-    return torch.cat([one(run, kernel) for run, kernel in zip(x.split(counts), kernels)])  # noqa: B905
+    parts = [one(run, kernel) for run, kernel in zip(x.split(counts), kernels)]  # noqa: B905
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
 @in_one_pass
