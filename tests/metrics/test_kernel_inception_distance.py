@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import torch
 
+from metrics import kernel_inception_distance
 from metrics.kernel_inception_distance import cubic_kernel, kernel_distance, subset_distance
 from tests.support.reference_metrics import torch_fidelity
 
@@ -43,6 +44,17 @@ def test_subsets_are_drawn_without_replacement():
     all_subsets = [subset_distance(x, np.delete(y, i, axis=0)) for i in range(4)]
     assert min(all_subsets) < got < max(all_subsets)
     np.testing.assert_allclose(got, np.mean(all_subsets), atol=4 * np.std(all_subsets) / 2000**0.5)
+
+
+@pytest.mark.parametrize('num_made, num_real, size', [(50, 70, 40), (40, 70, 1000), (70, 40, 1000), (300, 250, 10)])
+def test_is_the_mean_over_the_subsets_that_are_drawn(monkeypatch, num_made, num_real, size):
+    """Where they overlap much, every pair is computed once (the first three), else each subset by itself; in blocks or not."""
+    monkeypatch.setattr(kernel_inception_distance, 'BLOCK', 32)
+    x, y = features(0, num_made), features(1, num_real, shift=0.3)
+    rng, size = np.random.default_rng(5), min(size, num_made, num_real)
+    draws = [(rng.choice(num_made, size, replace=False), rng.choice(num_real, size, replace=False)) for _ in range(20)]
+    wanted = np.mean([subset_distance(x[first], y[second]) for first, second in draws])
+    assert kernel_distance(x, y, 20, size, np.random.default_rng(5)) == pytest.approx(wanted, rel=1e-10)
 
 
 def test_a_large_mean_keeps_its_digits():
