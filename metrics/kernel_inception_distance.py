@@ -59,7 +59,7 @@ def cubic_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _mean_of_overlapping(x: np.ndarray, y: np.ndarray, in_x: np.ndarray, in_y: np.ndarray) -> float:
-    """Mean MMD^2 of subsets that overlap so much that each pair is computed once, for all of them. in_x, in_y: from _members()."""
+    """Mean MMD^2 of subsets that overlap so much that each pair is computed once, for all. in_x, in_y: from _members()."""
     m = in_x[:, 0].sum()
     within = sum(_pair_sums(points, points, members, members) - _self_kernel(points) @ members
                  for points, members in ((x, in_x), (y, in_y)))

@@ -11,8 +11,8 @@ from .scene import OpenNetwork
 WALK_SECONDS = 0.2  # between two steps of a walk
 # A step of 0.05 on the way, and at the second seed towards the next one. The browser takes it: one that the server takes can
 # come back after Stop, and undo what was set since then.
-WALK_STEP = f'''(seed, second, position) => position < 0.95 ? [seed, second, Math.round(100 * position + 5) / 100]
-    : [second, (second + 1) % {LARGEST_SEED + 1}, 0]'''
+WALK_STEP = f"""(seed, second, position) => position < 0.95 ? [seed, second, Math.round(100 * position + 5) / 100]
+    : [second, (second + 1) % {LARGEST_SEED + 1}, 0]"""
 CSS = """
 .picture img { image-rendering: pixelated; }
 #picture img, #source img { width: 100%; height: 100%; object-fit: contain; }

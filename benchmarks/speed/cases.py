@@ -130,7 +130,7 @@ def cases(quick: bool, device: str, tiny: bool = False) -> dict[str, list[Factor
     """How to build the cases of each group, in the order in which they are measured. tiny: small enough for a test."""
     found: dict[str, list[Factory]] = {'train': [], 'transfer': [], 'sample': [], 'part': []}
     large = device != 'cpu'  # an accelerator is measured at the size that it is for
-    for resolution in ((16,) if tiny else (256,) if large else (32, 64) if quick else (32, 64, 256)):
+    for resolution in ((16,) if tiny else (256,) if large else (32,) if quick else (32, 64, 256)):
         at = partial(Setup, resolution=resolution, device=device)
         if large:
             at = partial(at, channel_base=16384, channel_max=512, half=True, map_depth=8)
@@ -139,11 +139,9 @@ def cases(quick: bool, device: str, tiny: bool = False) -> dict[str, list[Factor
         batch = 4 if tiny or (resolution == 256 and not large) else 32 if large else 16
         hypers = [(10, 0)] if quick or resolution > 32 else [(2, 0), (10, 0), (100, 0), (2, 8), (10, 8), (100, 8)]
         found['train'].append(partial(train_case, at(kind='plain'), batch))
-        if not (quick and resolution > 32):
-            found['train'] += [partial(train_case, at(kind='hyper', classes=many, rank=rank), batch) for many, rank in hypers]
-            found['transfer'].append(partial(transfer_case, at(kind='hyper'), batch))
+        found['train'] += [partial(train_case, at(kind='hyper', classes=many, rank=rank), batch) for many, rank in hypers]
+        found['transfer'].append(partial(transfer_case, at(kind='hyper'), batch))
         sizes = (4,) if tiny else (16,) if quick or resolution == 256 else (1, 16, 64)
         found['sample'] += [partial(sample_case, at(kind=kind), size) for kind in ('plain', 'hyper') for size in sizes]
-        if resolution <= 32 or not quick:
-            found['part'] += [partial(make, at(kind='hyper'), batch) for make in (distill_case, augment_case, views_case)]
+        found['part'] += [partial(make, at(kind='hyper'), batch) for make in (distill_case, augment_case, views_case)]
     return found

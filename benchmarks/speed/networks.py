@@ -1,11 +1,13 @@
 """The networks that the benchmark trains and samples: a class-conditional StyleGAN2 and its hyper-modulated counterpart."""
 import copy
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
+import legacy
 from benchmarks.speed import reference
 from hyper_plugin.loss import HyperTransferLoss
 from hyper_plugin.networks import HyperDiscriminator, HyperGenerator
@@ -18,13 +20,15 @@ from training.training_loop import run_phase
 OPTIMIZER = dict(class_name='torch.optim.Adam', lr=0.002, betas=[0.0, 0.99], eps=1e-8)
 G_INTERVAL, D_INTERVAL = 4, 16  # batches between steps of path length and of R1 regularisation
 EMA_BETA = 0.99
+# The published sizes for 256x256, and the rank that train_hyper.py chooses there.
+PAPER256: dict[str, Any] = dict(resolution=256, channel_base=16384, channel_max=512, map_depth=8, rank=16)
 # Seconds of a training iteration are those of its parts, each by its share.
 ITERATION = {'Gmain': 1, 'Greg': 1 / G_INTERVAL, 'Dmain': 1, 'Dreg': 1 / D_INTERVAL, 'average': 1}
 
 
 @dataclasses.dataclass(frozen=True)
 class Setup:
-    """What a case trains or samples. kind 'plain' or 'hyper'; rank: of the hypernetworks, 0 is full."""
+    """What a case trains or samples. kind 'plain' or 'hyper'; rank: of the hypernetworks, 0 is full; a plain one ignores it."""
 
     kind: str
     resolution: int
@@ -40,7 +44,7 @@ class Setup:
     @property
     def network(self) -> str:
         """plain-10, hyper-10, hyper-100-rank8, ..."""
-        return f'{self.kind}-{self.classes}' + (f'-rank{self.rank}' if self.rank else '')
+        return f'{self.kind}-{self.classes}' + (f'-rank{self.rank}' if self.rank and self.kind == 'hyper' else '')
 
 
 def build(setup: Setup, seed: int = 0) -> tuple[Any, Any]:
@@ -59,6 +63,18 @@ def build(setup: Setup, seed: int = 0) -> tuple[Any, Any]:
         G = Generator(**g_sizes)
         D = Discriminator(setup.classes, setup.resolution, 3, **sizes)
     return G.to(setup.device).train(), D.to(setup.device).train()
+
+
+def random_snapshots(folder: Path) -> dict[str, Path]:
+    """Files of random hyper-modulated networks with ten named classes, by image size: the demo's and the published sizes."""
+    found = {}
+    for setup in (Setup('hyper', 32, channel_base=1024, channel_max=64, code=128), Setup('hyper', **PAPER256)):
+        name = f'{setup.resolution}x{setup.resolution}'
+        found[name] = folder / f'random-{name}.pkl'
+        G, _D = build(setup)
+        names = [f'class {number}' for number in range(setup.classes)]
+        legacy.save_network_pkl(found[name], dict(G=G, D=None, G_ema=G, class_names=names))
+    return found
 
 
 def draw_labels(count: int, classes: int, device: str) -> torch.Tensor:

@@ -25,7 +25,7 @@ from dnnlib.files import whole_file, write_whole
 from hyper_plugin.kernel_cache import CACHE_BYTES, CACHE_CODES
 
 from .flops import flop_per_class, flop_per_image
-from .networks import Setup, build, labels_in_turn
+from .networks import PAPER256, Setup, build, labels_in_turn
 from .run import machine
 from .timing import Way, seconds
 
@@ -36,12 +36,11 @@ RESOLUTIONS = (32, 64, 128, 256, 512, 1024)
 BATCHES = (1, 4, 16, 64)
 MEASURED_RESOLUTION = 256  # above it a picture takes seconds
 WARM_UP = 40  # batches of 16 meet nearly all of 100 classes
-PAPER256: dict[str, Any] = dict(channel_base=16384, channel_max=512, map_depth=8)  # the published sizes for 256x256
 NOTE = """
-*Learned*: parameters of the generator's hypernetworks and class code; the source's own stay frozen. *Snapshot*: G, D and
-the averaged G in float32. *Learning state*: gradients and Adam's two moments of what G learns. *Per class*: GFLOP to make one
-class's kernels, once per batch in training; in sampling they are kept, as far as {kept} a layer hold them, and those of
-{codes} classes at least. Computed from shapes; times are measured up to {limit} pixels on {processor}, {threads} threads
+*Learned*: parameters of the generator's hypernetworks and class code; the source's own stay frozen. *Snapshot*: G, D and what
+the averaged G has of its own, in float32. *Learning state*: gradients and Adam's two moments of what G learns. *Per class*:
+GFLOP to make one class's kernels, once per batch in training; in sampling they are kept, as far as {kept} a layer hold them, and
+those of {codes} classes at least. Computed from shapes; times are measured up to {limit} pixels on {processor}, {threads} threads
 (float32), with all kernels kept, and marked with * where arithmetic extrapolates them. In the table of classes, times are at
 32x32 with up to 128 channels, of batches of 16 with classes drawn at random, after {warm_up} others.
 """
@@ -66,7 +65,7 @@ def size_of(setup: Setup) -> Size:
         G, D = build(dataclasses.replace(setup, device='meta'))
     learned = sum(param.numel() for param in G.parameters())
     whole = [sum(tensor.numel() for tensor in (*net.parameters(), *net.buffers())) for net in (G, D)]
-    return Size(setup, learned, whole[0], FLOAT * (2 * whole[0] + whole[1]), 3 * FLOAT * learned, flop_per_image(G) / 1e9,
+    return Size(setup, learned, whole[0], FLOAT * (whole[0] + learned + whole[1]), 3 * FLOAT * learned, flop_per_image(G) / 1e9,
                 flop_per_class(G) / 1e9)
 
 
@@ -112,12 +111,12 @@ def as_row(size: Size) -> dict[str, Any]:
 def collect(largest: int) -> dict[str, Any]:
     """All numbers. largest: resolution up to which is measured."""
     small = Setup('hyper', 32)
-    paper = Setup('hyper', 256, **PAPER256)
+    paper = Setup('hyper', **PAPER256)
     return dict(
         machine=machine('cpu'),
         largest=largest,
         ranks=[as_row(size_of(dataclasses.replace(paper, rank=rank))) for rank in RANKS],
-        classes=[dict(as_row(size_of(dataclasses.replace(paper, classes=classes))),
+        classes=[dict(as_row(size_of(dataclasses.replace(paper, rank=0, classes=classes))),
                       seconds=seconds_at_random(dataclasses.replace(small, classes=classes), 16)) for classes in CLASSES],
         resolutions=by_resolution(largest),
         batches=[dict(batch=batch, seconds=seconds_per_image(small, batch)) for batch in BATCHES],

@@ -58,6 +58,9 @@ METHODS = {
     'rank4': _hyper('--selfinit', '--hyper-rank=4'),
     'rank16': _hyper('--selfinit', '--hyper-rank=16'),
     'finetune': _hyper('--selfinit', '--finetune'),
+    'contrastive': _hyper('--selfinit', '--contrastive=barlow'),
+    'mismatch-0.1-decay': _hyper('--selfinit', '--mismatch-weight=0.1'),
+    'spread-1-decay': _hyper('--selfinit', '--spread-weight=1'),
     'low-rate-decay': _hyper('--selfinit', LOW_RATE),
     'full-rate-decay': _hyper('--selfinit', FULL_RATE),
     # Parts of ours at a steady learning rate, and the paper's

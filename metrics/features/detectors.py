@@ -34,6 +34,7 @@ NUM_ATTEMPTS = 3  # to download
 DIGEST_CHARS = 16  # of SHA-256, in identities
 NAMES = ('inception', 'dinov2', 'imagenet', 'classifier')
 IMAGENET_SIDE = 128  # pixels that images are resized to: benchmarks/transfer/enlargement.py
+CACHED_IMAGES = 8  # whose activations stay in a processor's cache: twice as fast as 64 at a time
 
 
 class Detector(Protocol):
@@ -153,7 +154,9 @@ class ImageNetDetector:
     @torch.no_grad()
     def __call__(self, images: torch.Tensor, **wanted: bool) -> torch.Tensor:
         _only_features(self.identity, wanted)
-        return self.network.embed(efficientnet_lite.resize(three_channels(images.to(self.device)), IMAGENET_SIDE))
+        images = three_channels(images.to(self.device))
+        pieces = images.split(CACHED_IMAGES if images.device.type == 'cpu' else len(images))
+        return torch.cat([self.network.embed(efficientnet_lite.resize(piece, IMAGENET_SIDE)) for piece in pieces])
 
 
 class ClassifierDetector:

@@ -214,6 +214,16 @@ def test_ctrl_c_leaves_nothing_behind(server, runs):
     assert process.wait(30) == 0 and not list((runs / 'tmp').glob('hyper-stylegan2-*'))
 
 
+def test_the_benchmark_times_steps_of_two_sliders(runs):
+    network = runs / 'training-runs' / '00000-animals' / NETWORKS[0]
+    words = [sys.executable, '-m', 'benchmarks.speed.viewer', f'--network={network}', '--steps=2']
+    done = subprocess.run(words, cwd=REPO, text=True, capture_output=True, check=False, timeout=120)
+    times = re.search(rf'\| {NETWORKS[0]}' + 2 * r' \| (\d+) \((\d+) to (\d+)\)' + r' \|\n$', done.stdout)
+    assert times, done.stderr
+    for median, low, high in np.reshape(list(map(int, times.groups())), [2, 3]):
+        assert 1 <= low <= median <= high < 10000
+
+
 def test_without_gradio(monkeypatch, tmp_path):
     legacy.save_network_pkl(tmp_path / 'x.pkl', dict(G=make_source(), D=None, G_ema=make_source()))
     monkeypatch.setattr(importlib.util, 'find_spec', lambda name: None)
