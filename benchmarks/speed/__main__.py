@@ -11,14 +11,13 @@ from pathlib import Path
 import click
 
 from benchmarks.digits_task import ROOT
-from commands.cli import UserPath
 from dnnlib.files import whole_file, write_whole
 
 from .check import fill_page, regressions
 from .report import markdown, plot
+from .results import RESULTS, outdir_option
 from .run import run
 
-RESULTS = ROOT / 'benchmarks' / 'results' / 'speed'
 PAGE = ROOT / 'docs' / 'speed.md'
 GROUPS = ('train', 'transfer', 'sample', 'part', 'memory')
 
@@ -75,8 +74,7 @@ def fill_committed_page() -> None:
 @click.option('--threads', type=click.IntRange(min=1), help="Threads on the CPU  [default: PyTorch's choice]")
 @click.option('--groups', callback=check_groups, default=','.join(GROUPS), show_default=True, help='Which cases to measure.')
 @click.option('--tiny', is_flag=True, hidden=True)  # seconds instead of minutes, for a test
-@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=RESULTS,
-              show_default='benchmarks/results/speed', help='Where the results are written.')
+@outdir_option
 def main(quick: bool, check: bool, page: bool, devices: list[str], threads: int | None, groups: list[str], tiny: bool,
          outdir: Path) -> None:
     """Measure training iterations, sampling and the other work against the straightforward composition.

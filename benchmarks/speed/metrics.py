@@ -5,7 +5,6 @@
 A random network of the demo's sizes, 32x32 in colour, and the ImageNet detector. Writes metrics.json and metrics.md to
 benchmarks/results/speed.
 """
-import json
 import subprocess
 import sys
 import tempfile
@@ -22,8 +21,6 @@ from PIL import Image
 import legacy
 from benchmarks.digits_task import ROOT
 from benchmarks.markdown import head, row
-from commands.cli import UserPath
-from dnnlib.files import write_whole
 from metrics.classes.per_class import MAX_SUBSET_SIZE, NUM_SUBSETS, mean_cov
 from metrics.features.detectors import get_detector
 from metrics.features.neighbours import placed
@@ -34,6 +31,7 @@ from metrics.metric_utils import generate_images
 from metrics.precision_recall import precision_recall
 
 from .networks import random_snapshots
+from .results import outdir_option, write
 from .run import machine
 
 METRICS = 'fid50k_full', 'kid_per_class', 'pr_per_class'
@@ -93,18 +91,14 @@ def markdown(report: dict[str, Any]) -> str:
 
 @click.command()
 @click.option('--images', type=click.IntRange(min=100), default=10_000, show_default=True, help='Generated, and real.')
-@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'speed',
-              show_default='benchmarks/results/speed', help='Where the results are written.')
+@outdir_option
 def main(images: int, outdir: Path) -> None:
     """Measure what metrics of 32x32 images take."""
     with tempfile.TemporaryDirectory() as folder:
         network = random_snapshots(Path(folder))['32x32']
         seconds = {**stages(network, images), 'the command': command_seconds(network, Path(folder), images)}
     report = dict(machine=machine('cpu'), images=images, seconds=seconds)
-    outdir.mkdir(parents=True, exist_ok=True)
-    write_whole(outdir / 'metrics.json', json.dumps(report, indent=1) + '\n')
-    write_whole(outdir / 'metrics.md', markdown(report))
-    click.echo(markdown(report))
+    write(outdir, 'metrics', report, markdown(report))
 
 
 if __name__ == '__main__':

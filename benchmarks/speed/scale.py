@@ -7,7 +7,6 @@ sampling are measured up to the resolution at which that is quick, and beyond it
 and scale.md to benchmarks/results/speed, and the picture docs/images/scale.png.
 """
 import dataclasses
-import json
 import statistics
 import sys
 from collections.abc import Callable
@@ -21,11 +20,12 @@ from matplotlib.figure import Figure
 from benchmarks.digits_task import ROOT
 from benchmarks.markdown import head, row
 from commands.cli import UserPath
-from dnnlib.files import whole_file, write_whole
+from dnnlib.files import whole_file
 from hyper_plugin.kernel_cache import CACHE_BYTES, CACHE_CODES
 
 from .flops import flop_per_class, flop_per_image
 from .networks import PAPER256, Setup, build, labels_in_turn
+from .results import outdir_option, write
 from .run import machine
 from .timing import Way, seconds
 
@@ -188,8 +188,7 @@ def draw(axes: Any, x: list[int], y: list[float], xlabel: str, ylabel: str, line
 @click.option('--threads', type=click.IntRange(min=1), help="Threads on the CPU  [default: PyTorch's choice]")
 @click.option('--largest', type=click.IntRange(min=32), default=MEASURED_RESOLUTION, show_default=True,
               help='Resolution in pixels up to which sampling is measured.')
-@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'speed',
-              show_default='benchmarks/results/speed', help='Where numbers and tables are written.')
+@outdir_option
 @click.option('--picture', type=UserPath(dir_okay=False, path_type=Path), default=ROOT / 'docs' / 'images' / 'scale.png',
               show_default='docs/images/scale.png', help='Where the picture is written.')
 def main(threads: int | None, largest: int, outdir: Path, picture: Path) -> None:
@@ -200,12 +199,9 @@ def main(threads: int | None, largest: int, outdir: Path, picture: Path) -> None
     if threads is not None:
         torch.set_num_threads(threads)
     report = dict(command=' '.join(['python -m benchmarks.speed.scale', *sys.argv[1:]]), **collect(largest))
-    outdir.mkdir(parents=True, exist_ok=True)
-    write_whole(outdir / 'scale.json', json.dumps(report, indent=1) + '\n')
-    write_whole(outdir / 'scale.md', markdown(report))
+    write(outdir, 'scale', report, markdown(report))
     with whole_file(picture) as part:
         plot(report).savefig(part, dpi=100)
-    click.echo(markdown(report))
 
 
 if __name__ == '__main__':

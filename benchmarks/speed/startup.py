@@ -4,7 +4,6 @@
 
 Each starts in a process of its own, in turns. Writes startup.json and startup.md to benchmarks/results/speed.
 """
-import json
 import statistics
 import subprocess
 import sys
@@ -18,10 +17,9 @@ from tqdm import trange
 
 from benchmarks.digits_task import OPTIONS, ROOT, SOURCE, make_data
 from benchmarks.markdown import head, row
-from commands.cli import UserPath
-from dnnlib.files import write_whole
 
 from .networks import random_snapshots
+from .results import outdir_option, write
 from .run import machine
 
 IMPORT = 'import torch'
@@ -65,8 +63,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 @click.command()
 @click.option('--repeats', type=click.IntRange(min=1), default=5, show_default=True, help='Starts of each.')
-@click.option('--outdir', type=UserPath(file_okay=False, path_type=Path), default=ROOT / 'benchmarks' / 'results' / 'speed',
-              show_default='benchmarks/results/speed', help='Where the results are written.')
+@outdir_option
 def main(repeats: int, outdir: Path) -> None:
     """Measure how long commands take from a cold start."""
     with tempfile.TemporaryDirectory() as folder:
@@ -76,10 +73,7 @@ def main(repeats: int, outdir: Path) -> None:
             for name, arguments in starts.items():
                 times[name].append(seconds(arguments))
     report = dict(machine=machine('cpu'), repeats=repeats, seconds=times)
-    outdir.mkdir(parents=True, exist_ok=True)
-    write_whole(outdir / 'startup.json', json.dumps(report, indent=1) + '\n')
-    write_whole(outdir / 'startup.md', markdown(report))
-    click.echo(markdown(report))
+    write(outdir, 'startup', report, markdown(report))
 
 
 if __name__ == '__main__':
