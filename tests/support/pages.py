@@ -20,6 +20,8 @@ MODULES = {
     'benchmarks.demo': 'benchmarks.demo.__main__',
     'benchmarks.speed': 'benchmarks.speed.__main__', 'benchmarks.speed.scale': 'benchmarks.speed.scale',
     'benchmarks.speed.hyper_profile': 'benchmarks.speed.hyper_profile',
+    'benchmarks.speed.startup': 'benchmarks.speed.startup', 'benchmarks.speed.metrics': 'benchmarks.speed.metrics',
+    'benchmarks.speed.viewer': 'benchmarks.speed.viewer',
     'benchmarks.transfer': 'benchmarks.transfer.__main__', 'benchmarks.transfer.enlargement': 'benchmarks.transfer.enlargement',
 }
 
