@@ -5,7 +5,7 @@
 #   make lint    style, types, and what may import what
 #   make docs    the pages under docs/ as a site, into site/; broken links fail
 #   make bench   speed against the straightforward composition, into benchmarks/results/speed; 15 minutes on 2 cores
-#   make bench-check   a minute of it, which fails if a ratio is 35 % worse than the committed one
+#   make bench-check   the part at 32x32, up to 3 minutes; fails if a ratio is 35 % worse than the committed one
 #   make transfer-study   hyper-modulation against what people do today, hours; goes on where it was stopped
 #   make smoke   source, transfer and pictures at a tiny size, under a minute on a CPU
 #   make clean   remove .venv and caches; training runs stay

@@ -66,7 +66,7 @@ def fill_committed_page() -> None:
 
 
 @click.command()
-@click.option('--quick', is_flag=True, help='Fewer repeats, 32 pixels and 10 classes: about a minute on 2 cores without memory.')
+@click.option('--quick', is_flag=True, help='Fewer repeats, 32 pixels and 10 classes.')
 @click.option('--check', is_flag=True, help='Compare with the committed ratios; exit code 1 if one is more than 35 % worse.')
 @click.option('--page', is_flag=True, help='Measure nothing; put the tables of the committed results into docs/speed.md.')
 @click.option('--device', 'devices', callback=check_device, type=click.Choice(['auto', 'cpu', 'cuda']), default='auto',

@@ -34,7 +34,7 @@ NUM_ATTEMPTS = 3  # to download
 DIGEST_CHARS = 16  # of SHA-256, in identities
 NAMES = ('inception', 'dinov2', 'imagenet', 'classifier')
 IMAGENET_SIDE = 128  # pixels that images are resized to: benchmarks/transfer/enlargement.py
-CACHED_IMAGES = 8  # whose activations stay in a processor's cache: twice as fast as 64 at a time
+CACHED_IMAGES = 8  # whose activations stay in a processor's cache: up to twice as fast as 64 at a time
 
 
 class Detector(Protocol):
