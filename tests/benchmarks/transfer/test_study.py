@@ -121,7 +121,7 @@ def test_lines_of_other_settings_do_not_count():
 
 def test_missing_files_are_named_and_left_out(tmp_path, capsys):
     assert study.found_transfers(['omniglot-fashion'], tmp_path, tmp_path) == {}
-    assert f'omniglot-fashion is left out: pickles/omniglot32.pkl is neither in the repository nor under {tmp_path}' in (
+    assert f'omniglot-fashion is left out: pickles/omniglot32.pkl is not in the repository, {tmp_path}' in (
         capsys.readouterr().err)
     (tmp_path / 'a').write_text('')
     assert find_files(Transfer('a', 'a', 'a'), tmp_path, tmp_path).test == tmp_path / 'a'
