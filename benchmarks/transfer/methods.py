@@ -58,6 +58,7 @@ METHODS = {
     'rank4': _hyper('--selfinit', '--hyper-rank=4'),
     'rank16': _hyper('--selfinit', '--hyper-rank=16'),
     'finetune': _hyper('--selfinit', '--finetune'),
+    'projection': _hyper('--selfinit', '--d-cond=projection'),
     'contrastive': _hyper('--selfinit', '--contrastive=barlow'),
     'mismatch-0.1-decay': _hyper('--selfinit', '--mismatch-weight=0.1'),
     'spread-1-decay': _hyper('--selfinit', '--spread-weight=1'),
