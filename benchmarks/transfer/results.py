@@ -1,10 +1,11 @@
-"""The lines of results.jsonl by transfer and method, and the numbers that are shown of them."""
+"""The lines of results.jsonl by transfer, length and method, and the numbers that are shown of them."""
 import dataclasses
 from typing import Any
 
 import numpy as np
 
 from benchmarks.transfer.methods import METHODS
+from benchmarks.transfer.transfers import TRANSFERS
 
 Line = dict[str, Any]
 
@@ -28,11 +29,16 @@ COLUMNS = (
 )
 
 
-def of_transfer(lines: list[Line], transfer: str) -> dict[str, list[Line]]:
-    """Lines of each method, in the order of the table of methods."""
-    chosen = [line for line in lines if line['settings']['transfer'] == transfer]
-    found = {name: [line for line in chosen if line['settings']['method'] == name] for name in METHODS}
-    return {name: part for name, part in found.items() if part}
+def comparisons(lines: list[Line]) -> dict[tuple[str, int], dict[str, list[Line]]]:
+    """(transfer, thousands of images of a run) -> the lines of each method, in the order of the tables of both."""
+    found: dict[tuple[str, int], dict[str, list[Line]]] = {}
+    for transfer in TRANSFERS:
+        of_transfer = [line for line in lines if line['settings']['transfer'] == transfer]
+        for kimg in sorted({line['settings']['kimg'] for line in of_transfer}):
+            chosen = [line for line in of_transfer if line['settings']['kimg'] == kimg]
+            parts = {name: [line for line in chosen if line['settings']['method'] == name] for name in METHODS}
+            found[transfer, kimg] = {name: part for name, part in parts.items() if part}
+    return found
 
 
 def at_the_end(lines: list[Line]) -> list[Line]:

@@ -1,4 +1,4 @@
-"""results.jsonl as tables, curves and pictures: results.md, curves-TRANSFER.png and grid-TRANSFER.png beside it.
+"""results.jsonl as tables, curves and pictures: results.md, curves-TRANSFER-KIMG.png and grid-TRANSFER-KIMG.png beside it.
 
     python -m benchmarks.transfer.tables [--outdir=DIR] [--workdir=DIR]
 """
@@ -12,8 +12,7 @@ from benchmarks.markdown import head, row
 from benchmarks.transfer.judging import read_lines
 from benchmarks.transfer.methods import COMMON, METHODS
 from benchmarks.transfer.pictures import curves, side_by_side
-from benchmarks.transfer.results import COLUMNS, Line, at_the_end, at_time, minutes_until, of_transfer
-from benchmarks.transfer.transfers import TRANSFERS
+from benchmarks.transfer.results import COLUMNS, Line, at_the_end, at_time, comparisons, minutes_until
 from commands.cli import UserPath
 from dnnlib.files import write_whole
 
@@ -81,13 +80,10 @@ def goal_table(methods: dict[str, list[Line]]) -> str:
 def markdown(lines: list[Line]) -> str:
     """All tables, and what they mean."""
     text = '# Transfers, by hyper-modulation and by what people do today\n'
-    for transfer in TRANSFERS:
-        methods = of_transfer(lines, transfer)
+    for (transfer, kimg), methods in comparisons(lines).items():
         if any(at_the_end(part) for part in methods.values()):
-            kimg = max(line['kimg'] for part in methods.values() for line in part)
-            text += (f'\n## {transfer}\n\nAfter {kimg},000 images:\n\n{end_table(methods)}\n'
-                     f'{time_table(methods)}{goal_table(methods)}'
-                     f'\n![curves](curves-{transfer}.png)\n![pictures](grid-{transfer}.png)\n')
+            text += (f'\n## {transfer}, {kimg},000 images\n\n{end_table(methods)}\n{time_table(methods)}{goal_table(methods)}'
+                     f'\n![curves](curves-{transfer}-{kimg}k.png)\n![pictures](grid-{transfer}-{kimg}k.png)\n')
     asked = ''.join(f'- {name}: `{" ".join([method.command, *method.options])}`\n' for name, method in METHODS.items())
     return text + NOTE.format(**lines[-1]['judge']) + f'\nAll methods: `{" ".join(COMMON)}`, and:\n\n{asked}'
 
@@ -104,13 +100,11 @@ def main(outdir: Path, workdir: Path) -> None:
         raise click.UsageError(f'{outdir / "results.jsonl"} has no lines yet: run python -m benchmarks.transfer first')
     lines = [line for line in lines if line['judge'] == lines[-1]['judge']]  # numbers of different judges do not compare
     write_whole(outdir / 'results.md', markdown(lines))
-    for transfer in TRANSFERS:
-        methods = of_transfer(lines, transfer)
-        if methods:
-            curves(methods).savefig(outdir / f'curves-{transfer}.png', dpi=70)
-            grid = side_by_side(workdir, methods)
-            if grid:
-                grid.save(outdir / f'grid-{transfer}.png')
+    for (transfer, kimg), methods in comparisons(lines).items():
+        curves(methods).savefig(outdir / f'curves-{transfer}-{kimg}k.png', dpi=70)
+        grid = side_by_side(workdir, methods)
+        if grid:
+            grid.save(outdir / f'grid-{transfer}-{kimg}k.png')
     click.echo((outdir / 'results.md').read_text())
 
 

@@ -177,21 +177,24 @@ def test_minutes_until_a_goal_lie_between_those_of_snapshots():
 
 
 def test_tables_show_mean_and_range(tmp_path):
-    for found in [dict(LINES[0], judge=dict(detector='other', num_gen=1), values={}), *LINES]:
+    other_length = line('hyper', 0, 16, 1.5, 0.8, end=16)
+    for found in [dict(LINES[0], judge=dict(detector='other', num_gen=1), values={}), other_length, *LINES]:
         add_line(tmp_path / 'results.jsonl', found)
     done = CliRunner().invoke(tables.main, [f'--outdir={tmp_path}', f'--workdir={tmp_path}'], catch_exceptions=False)
     text = (tmp_path / 'results.md').read_text()
     assert text in done.output and '`net 128px`' in text
     rows = [[cell.strip() for cell in row.strip('|').split('|')] for row in text.splitlines() if row.startswith('| ')]
-    end, _splice, real, head, at_two, _, goals, until, _ = rows[1:]
+    end, _splice, real, head, at_two, _, goals, until, _ = rows[1:10]
     assert end[:2] == ['hyper', '0.600 (0.500 to 0.700)'] and end[-1] == '2' and end[-3] == '3.5 (3.0 to 4.0)'
     assert real[:2] == ['*real images*', '0.900']
     assert head[0] == 'method, after 2.0 minutes' and at_two[1] == '0.250 (0.100 to 0.400)'
     assert goals[:2] == ['method, minutes until', 'KID 0.400'] and until[:2] == ['hyper', '-']
     assert goals[3] == 'spread 0.40' and until[3] == '2.5 (2.0 to 3.0)'
-    with Image.open(tmp_path / 'curves-letters-digits.png') as picture:
+    assert text.index('letters-digits, 8,000 images') < text.index('letters-digits, 16,000 images')
+    assert rows[11][:2] == ['hyper', '0.800'] and rows[11][-1] == '1'
+    with Image.open(tmp_path / 'curves-letters-digits-8k.png') as picture:
         assert len(picture.convert('RGB').getcolors(2**20)) > 10
-    assert not (tmp_path / 'grid-letters-digits.png').exists()
+    assert not (tmp_path / 'grid-letters-digits-8k.png').exists()
 
 
 def test_pictures_stand_side_by_side(tmp_path):
