@@ -30,7 +30,7 @@ def curves(methods: dict[str, list[Line]]) -> Figure:
 
 
 def side_by_side(workdir: Path, methods: dict[str, list[Line]]) -> Image.Image | None:
-    """The pictures of each method with its first seed, under its name; None where the runs are not here."""
+    """The pictures of each method with its first seed, under its name; None where a run is not here."""
     panels = []
     for name, lines in methods.items():
         settings = lines[0]['settings']
@@ -38,7 +38,7 @@ def side_by_side(workdir: Path, methods: dict[str, list[Line]]) -> Image.Image |
         if path.is_file():
             with Image.open(path) as grid:
                 panels.append((name, grid.convert('RGB')))
-    if not panels:
+    if len(panels) < len(methods):
         return None
     width, height = sum(grid.width + GAP for _, grid in panels), HEAD + max(grid.height for _, grid in panels)
     picture = Image.new('RGB', (width, height), 'white')

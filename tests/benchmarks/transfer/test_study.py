@@ -205,6 +205,7 @@ def test_pictures_stand_side_by_side(tmp_path):
     picture = side_by_side(tmp_path, {'hyper': [LINES[2]], 'splice': [LINES[0]]})
     assert picture.size == (76, 60)
     assert [picture.getpixel((left, 50)) for left in (10, 34, 48)] == [(50,) * 3, (255,) * 3, (100,) * 3]
+    assert side_by_side(tmp_path, {'hyper': [LINES[2]], 'scratch': [line('scratch', 0, 8, 1, 0)]}) is None
 
 
 def test_the_quick_form_names_what_there_is():
