@@ -1,11 +1,10 @@
 """Regressions: ratios of a run that are worse than those that are committed, and the tables of docs/speed.md."""
-import re
+from benchmarks.markdown import fill
 
 from .report import machine_line, tables
 from .timing import KEPT, SPEEDUP
 
 TOLERANCE = 0.35  # ratios move by a tenth between runs and, more, between machines
-PAGE = re.compile(r'(<!-- speed: benchmarks/results/speed -->\n).*?(<!-- end of speed -->\n)', re.DOTALL)
 
 
 def regressions(committed: dict, measured: dict) -> list[str]:
@@ -32,9 +31,4 @@ def regressions(committed: dict, measured: dict) -> list[str]:
 
 def fill_page(text: str, reports: list[dict]) -> str:
     """The page's text with the tables of the reports between the two comments. ValueError without them."""
-    page = '\n'.join(f'{machine_line(report)}\n\n' + '\n'.join(tables(report)) for report in reports)
-    filled, count = PAGE.subn(lambda found: f'{found[1]}\n{page}\n{found[2]}', text)
-    if count != 1:
-        raise ValueError(f'the page has {count} places for the speed tables; expected one, between the comments '
-                         '"speed: benchmarks/results/speed" and "end of speed"')
-    return filled
+    return fill(text, 'speed', '\n'.join(f'{machine_line(report)}\n\n' + '\n'.join(tables(report)) for report in reports))

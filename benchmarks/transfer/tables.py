@@ -3,6 +3,7 @@
     python -m benchmarks.transfer.tables [--outdir=DIR] [--workdir=DIR]
 """
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from benchmarks.markdown import head, row
 from benchmarks.transfer.judging import read_lines
 from benchmarks.transfer.methods import COMMON, METHODS
 from benchmarks.transfer.pictures import curves, side_by_side
-from benchmarks.transfer.results import COLUMNS, Line, at_the_end, at_time, comparisons, minutes_until
+from benchmarks.transfer.results import COLUMNS, Column, Line, at_the_end, at_time, comparisons, minutes_until
 from commands.cli import UserPath
 from dnnlib.files import write_whole
 
@@ -45,10 +46,13 @@ def end_table(methods: dict[str, list[Line]]) -> str:
         minutes = [line['cpu_minutes'] for line in ends]
         rates = [1000 * line['kimg'] / (60 * line['cpu_minutes']) for line in ends]
         text += row(name, *numbers, cell(minutes, '.1f'), cell(rates, '.0f'), str(len(ends)))
-    real = next(line['values'] for lines in methods.values() for line in at_the_end(lines))
-    reference = [real.get(f'{column.name}_reference') for column in COLUMNS]
-    numbers = ['-' if value is None else format(value, column.spec) for value, column in zip(reference, COLUMNS, strict=True)]
-    return text + row('*real images*', *numbers, '-', '-', '-')
+    return text + row('*real images*', *real_values(methods, COLUMNS), '-', '-', '-')
+
+
+def real_values(methods: dict[str, list[Line]], columns: Sequence[Column]) -> list[str]:
+    """What the training images have in place of generated ones."""
+    found = next(line['values'] for lines in methods.values() for line in at_the_end(lines))
+    return [cell([found[name]] if (name := f'{column.name}_reference') in found else [], column.spec) for column in columns]
 
 
 def time_table(methods: dict[str, list[Line]]) -> str:

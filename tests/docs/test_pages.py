@@ -34,7 +34,7 @@ from training.report.curves import CURVES, DIVERSITY, NONFINITE
 from training.run.run_history import KIMG
 
 MAX_WORDS = 1500
-GENERATED = re.compile(r'<!-- speed: .*?<!-- end of speed -->', re.DOTALL)
+GENERATED = re.compile(r'<!-- (\w+): .*?<!-- end of \1 -->', re.DOTALL)
 def table(page, head):
     """The rows of the table that begins so, as lists of cells."""
     text = PAGES[page].partition(head)[2].partition('\n\n')[0]

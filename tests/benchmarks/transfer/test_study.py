@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from PIL import Image
 
 from benchmarks.transfer import __main__ as study
+from benchmarks.transfer import page, tables, trained_run
 from benchmarks.transfer import run_cell as cells
-from benchmarks.transfer import tables, trained_run
 from benchmarks.transfer.judging import Judge, add_line, read_lines, unjudged
 from benchmarks.transfer.methods import FIRST, METHODS
 from benchmarks.transfer.pictures import side_by_side
@@ -195,6 +195,20 @@ def test_tables_show_mean_and_range(tmp_path):
     with Image.open(tmp_path / 'curves-letters-digits-8k.png') as picture:
         assert len(picture.convert('RGB').getcolors(2**20)) > 10
     assert not (tmp_path / 'grid-letters-digits-8k.png').exists()
+
+
+def test_the_page_shows_the_committed_results():
+    text = page.PAGE.read_text()
+    assert page.filled(text, read_lines(page.RESULTS)) == text, 'python -m benchmarks.transfer.page fills it'
+
+
+def test_the_page_compares_what_both_methods_learnt():
+    ours, copying = ([line(method, 0, 16, 2.0, value, 'omniglot-digits', 16)]
+                     for method, value in (('hyper', 0.3), ('splice', 0.2)))
+    alone = [line('hyper', 0, 8, 2.0, 0.5, 'omniglot-digits'), line('hyper', 0, 8, 2.0, 0.6)]
+    rows = page.transfers_table([*alone, *copying, *ours]).splitlines()
+    assert len(rows) == 5 and [cells.split(' | ')[1] for cells in rows[2:]] == ['0.300', '0.200', '0.900']
+    assert [cells.split(' | ')[:2] for cells in page.parts_table([*alone, *ours]).splitlines()[2:]] == [['| default', '0.300']]
 
 
 def test_pictures_stand_side_by_side(tmp_path):
