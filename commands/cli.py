@@ -2,6 +2,7 @@
 
 Exit codes: 0 done, 1 the run failed, 2 the input was wrong.
 """
+from __future__ import annotations
 
 import contextlib
 import io
@@ -12,13 +13,15 @@ import tempfile
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import torch
 
 from dnnlib.errors import MACHINE_ERRNOS, cut, describe_os_error, input_message
 from training.run.run_dir import newest_snapshot
+
+if TYPE_CHECKING:
+    import torch
 
 MAX_SEED = 2**32 - 1  # numpy.random.RandomState takes no larger one
 MAX_NUM_SEEDS = 10**6
@@ -79,6 +82,7 @@ def _as_click_error(error: Exception) -> click.ClickException:
 
 def resolve_device(name: str) -> torch.device:
     """'auto', 'cpu', 'cuda' or 'mps' -> the device; ValueError if this machine lacks it."""
+    import torch  # takes seconds, which commands without a device are spared
     available = {'cuda': torch.cuda.is_available(), 'mps': torch.backends.mps.is_available(), 'cpu': True}
     if name == 'auto':
         name = next(kind for kind, present in available.items() if present)

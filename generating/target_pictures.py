@@ -9,8 +9,8 @@ import numpy as np
 from dnnlib.files import check_regular
 from training.data.dataset_maker import Recipe
 from training.data.file_names import file_name, file_names
-from training.data.image_dataset import no_images
 from training.data.image_files import ImageFiles
+from training.data.left_out import no_images
 from training.data.picture_formats import HEAD_BYTES, failure_reason, open_picture
 
 

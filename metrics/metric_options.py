@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .features.open_data import OpenData
+from training.data.image_files import BAR_DELAY_SEC
 
-BAR_DELAY_SEC = 2  # shorter work shows no bar
+from .features.open_data import OpenData
 
 
 class ProgressMonitor:

@@ -5,13 +5,17 @@ import io
 import os
 import re
 import struct
+import subprocess
+import sys
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+import dataset_tool
 from commands.data_facts import inspect_data
 from tests.support.dataset_commands import contents, first_image, refused, run
 from tests.support.dataset_files import SIDE, make_folder, png, to_zip
@@ -378,3 +382,12 @@ def test_an_interrupted_run_leaves_nothing(tmp_path):
 
 def test_help_has_an_example():
     assert 'Example: python dataset_tool.py --source=animals' in ' '.join(run('--help').split())
+
+
+def test_a_data_set_is_made_without_torch(tmp_path):
+    """Which would take most of the time of a small one."""
+    Image.new('L', (8, 8), 200).save(tmp_path / 'a.png')
+    code = 'import sys; sys.modules["torch"] = None; import dataset_tool; dataset_tool.main()'
+    done = subprocess.run([sys.executable, '-c', code, f'--source={tmp_path}', f'--dest={tmp_path / "set.zip"}'],
+                          cwd=Path(dataset_tool.__file__).parent, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and (tmp_path / 'set.zip').is_file(), done.stderr

@@ -15,6 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from tqdm import tqdm
 
+from .image_files import BAR_DELAY_SEC
+
 RESOLUTION = 32
 NUM_DIGITS = 10
 DIGITS_TRAIN_PER_CLASS = 50
@@ -36,7 +38,6 @@ BOLD_FONTS = (
 FONTS = REGULAR_FONTS + BOLD_FONTS
 FONT_SIZE = 96  # pixels; glyphs are drawn large, changed, then reduced
 OVERSAMPLING = 4
-BAR_DELAY_SEC = 2  # shorter work shows no progress bar
 STROKE_RANGE = (0.02, 0.06)  # of the glyph's height: a regular font's outline is widened so much on each side; bold ones stay
 MAX_SLANT = 0.3  # horizontal shift per unit of height
 HEIGHT_RANGE = (0.85, 1.0)  # of the frame

@@ -14,9 +14,8 @@ from .archives.lsun import LsunFiles
 from .dataset_writer import DatasetWriter, Label
 from .file_listing import Entry
 from .flat_pictures import FlatPictures
-from .image_convert import center_square, is_gray, resize, to_mode, upright_size
-from .image_dataset import BAR_DELAY_SEC, MIN_RESOLUTION
-from .image_files import ImageFiles
+from .image_convert import MIN_RESOLUTION, center_square, is_gray, resize, to_mode, upright_size
+from .image_files import BAR_DELAY_SEC, ImageFiles
 from .picture_formats import failure_reason, open_picture
 
 

@@ -13,6 +13,7 @@ PNG_METADATA = {'exif', 'Raw profile type exif', 'xmp', 'XML:com.adobe.xmp'}
 DEEP_MODES = {'I', 'I;16', 'I;16L', 'I;16B', 'I;16N'}  # gray, 16 bits a pixel; some files with them open as 'I'
 GRAY_MODES = {'1', 'L', 'LA', *DEEP_MODES}
 ALPHA_MODES = {'LA', 'PA', 'RGBA'}
+MIN_RESOLUTION = 4  # the networks start at 4x4
 RESIZE_FILTERS = {'box': Image.Resampling.BOX, 'lanczos': Image.Resampling.LANCZOS}
 
 

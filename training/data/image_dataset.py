@@ -13,12 +13,10 @@ from tqdm import tqdm
 
 from dnnlib import EasyDict
 
-from .image_files import ImageFiles, read_pixels, read_shape
+from .image_convert import MIN_RESOLUTION
+from .image_files import BAR_DELAY_SEC, ImageFiles, read_pixels, read_shape
 from .image_labels import Labels, read_labels
-from .left_out import describe_left_out
-
-MIN_RESOLUTION = 4  # the networks start at 4x4
-BAR_DELAY_SEC = 2  # shorter work shows no progress bar
+from .left_out import describe_left_out, no_images
 
 
 class Dataset(torch.utils.data.Dataset):
@@ -214,14 +212,6 @@ class ImageFolderDataset(Dataset):
         if list(shape) != self.image_shape:
             raise OSError(f'{self._files.path}: {name} is {_describe(shape)}, expected {_describe(self.image_shape)} '
                           'like the first image; make all equal with dataset_tool.py')
-
-
-def no_images(files: ImageFiles) -> str:
-    """The message about a folder or archive without images."""
-    found = len(files.left_out) + len(files.label_files)
-    why = describe_left_out(files.left_out, hidden=True)
-    return (f'{files.path}: no image among {found} files; expected PNG or other image files, in folders of any depth'
-            + (f', found {why}' if why else ''))
 
 
 def check_dataset(dataset: Any) -> None:

@@ -22,6 +22,7 @@ except ImportError:
 
 LABEL_FILE = 'dataset.json'
 MAX_FILE_BYTES = 2**28  # of one file: a small archive can hold huge ones
+BAR_DELAY_SEC = 2  # shorter work shows no progress bar
 PIXEL_MODES = {'L': 1, 'RGB': 3}  # Pillow's mode -> channels; what a data set may hold
 
 

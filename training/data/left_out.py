@@ -5,6 +5,7 @@ from collections import Counter
 from dnnlib.errors import printable
 
 from .file_listing import HIDDEN, Entry, system_reason
+from .image_files import ImageFiles
 from .name_encoding import clean_name
 
 MAX_ROWS = 20
@@ -22,6 +23,14 @@ def describe_left_out(entries: list[Entry], hidden: bool = False) -> str:
     first = {entry.reason: entry.name for entry in reversed(entries)}
     shown = [f'{count} x {reason} ({first[reason]})' for reason, count in counts.most_common(MAX_REASONS)]
     return printable(', '.join(shown) + (f' and {len(counts) - MAX_REASONS} other reasons' if len(counts) > MAX_REASONS else ''))
+
+
+def no_images(files: ImageFiles) -> str:
+    """The message about a folder or archive without images."""
+    found = len(files.left_out) + len(files.label_files)
+    why = describe_left_out(files.left_out, hidden=True)
+    return (f'{files.path}: no image among {found} files; expected PNG or other image files, in folders of any depth'
+            + (f', found {why}' if why else ''))
 
 
 def show_name(name: str) -> str:

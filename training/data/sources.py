@@ -13,9 +13,9 @@ from .dataset_maker import Pictures
 from .dataset_writer import Label
 from .file_listing import Entry
 from .folder_labels import ALL_PARTS, folder_around
-from .image_dataset import no_images
 from .image_files import ImageFiles
 from .image_labels import choose_images, read_labels
+from .left_out import no_images
 
 DIGIT_SETS = {
     'builtin:digits': partial(builtin_data.digits, 'train'), 'builtin:digits-test': partial(builtin_data.digits, 'test'),

@@ -16,7 +16,6 @@ import numpy as np
 
 from dnnlib.errors import listed
 from torch_utils.pickles import safe_pickle
-from torch_utils.pickles.safe_values import HANDLERS
 
 from ..folder_labels import ALL_PARTS
 from ..name_encoding import clean_name
@@ -79,6 +78,7 @@ class _Limited:
 
 
 def _unpickle(where: str, content: bytes) -> Any:
+    from torch_utils.pickles.safe_values import HANDLERS  # with torch, which takes seconds and serves no other source
     try:
         return safe_pickle.load(io.BytesIO(content), HANDLERS.get, python2=True)
     except ValueError as error:
