@@ -25,11 +25,15 @@ PARTS = {
     'full-rate-decay': "default, `--glr=0.0025` (weight copying's rate)", 'steady-shared': 'steady, `--share-fakes`',
     'spread-alone': 'steady, `--mismatch-weight=0`', 'plain': 'steady, neither of the two',
     'paper': 'steady, neither, `--contrastive=barlow` (the paper)', 'full-rate-plain': 'steady, neither, `--glr=0.0025`',
-    'rank16': 'default, `--hyper-rank=16`', 'finetune': 'default, `--finetune`', 'projection': 'default, `--d-cond=projection`',
+    'random': 'default without `--selfinit`', 'random-unit': 'the same, `--hyper-scale=1` (the ablation of the paper)',
+    'distill': 'default, `--selfinit=distill`', 'rank16': 'default, `--hyper-rank=16`', 'rank4': 'default, `--hyper-rank=4`',
+    'rank1': 'default, `--hyper-rank=1`', 'finetune': 'default, `--finetune`', 'projection': 'default, `--d-cond=projection`',
     'mismatch-0.1-decay': 'default, `--mismatch-weight=0.1`', 'contrastive': 'default, `--contrastive=barlow`',
     'splice': 'weight copying', 'splice-freezed': 'weight copying, `--freezed=2`',
     'splice-ramp': 'weight copying, `--cond-ramp=4,8`', 'splice-decay': 'weight copying, `--lr-decay=0.5`',
-    'splice-low': 'weight copying, `--glr=0.0005`', 'scratch': '`train.py` from random weights',
+    'splice-low': 'weight copying, `--glr=0.0005`', 'splice-freezed-low': 'weight copying, `--freezed=2 --glr=0.0005`',
+    'splice-ramp-low': 'weight copying, `--cond-ramp=4,8 --glr=0.0005`', 'scratch': '`train.py` from random weights',
+    'scratch-low': 'from random weights, `--glr=0.0005`',
 }
 
 
